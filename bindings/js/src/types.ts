@@ -1,0 +1,146 @@
+/** The public types of the package. Everything here is part of its promise. */
+
+/** What a field may hold. `bigint` is read back as `number` where it fits exactly. */
+export type Value =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | readonly Value[]
+  | { readonly [key: string]: Value };
+
+/**
+ * A field of a record: a `Value` is a register (concurrent writes are all kept and show as a
+ * conflict), a `Set` merges member by member (an add wins over a concurrent remove).
+ */
+export type Field = Value | ReadonlySet<Value>;
+
+/** The shape of a record, without its id. Every field may be absent. */
+export type Shape = { readonly [field: string]: Field | undefined };
+
+/** A record as read: its fields and its id. The same object until the record changes. */
+export type Stored<T extends Shape> = Readonly<Partial<T>> & { readonly id: string };
+
+/**
+ * One accepted change. The change is visible in this tab at once; the promises say how safe it is.
+ * Neither promise is ever resolved early; both reject with a `SyncError` if the change can never
+ * reach that place.
+ */
+export interface Write {
+  /** Resolves when the change is on this device's disk. */
+  readonly disk: Promise<void>;
+  /** Resolves when the hub has the change on its disk. */
+  readonly hub: Promise<void>;
+}
+
+/** One side of a conflict: what one author wrote into the fields that clash. */
+export interface Version<T extends Shape> {
+  /** Names this version in `keep`. */
+  readonly key: string;
+  /** The replica that wrote it, as 32 hexadecimal digits. */
+  readonly author: string;
+  /** When it was written, in milliseconds since 1970, by the author's clock. */
+  readonly at: number;
+  /** The clashing fields only, as this author wrote them. */
+  readonly fields: Readonly<Partial<T>>;
+  /** True for the version that reading shows. */
+  readonly shown: boolean;
+}
+
+export interface Collection<T extends Shape> {
+  readonly name: string;
+  /** All records, ordered by id (ids made by `insert` are ordered by time). Stable until a change. */
+  list(): readonly Stored<T>[];
+  get(id: string): Stored<T> | undefined;
+  insert(fields: T): Write & { readonly id: string };
+  /** Writes the fields given and leaves the others. A `Set` is compared with what is there. */
+  update(id: string, fields: Partial<T>): Write;
+  remove(id: string): Write;
+  /** The versions of a record in conflict, the shown one first; empty where nothing clashes. */
+  versions(id: string): readonly Version<T>[];
+  /** Resolves the conflict of a record by keeping one version, everywhere. */
+  keep(id: string, version: string): Write;
+}
+
+/** One entry of the conflict log. */
+export interface ConflictEntry {
+  readonly key: string;
+  /** `fields`: concurrent writes; `edit-delete`: edited here and deleted there. */
+  readonly kind: "fields" | "edit-delete";
+  readonly collection: string;
+  readonly record: string;
+  /** The clashing field, for `fields`. */
+  readonly field?: string;
+  /** Every side that is known: who, when, and what. */
+  readonly sides: readonly {
+    readonly author: string;
+    readonly at: number;
+    readonly deleted: boolean;
+    readonly value?: Field;
+  }[];
+  /** When this device saw it, in milliseconds since 1970. */
+  readonly seen: number;
+  readonly open: boolean;
+}
+
+/** A replica that is online in this document. */
+export interface Peer {
+  readonly replica: string;
+  readonly name: string;
+  /** True for this tab. */
+  readonly self: boolean;
+}
+
+export type Connection = "online" | "offline" | "connecting";
+
+/** Where this document stands. The same object until something changes. */
+export interface Status {
+  readonly connection: Connection;
+  /** Why it is not online, in words for a person. */
+  readonly reason?: string;
+  /** Changes of this profile that the hub has not confirmed. */
+  readonly pending: number;
+  /** Changes that the hub refused; kept here. */
+  readonly parked: number;
+  /** True once the hub's state is here, until the connection ends. */
+  readonly caughtUp: boolean;
+  /** Changes of this tab that are not on this disk yet. */
+  readonly unsaved: number;
+  /** Whether the browser promised not to evict this data; `undefined` until known. */
+  readonly persistent?: boolean;
+  /** Set when nothing more can be written; says what to do. */
+  readonly failure?: SyncFailure;
+}
+
+export interface SyncFailure {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface OpenOptions {
+  /** Address of the hub, `ws://` or `wss://` (`http` and `https` are taken too). None: local only. */
+  readonly hub?: string;
+  /** Shown to the others as who is online. */
+  readonly name?: string;
+  /** Sent to the hub as who this is. */
+  readonly token?: string;
+}
+
+export interface SyncDocument {
+  readonly name: string;
+  /** This tab's replica, as 32 hexadecimal digits. */
+  readonly replica: string;
+  collection<T extends Shape>(name: string): Collection<T>;
+  status(): Status;
+  /** Who is online, this tab first. Stable until a change. */
+  online(): readonly Peer[];
+  conflicts(): readonly ConflictEntry[];
+  /** Calls `listener` after any change of records, status, peers or conflicts. Returns the way out. */
+  subscribe(listener: () => void): () => void;
+  /** Isolates this tab: no socket, nothing told to other tabs, nothing taken from them. */
+  setOffline(offline: boolean): Promise<void>;
+  isOffline(): boolean;
+  close(): Promise<void>;
+}
