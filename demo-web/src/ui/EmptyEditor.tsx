@@ -1,0 +1,27 @@
+import { useNotes } from "../sync/hooks";
+
+/** The place of the editor while no note is open. */
+export function EmptyEditor() {
+  const count = useNotes().length;
+  return (
+    <div className="empty-editor">
+      <img src="./favicon.svg" alt="" width="56" height="56" />
+      {count === 0 ? (
+        <>
+          <h2>A quiet place to start</h2>
+          <p>
+            Press <kbd>n</kbd> to write your first note. It is saved on this device as you type, with
+            or without a network.
+          </p>
+        </>
+      ) : (
+        <>
+          <h2>No note open</h2>
+          <p>
+            Choose one from the list, or press <kbd>n</kbd> for a new one.
+          </p>
+        </>
+      )}
+    </div>
+  );
+}
