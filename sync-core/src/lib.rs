@@ -1,1 +1,13 @@
-//! Skeleton.
+//! The kernel of the sync SDK: causal dot store, replicated types, wire format and sessions.
+//!
+//! This crate does no IO. It reads no clock, no random source, no environment and holds no global:
+//! time, random bytes and storage come in from a driver, so a run can be replayed exactly.
+//! Modules depend on each other one way: `time, error → causal → types → document → wire → session`.
+
+pub mod causal;
+//pub mod document;
+pub mod error;
+pub mod session;
+pub mod time;
+pub mod types;
+pub mod wire;

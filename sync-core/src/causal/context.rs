@@ -1,0 +1,133 @@
+//! The causal context: every dot that was ever seen.
+
+use std::collections::BTreeMap;
+
+use super::{Dot, DotRanges, ReplicaId, VersionVector};
+
+/// Every dot seen: a version vector (gap-free prefixes) and loose dots, kept together as ranges for
+/// each replica.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CausalContext(BTreeMap<ReplicaId, DotRanges>);
+
+impl CausalContext {
+    /// Whether nothing was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many replicas are named.
+    #[must_use]
+    pub fn replica_count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many ranges there are in all: what the context costs.
+    #[must_use]
+    pub fn range_count(&self) -> usize {
+        self.0.values().map(DotRanges::range_count).sum()
+    }
+
+    /// Iterates over the replicas and their counters, in the order of ids.
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, &DotRanges)> {
+        self.0.iter().map(|(replica, ranges)| (*replica, ranges))
+    }
+
+    /// The counters seen of one replica.
+    #[must_use]
+    pub fn of(&self, replica: ReplicaId) -> Option<&DotRanges> {
+        self.0.get(&replica)
+    }
+
+    /// The highest counter seen of one replica, or 0.
+    #[must_use]
+    pub fn max_of(&self, replica: ReplicaId) -> u64 {
+        self.of(replica).map_or(0, DotRanges::max)
+    }
+
+    /// Whether the dot was seen.
+    #[must_use]
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.of(dot.replica).is_some_and(|ranges| ranges.contains(dot.counter))
+    }
+
+    /// Whether every dot of `other` was seen.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.iter().all(|(replica, ranges)| self.of(replica).is_some_and(|own| own.covers(ranges)))
+    }
+
+    /// Adds one dot.
+    pub fn insert(&mut self, dot: Dot) {
+        self.insert_range(dot.replica, dot.counter, dot.counter);
+    }
+
+    /// Adds the dots `start..=end` of one replica.
+    pub fn insert_range(&mut self, replica: ReplicaId, start: u64, end: u64) {
+        if start != 0 && start <= end {
+            self.0.entry(replica).or_default().insert(start, end);
+        }
+    }
+
+    /// Adds counters of one replica.
+    pub fn insert_ranges(&mut self, replica: ReplicaId, ranges: &DotRanges) {
+        if !ranges.is_empty() {
+            self.0.entry(replica).or_default().union(ranges);
+        }
+    }
+
+    /// Replaces the counters of one replica.
+    pub fn set(&mut self, replica: ReplicaId, ranges: DotRanges) {
+        if ranges.is_empty() {
+            self.0.remove(&replica);
+        } else {
+            self.0.insert(replica, ranges);
+        }
+    }
+
+    /// Adds every dot of `other`.
+    pub fn union(&mut self, other: &Self) {
+        for (replica, ranges) in other.iter() {
+            self.insert_ranges(replica, ranges);
+        }
+    }
+
+    /// The dots of this context that are not in `other`.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        self.combine(|replica, ranges| match other.of(replica) {
+            Some(theirs) => ranges.difference(theirs),
+            None => ranges.clone(),
+        })
+    }
+
+    /// The dots that are in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.combine(|replica, ranges| match other.of(replica) {
+            Some(theirs) => ranges.intersection(theirs),
+            None => DotRanges::default(),
+        })
+    }
+
+    /// The gap-free prefixes.
+    #[must_use]
+    pub fn version_vector(&self) -> VersionVector {
+        self.iter().map(|(replica, ranges)| (replica, ranges.prefix())).collect()
+    }
+
+    fn combine(&self, part: impl Fn(ReplicaId, &DotRanges) -> DotRanges) -> Self {
+        let parts = self.iter().map(|(replica, ranges)| (replica, part(replica, ranges)));
+        Self(parts.filter(|(_, ranges)| !ranges.is_empty()).collect())
+    }
+}
+
+impl FromIterator<Dot> for CausalContext {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        let mut context = Self::default();
+        for dot in dots {
+            context.insert(dot);
+        }
+        context
+    }
+}

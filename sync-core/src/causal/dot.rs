@@ -1,0 +1,110 @@
+//! Replica ids and dots: the names of writers and of events.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Malformed;
+
+/// One writer with a counter of its own: 96 bits of fingerprint, then 32 bits of incarnation.
+///
+/// The whole id is in every dot, so a new incarnation is a new replica.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReplicaId(#[serde(with = "serde_bytes")] [u8; 16]);
+
+impl ReplicaId {
+    /// Makes the id of the first incarnation from random bytes.
+    #[must_use]
+    pub fn from_fingerprint(fingerprint: [u8; 12]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..12].copy_from_slice(&fingerprint);
+        Self(bytes)
+    }
+
+    /// Takes the 16 bytes as they are stored.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes the bytes of a slice of length 16.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 16 bytes: fingerprint, then incarnation in big-endian order.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Counts the incarnations of one fingerprint, from 0.
+    #[must_use]
+    pub fn incarnation(&self) -> u32 {
+        let mut tail = [0; 4];
+        tail.copy_from_slice(&self.0[12..]);
+        u32::from_be_bytes(tail)
+    }
+
+    /// The same fingerprint under another incarnation: another replica.
+    #[must_use]
+    pub fn with_incarnation(&self, incarnation: u32) -> Self {
+        let mut bytes = self.0;
+        bytes[12..].copy_from_slice(&incarnation.to_be_bytes());
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ReplicaId {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let malformed = || Malformed::Inconsistent { what: "a replica id is 32 hexadecimal digits" };
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(malformed());
+        }
+        u128::from_str_radix(text, 16).map(|id| Self(id.to_be_bytes())).map_err(|_| malformed())
+    }
+}
+
+/// One event: the replica and its counter. Counters start at 1. A dot names its event for ever.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Dot {
+    /// Who.
+    pub replica: ReplicaId,
+    /// The how-manieth event of that replica, from 1.
+    pub counter: u64,
+}
+
+impl Dot {
+    /// Names an event.
+    #[must_use]
+    pub const fn new(replica: ReplicaId, counter: u64) -> Self {
+        Self { replica, counter }
+    }
+}
+
+impl fmt::Display for Dot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.replica, self.counter)
+    }
+}
+
+impl fmt::Debug for Dot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

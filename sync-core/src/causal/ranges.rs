@@ -1,0 +1,232 @@
+//! A set of counters of one replica, as sorted disjoint ranges.
+
+use std::ops::RangeInclusive;
+
+use crate::error::Malformed;
+
+/// Counters of one replica: sorted, disjoint, non-adjacent inclusive ranges, none holding 0.
+///
+/// A range that starts at 1 is the gap-free prefix (the version vector's part); the others are loose
+/// dots. Ranges close up by themselves as gaps fill.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DotRanges(Vec<(u64, u64)>);
+
+impl DotRanges {
+    /// The set of one range; empty for an empty range or one that starts at 0.
+    #[must_use]
+    pub fn of(range: RangeInclusive<u64>) -> Self {
+        let mut ranges = Self::default();
+        ranges.insert(*range.start(), *range.end());
+        ranges
+    }
+
+    /// Whether there is no counter.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many ranges there are: what the set costs.
+    #[must_use]
+    pub fn range_count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many counters there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.0.iter().fold(0, |sum, (start, end)| sum.saturating_add(end - start + 1))
+    }
+
+    /// The highest counter, or 0.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.0.last().map_or(0, |(_, end)| *end)
+    }
+
+    /// The end of the gap-free prefix, or 0.
+    #[must_use]
+    pub fn prefix(&self) -> u64 {
+        match self.0.first() {
+            Some((1, end)) => *end,
+            Some(_) | None => 0,
+        }
+    }
+
+    /// Iterates over the ranges in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Whether the counter is in the set.
+    #[must_use]
+    pub fn contains(&self, counter: u64) -> bool {
+        let at = self.0.partition_point(|(_, end)| *end < counter);
+        self.0.get(at).is_some_and(|(start, _)| *start <= counter)
+    }
+
+    /// Whether every counter of `other` is in this set.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|(start, end)| {
+            let at = self.0.partition_point(|(_, own_end)| own_end < start);
+            self.0.get(at).is_some_and(|(own_start, own_end)| own_start <= start && end <= own_end)
+        })
+    }
+
+    /// Adds the counters `start..=end`. Does nothing when `start` is 0 or beyond `end`.
+    pub fn insert(&mut self, start: u64, end: u64) {
+        if start == 0 || start > end {
+            return;
+        }
+        // Every range that overlaps or touches `start..=end` melts into one.
+        let from = self.0.partition_point(|(_, own_end)| own_end.saturating_add(1) < start);
+        let to = from
+            + self.0[from..].partition_point(|(own_start, _)| *own_start <= end.saturating_add(1));
+        if from == to {
+            self.0.insert(from, (start, end));
+            return;
+        }
+        let merged = (self.0[from].0.min(start), self.0[to - 1].1.max(end));
+        self.0.splice(from..to, [merged]);
+    }
+
+    /// Adds every counter of `other`.
+    pub fn union(&mut self, other: &Self) {
+        for (start, end) in other.iter() {
+            self.insert(start, end);
+        }
+    }
+
+    /// The counters of this set that are not in `other`.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        let mut rest = Vec::new();
+        let mut cuts = other.0.iter().peekable();
+        for (mut start, end) in self.iter() {
+            while let Some((cut_start, cut_end)) = cuts.peek().copied().copied() {
+                if cut_end < start {
+                    cuts.next();
+                    continue;
+                }
+                if cut_start > end {
+                    break;
+                }
+                if cut_start > start {
+                    rest.push((start, cut_start - 1));
+                }
+                if cut_end >= end {
+                    start = 0;
+                    break;
+                }
+                start = cut_end + 1;
+                cuts.next();
+            }
+            if start != 0 && start <= end {
+                rest.push((start, end));
+            }
+        }
+        Self(rest)
+    }
+
+    /// The counters that are in both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.difference(&self.difference(other))
+    }
+
+    /// As numbers for the wire: the first start, then for each range its length less one and the gap
+    /// to the next range's start.
+    #[must_use]
+    pub fn to_gaps(&self) -> Vec<u64> {
+        let mut gaps = Vec::with_capacity(self.0.len() * 2);
+        let mut last = 0;
+        for (start, end) in self.iter() {
+            gaps.push(start - last);
+            gaps.push(end - start);
+            last = end;
+        }
+        gaps
+    }
+
+    /// Reads what [`to_gaps`](Self::to_gaps) wrote. Refuses anything not in its one canonical form.
+    pub fn from_gaps(gaps: &[u64]) -> Result<Self, Malformed> {
+        let broken = || Malformed::Inconsistent { what: "ranges are sorted, disjoint and apart" };
+        let mut ranges = Vec::with_capacity(gaps.len() / 2);
+        let mut last = 0u64;
+        let (pairs, rest) = gaps.as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(broken());
+        }
+        for [gap, length] in pairs {
+            // The first range may start at 1; later ones leave at least one counter out.
+            if *gap < if ranges.is_empty() { 1 } else { 2 } {
+                return Err(broken());
+            }
+            let start = last.checked_add(*gap).ok_or_else(broken)?;
+            let end = start.checked_add(*length).ok_or_else(broken)?;
+            ranges.push((start, end));
+            last = end;
+        }
+        Ok(Self(ranges))
+    }
+}
+
+impl FromIterator<(u64, u64)> for DotRanges {
+    fn from_iter<I: IntoIterator<Item = (u64, u64)>>(iter: I) -> Self {
+        let mut ranges = Self::default();
+        for (start, end) in iter {
+            ranges.insert(start, end);
+        }
+        ranges
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn counters(ranges: &DotRanges) -> BTreeSet<u64> {
+        ranges.iter().flat_map(|(start, end)| start..=end).collect()
+    }
+
+    fn ranges() -> impl Strategy<Value = DotRanges> {
+        proptest::collection::vec((1u64..40, 0u64..6), 0..8)
+            .prop_map(|parts| parts.into_iter().map(|(start, len)| (start, start + len)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn set_operations_agree_with_a_set_of_counters(a in ranges(), b in ranges()) {
+            let (x, y) = (counters(&a), counters(&b));
+            let mut union = a.clone();
+            union.union(&b);
+            prop_assert_eq!(counters(&union), &x | &y);
+            prop_assert_eq!(counters(&a.difference(&b)), &x - &y);
+            prop_assert_eq!(counters(&a.intersection(&b)), &x & &y);
+            prop_assert_eq!(a.covers(&b), y.is_subset(&x));
+            prop_assert_eq!(a.len(), x.len() as u64);
+            for counter in 0..50 {
+                prop_assert_eq!(a.contains(counter), x.contains(&counter));
+            }
+            prop_assert_eq!(DotRanges::from_gaps(&a.to_gaps()).unwrap(), a);
+        }
+
+        #[test]
+        fn any_numbers_decode_or_are_refused(gaps in proptest::collection::vec(any::<u64>(), 0..8)) {
+            if let Ok(ranges) = DotRanges::from_gaps(&gaps) {
+                prop_assert_eq!(ranges.to_gaps(), gaps);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_counter_does_not_overflow() {
+        let mut ranges = DotRanges::of(u64::MAX..=u64::MAX);
+        ranges.insert(u64::MAX - 1, u64::MAX - 1);
+        assert_eq!(ranges.range_count(), 1);
+        assert!(ranges.contains(u64::MAX));
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong, by who is wrong: the bytes, the peer, or the caller.
+//!
+//! [`Malformed`] is for bytes that are no message, [`Misuse`] for a caller of this crate. A peer that
+//! breaks the protocol is a [`Fault`](crate::wire::Fault), which stands beside its close codes.
+
+use thiserror::Error;
+
+/// Bytes that do not decode to what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// The bytes end too early, are too many, or are not MessagePack of the expected shape.
+    #[error("not a valid {what}: {detail}")]
+    Encoding {
+        /// What was expected.
+        what: &'static str,
+        /// What the decoder says.
+        detail: String,
+    },
+    /// The checksum over the bytes does not match.
+    #[error("checksum mismatch: expected {expected:08x}, found {found:08x}")]
+    Checksum {
+        /// The checksum that came with the bytes.
+        expected: u32,
+        /// The checksum of the bytes.
+        found: u32,
+    },
+    /// A count, length or depth is over its limit.
+    #[error("{what} is {found}, and the limit is {limit}")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// The value found.
+        found: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
+    /// The parts contradict each other.
+    #[error("inconsistent: {what}")]
+    Inconsistent {
+        /// The rule that is broken.
+        what: &'static str,
+    },
+}
+
+/// The caller asked for something that cannot be done. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// There is no such record, or it was deleted.
+    #[error("no record {id} in collection {collection}; it may have been deleted")]
+    NoSuchRecord {
+        /// The collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+    },
+    /// A record of that id exists.
+    #[error("record {id} exists in collection {collection}; update it instead")]
+    RecordExists {
+        /// The collection.
+        collection: String,
+        /// The record's id.
+        id: String,
+    },
+    /// The version named is not (or no longer) among the versions of the record.
+    #[error("version {version} is not among the versions in conflict; read them again")]
+    NoSuchVersion {
+        /// The version's key.
+        version: String,
+    },
+    /// A name, value, record or change is over its limit.
+    #[error("{what} is {found}, and the limit is {limit}")]
+    TooLarge {
+        /// What is limited.
+        what: &'static str,
+        /// The size found.
+        found: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
+    /// A name is empty or holds a control character.
+    #[error("{what} must not be empty or hold control characters")]
+    BadName {
+        /// Which name.
+        what: &'static str,
+    },
+    /// A change with nothing in it.
+    #[error("the change is empty")]
+    Empty,
+    /// This document is not open.
+    #[error("document {name} is not open")]
+    NotOpen {
+        /// The document's name.
+        name: String,
+    },
+}

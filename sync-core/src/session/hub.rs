@@ -1,0 +1,474 @@
+//! The hub's side of the protocol: all connections of one hub, over one store.
+//!
+//! It joins, stores and relays deltas without knowing what is in them. It never sends an
+//! acknowledgement on its own: the driver releases the outputs of a batch of inputs only after the
+//! store's transaction for that batch is on disk.
+
+mod admission;
+mod catch_up;
+
+use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use self::catch_up::CatchUp;
+use super::hub_store::{Buried, DocumentId, HubStore};
+use super::{Boot, Now};
+use crate::causal::{CausalContext, Delta, ReplicaId, join};
+use crate::wire::{
+    CHANNELS_MAX, Claim, ClientMessage, Cursor, Fault, HubMessage, Push, VERSION, Welcome,
+    decode_client,
+};
+
+/// Names one connection, for ever, within one run of the hub.
+pub type ConnectionId = u64;
+
+/// How long a connection may be silent, in milliseconds. Clients ping three times as often.
+const SILENCE_MS_MAX: u64 = 60_000;
+
+/// How long the first message may take, in milliseconds.
+const HELLO_MS_MAX: u64 = 10_000;
+
+/// The most replicas that one connection may claim in one document. Arbitrary; a browser profile
+/// claims one for each tab.
+const CLAIMS_MAX: usize = 256;
+
+/// What happened to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubInput {
+    /// It was accepted.
+    Connected,
+    /// A binary frame arrived.
+    Frame(Vec<u8>),
+    /// It ended, from either side.
+    Disconnected,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubOutput {
+    /// Send a frame.
+    Send {
+        /// To whom.
+        connection: ConnectionId,
+        /// The frame.
+        frame: std::sync::Arc<[u8]>,
+    },
+    /// Close the connection with this fault's code and reason. Nothing more is sent to it.
+    Close {
+        /// Which one.
+        connection: ConnectionId,
+        /// Why.
+        fault: Fault,
+    },
+}
+
+/// The state of a hub, without its store.
+#[derive(Debug, Default)]
+pub struct Hub {
+    connections: BTreeMap<ConnectionId, Connection>,
+    rooms: BTreeMap<DocumentId, Room>,
+    outputs: VecDeque<HubOutput>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// Set by the hello.
+    agent: Option<String>,
+    /// When it is given up, by the monotonic clock.
+    deadline_ms: u64,
+    channels: BTreeMap<u32, Channel>,
+}
+
+/// One document on one connection.
+#[derive(Debug)]
+struct Channel {
+    document: DocumentId,
+    claims: BTreeMap<ReplicaId, u64>,
+    /// What the client had and the hub had not when the channel was opened: asked for, so taken from
+    /// whoever wrote it.
+    wanted: CausalContext,
+    last_push: u64,
+    catch_up: Option<CatchUp>,
+}
+
+/// Who is there for one document.
+#[derive(Debug, Default)]
+struct Room {
+    members: BTreeSet<(ConnectionId, u32)>,
+    claims: BTreeMap<ReplicaId, (ConnectionId, u32, u64)>,
+    shown: BTreeMap<ReplicaId, (ConnectionId, String, ByteBuf)>,
+}
+
+/// Why handling an input ended early.
+enum Stop<E> {
+    Fault(Fault),
+    Storage(E),
+}
+
+impl<E> From<Fault> for Stop<E> {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+type Step<S> = Result<(), Stop<<S as HubStore>::Error>>;
+
+impl Hub {
+    /// A hub without connections.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Takes what happened to a connection. An error is the store's; the driver then drops the outputs
+    /// of the batch, closes all connections and starts over from what is on disk.
+    pub fn handle<S: HubStore>(
+        &mut self,
+        store: &mut S,
+        now: Now,
+        connection: ConnectionId,
+        input: HubInput,
+    ) -> Result<(), S::Error> {
+        match input {
+            HubInput::Connected => {
+                let deadline_ms = now.monotonic_ms.saturating_add(HELLO_MS_MAX);
+                let state = Connection { agent: None, deadline_ms, channels: BTreeMap::new() };
+                self.connections.insert(connection, state);
+                Ok(())
+            }
+            HubInput::Frame(bytes) => match self.handle_frame(store, now, connection, &bytes) {
+                Ok(()) => Ok(()),
+                Err(Stop::Storage(error)) => Err(error),
+                Err(Stop::Fault(fault)) => {
+                    self.close(connection, fault);
+                    Ok(())
+                }
+            },
+            HubInput::Disconnected => {
+                self.forget(connection);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives up connections that were silent for too long.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let late = self.connections.iter().filter(|(_, state)| state.deadline_ms <= now.monotonic_ms);
+        for connection in late.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.close(connection, Fault::Timeout("the connection was silent".into()));
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due, by the monotonic clock in milliseconds.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.connections.values().map(|state| state.deadline_ms).min()
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll(&mut self) -> Option<HubOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Closes a connection that the driver gives up, for a slow reader or a stopping hub.
+    pub fn close(&mut self, connection: ConnectionId, fault: Fault) {
+        if self.connections.contains_key(&connection) {
+            self.outputs.push_back(HubOutput::Close { connection, fault });
+            self.forget(connection);
+        }
+    }
+
+    fn handle_frame<S: HubStore>(
+        &mut self,
+        store: &mut S,
+        now: Now,
+        connection: ConnectionId,
+        bytes: &[u8],
+    ) -> Step<S> {
+        // A frame may still arrive after the hub has closed the connection.
+        let Some(state) = self.connections.get_mut(&connection) else { return Ok(()) };
+        let message = decode_client(bytes).map_err(Fault::from)?;
+        if state.agent.is_none() && !matches!(message, ClientMessage::Hello { .. }) {
+            return Err(Fault::OutOfOrder("the first message is a hello".into()).into());
+        }
+        state.deadline_ms = now.monotonic_ms.saturating_add(SILENCE_MS_MAX);
+        match message {
+            ClientMessage::Hello { version, token: _, agent } => {
+                self.handle_hello(store.boot(), now, connection, version, agent)
+            }
+            ClientMessage::Open { channel, document, cursor, context, claims } => {
+                let at = (connection, channel);
+                self.handle_open(store, at, &document, cursor, &context, claims)
+            }
+            ClientMessage::Claim { channel, claims } => {
+                self.channel(connection, channel)?;
+                self.claim(connection, channel, claims).map_err(Stop::Fault)
+            }
+            ClientMessage::Release { channel, replicas } => {
+                let document = self.channel(connection, channel)?.document;
+                for replica in replicas {
+                    self.channel(connection, channel)?.claims.remove(&replica);
+                    self.release(document, (connection, channel), replica);
+                }
+                Ok(())
+            }
+            ClientMessage::Push(push) => self.handle_push(store, connection, push),
+            ClientMessage::ChunkStored { channel, number } => {
+                let state = self.channel(connection, channel)?;
+                let catch_up = state.catch_up.as_mut().ok_or_else(|| {
+                    Fault::OutOfOrder("no catch-up is under way on this channel".into())
+                })?;
+                catch_up.confirm(number)?;
+                self.go_on(store, connection, channel)
+            }
+            ClientMessage::Presence { channel, replica, name, state } => {
+                self.handle_presence(connection, channel, replica, name, state).map_err(Stop::Fault)
+            }
+            ClientMessage::Ping => {
+                self.send(connection, &HubMessage::Pong);
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_hello<E>(
+        &mut self,
+        boot: Boot,
+        now: Now,
+        connection: ConnectionId,
+        version: u16,
+        agent: String,
+    ) -> Result<(), Stop<E>> {
+        if version != VERSION {
+            return Err(Fault::Version { offered: version, spoken: VERSION }.into());
+        }
+        let Some(state) = self.connections.get_mut(&connection) else { return Ok(()) };
+        if state.agent.replace(agent).is_some() {
+            return Err(Fault::OutOfOrder("a second hello".into()).into());
+        }
+        let Boot { hub, boot } = boot;
+        let welcome = Welcome { version: VERSION, hub, boot, now_ms: now.unix_ms };
+        self.send(connection, &HubMessage::Welcome(welcome));
+        Ok(())
+    }
+
+    fn handle_open<S: HubStore>(
+        &mut self,
+        store: &mut S,
+        (connection, channel): (ConnectionId, u32),
+        name: &str,
+        cursor: Option<Cursor>,
+        context: &CausalContext,
+        claims: Vec<Claim>,
+    ) -> Step<S> {
+        let Some(state) = self.connections.get_mut(&connection) else { return Ok(()) };
+        if state.channels.contains_key(&channel) {
+            return Err(Fault::OutOfOrder("the channel is open".into()).into());
+        }
+        if state.channels.len() >= CHANNELS_MAX {
+            let (found, limit) = (CHANNELS_MAX as u64 + 1, CHANNELS_MAX as u64);
+            return Err(Fault::TooLarge { what: "the number of channels", found, limit }.into());
+        }
+        let document = store.open(name).map_err(Stop::Storage)?;
+        let own = store.context(document).map_err(Stop::Storage)?;
+        admission::check_replica_count(&own, context)?;
+        let resume = match cursor {
+            Some(cursor) => store.can_resume(document, cursor).map_err(Stop::Storage)?.then_some(cursor),
+            None => None,
+        };
+        let catch_up = CatchUp::new(resume, context.clone(), store.seq());
+        let wanted = context.difference(&own);
+        let opened = HubMessage::Opened { channel, context: own, resumed: resume.is_some() };
+        let claimed = BTreeMap::new();
+        let catch_up = Some(catch_up);
+        let fresh = Channel { document, claims: claimed, wanted, last_push: 0, catch_up };
+        state.channels.insert(channel, fresh);
+        let room = self.rooms.entry(document).or_default();
+        room.members.insert((connection, channel));
+        let shown = room.shown.clone();
+        self.send(connection, &opened);
+        for (replica, (_, name, state)) in shown {
+            let shown = Some((name, state));
+            self.send(connection, &HubMessage::Presence { channel, replica, shown });
+        }
+        self.claim(connection, channel, claims)?;
+        self.go_on(store, connection, channel)
+    }
+
+    /// Joins a delta, records it and tells the others. Nothing is on disk until the driver commits.
+    fn handle_push<S: HubStore>(
+        &mut self,
+        store: &mut S,
+        connection: ConnectionId,
+        push: Push,
+    ) -> Step<S> {
+        let Push { channel, id, delta } = push;
+        let state = self.channel(connection, channel)?;
+        if id != state.last_push + 1 {
+            return Err(Fault::OutOfOrder("pushes are numbered one by one".into()).into());
+        }
+        state.last_push = id;
+        let (document, claims) = (state.document, &state.claims);
+        let admit = admission::admit(store, document, claims, &state.wanted, &delta);
+        if let Some(reason) = admit.map_err(Stop::Storage)?? {
+            self.send(connection, &HubMessage::Refused { channel, id, reason });
+            return Ok(());
+        }
+        let seq = store.seq() + 1;
+        let joined = join(&mut store.document(document, seq), &delta).map_err(Stop::Storage)?;
+        let cursor = if joined.is_empty() {
+            Cursor { boot: store.boot().boot, seq: store.seq() }
+        } else {
+            let buried = Buried { dots: joined.buried, notes: delta.notes.clone() };
+            store.record(document, seq, buried).map_err(Stop::Storage)?;
+            let cursor = Cursor { boot: store.boot().boot, seq };
+            self.relay(document, (connection, channel), cursor, &delta);
+            cursor
+        };
+        self.send(connection, &HubMessage::Stored { channel, id, cursor });
+        Ok(())
+    }
+
+    /// Sends a delta to everyone else in the room, encoding it once for each channel number in use.
+    fn relay(
+        &mut self,
+        document: DocumentId,
+        from: (ConnectionId, u32),
+        cursor: Cursor,
+        delta: &Delta,
+    ) {
+        let Some(room) = self.rooms.get(&document) else { return };
+        let mut frames: BTreeMap<u32, std::sync::Arc<[u8]>> = BTreeMap::new();
+        for &(connection, channel) in room.members.iter().filter(|member| **member != from) {
+            let frame = frames.entry(channel).or_insert_with(|| {
+                HubMessage::Delta { channel, cursor, delta: delta.clone() }.encode().into()
+            });
+            self.outputs.push_back(HubOutput::Send { connection, frame: frame.clone() });
+        }
+    }
+
+    /// Sends chunks of a catch-up while there is credit.
+    fn go_on<S: HubStore>(&mut self, store: &S, connection: ConnectionId, channel: u32) -> Step<S> {
+        let state = self.channel(connection, channel)?;
+        let document = state.document;
+        let Some(mut catch_up) = state.catch_up.take() else { return Ok(()) };
+        while catch_up.has_credit() && !catch_up.is_done() {
+            let chunk = catch_up.next(store, document, channel).map_err(Stop::Storage)?;
+            self.send(connection, &chunk);
+        }
+        if !catch_up.is_confirmed() {
+            self.channel(connection, channel)?.catch_up = Some(catch_up);
+        }
+        Ok(())
+    }
+
+    fn handle_presence(
+        &mut self,
+        connection: ConnectionId,
+        channel: u32,
+        replica: ReplicaId,
+        name: String,
+        state: ByteBuf,
+    ) -> Result<(), Fault> {
+        let own = self.channel(connection, channel)?;
+        if !own.claims.contains_key(&replica) {
+            // The claim may just have been refused or taken over; the client hears of that.
+            return Ok(());
+        }
+        let document = own.document;
+        let room = self.rooms.entry(document).or_default();
+        room.shown.insert(replica, (connection, name.clone(), state.clone()));
+        self.tell(document, connection, replica, Some((name, state)));
+        Ok(())
+    }
+
+    /// Takes claims. A claim of the same opening takes over; another one on a live replica is refused.
+    fn claim(
+        &mut self,
+        connection: ConnectionId,
+        channel: u32,
+        claims: Vec<Claim>,
+    ) -> Result<(), Fault> {
+        let document = self.channel(connection, channel)?.document;
+        for Claim { replica, opening } in claims {
+            let room = self.rooms.entry(document).or_default();
+            let held = room.claims.get(&replica).copied().filter(|held| held.0 != connection);
+            if held.is_some_and(|(_, _, other)| other != opening) {
+                self.send(connection, &HubMessage::InUse { channel, replica });
+                continue;
+            }
+            room.claims.insert(replica, (connection, channel, opening));
+            if let Some((older, _, _)) = held {
+                self.close(older, Fault::Superseded);
+            }
+            let state = self.channel(connection, channel)?;
+            state.claims.insert(replica, opening);
+            if state.claims.len() > CLAIMS_MAX {
+                let (found, limit) = (state.claims.len() as u64, CLAIMS_MAX as u64);
+                return Err(Fault::TooLarge { what: "the number of claims", found, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a claim and its presence, if they are still of this channel.
+    fn release(&mut self, document: DocumentId, (connection, channel): (ConnectionId, u32), replica: ReplicaId) {
+        let Some(room) = self.rooms.get_mut(&document) else { return };
+        let claimed = room.claims.get(&replica).is_some_and(|held| (held.0, held.1) == (connection, channel));
+        if claimed {
+            room.claims.remove(&replica);
+            let shown = room.shown.get(&replica).is_some_and(|shown| shown.0 == connection);
+            if shown {
+                room.shown.remove(&replica);
+                self.tell(document, connection, replica, None);
+            }
+        }
+    }
+
+    /// Tells everyone else in the room what a replica shows.
+    fn tell(
+        &mut self,
+        document: DocumentId,
+        from: ConnectionId,
+        replica: ReplicaId,
+        shown: Option<(String, ByteBuf)>,
+    ) {
+        let Some(room) = self.rooms.get(&document) else { return };
+        let others = room.members.iter().filter(|(connection, _)| *connection != from);
+        for (connection, channel) in others.copied().collect::<Vec<_>>() {
+            let shown = shown.clone();
+            self.send(connection, &HubMessage::Presence { channel, replica, shown });
+        }
+    }
+
+    fn forget(&mut self, connection: ConnectionId) {
+        let Some(state) = self.connections.remove(&connection) else { return };
+        for (channel, state) in state.channels {
+            if let Some(room) = self.rooms.get_mut(&state.document) {
+                room.members.remove(&(connection, channel));
+            }
+            for replica in state.claims.into_keys() {
+                self.release(state.document, (connection, channel), replica);
+            }
+            if self.rooms.get(&state.document).is_some_and(|room| room.members.is_empty()) {
+                self.rooms.remove(&state.document);
+            }
+        }
+    }
+
+    fn channel(&mut self, connection: ConnectionId, channel: u32) -> Result<&mut Channel, Fault> {
+        let state = self.connections.get_mut(&connection);
+        let channel = state.and_then(|state| state.channels.get_mut(&channel));
+        channel.ok_or_else(|| Fault::OutOfOrder("the channel is not open".into()))
+    }
+
+    fn send(&mut self, connection: ConnectionId, message: &HubMessage) {
+        self.outputs.push_back(HubOutput::Send { connection, frame: message.encode().into() });
+    }
+}

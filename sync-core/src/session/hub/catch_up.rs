@@ -1,0 +1,200 @@
+//! What a client missed, in chunks: entries first, removals last.
+//!
+//! An entry that arrives after its removal would be covered already; a removal that arrives before a
+//! concurrent edit would leave half a record. A dot enters the client's context only with its entry or
+//! as dead, never before.
+
+use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, Note};
+use crate::session::hub_store::{Buried, DocumentId, HubStore};
+use crate::wire::{CHUNK_BYTES, CHUNK_CREDIT, Cursor, Fault, HubMessage};
+
+/// The most ranges of dead dots and notes in one chunk: with at most 560 bytes each they fit.
+const ITEMS_MAX: usize = 400;
+
+/// How far the catch-up of one channel is.
+#[derive(Debug)]
+pub(super) struct CatchUp {
+    /// Where the client resumes; none compares everything.
+    resume: Option<Cursor>,
+    /// What the client had when it opened the channel.
+    theirs: CausalContext,
+    /// The sequence number up to which this catch-up brings the client.
+    up_to: u64,
+    sent: u64,
+    confirmed: u64,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Entries after this position.
+    Entries(Option<(u64, Dot)>),
+    /// Removals, in pieces.
+    Removals(std::vec::IntoIter<Delta>),
+    Done,
+}
+
+impl CatchUp {
+    pub(super) fn new(resume: Option<Cursor>, theirs: CausalContext, up_to: u64) -> Self {
+        Self { resume, theirs, up_to, sent: 0, confirmed: 0, stage: Stage::Entries(None) }
+    }
+
+    pub(super) fn has_credit(&self) -> bool {
+        self.sent - self.confirmed < CHUNK_CREDIT
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Done)
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.is_done() && self.confirmed == self.sent
+    }
+
+    /// Takes the client's word that a chunk is on its disk.
+    pub(super) fn confirm(&mut self, number: u64) -> Result<(), Fault> {
+        if number != self.confirmed + 1 || number > self.sent {
+            return Err(Fault::OutOfOrder("chunks are confirmed one by one".into()));
+        }
+        self.confirmed = number;
+        Ok(())
+    }
+
+    /// The next chunk.
+    pub(super) fn next<S: HubStore>(
+        &mut self,
+        store: &S,
+        document: DocumentId,
+        channel: u32,
+    ) -> Result<HubMessage, S::Error> {
+        let delta = loop {
+            match &mut self.stage {
+                Stage::Entries(after) => {
+                    let after = *after;
+                    let delta = self.entries(store, document, after)?;
+                    if !delta.is_empty() {
+                        break delta;
+                    }
+                }
+                Stage::Removals(pieces) => {
+                    let delta = pieces.next().unwrap_or_default();
+                    if pieces.len() == 0 {
+                        self.stage = Stage::Done;
+                    }
+                    break delta;
+                }
+                Stage::Done => break Delta::default(),
+            }
+        };
+        self.sent += 1;
+        let cursor = Cursor { boot: store.boot().boot, seq: self.up_to };
+        let cursor = self.is_done().then_some(cursor);
+        Ok(HubMessage::Chunk { channel, number: self.sent, delta, cursor })
+    }
+
+    /// A page of entries that the client lacks; moves on to the removals after the last one.
+    fn entries<S: HubStore>(
+        &mut self,
+        store: &S,
+        document: DocumentId,
+        after: Option<(u64, Dot)>,
+    ) -> Result<Delta, S::Error> {
+        let page = match self.resume {
+            Some(cursor) => store.arrived(document, cursor.seq, after, CHUNK_BYTES)?,
+            None => store.entries(document, after.map(|(_, dot)| dot), CHUNK_BYTES)?,
+        };
+        self.stage = match page.entries.last() {
+            Some((seq, entry)) if !page.is_last => Stage::Entries(Some((*seq, entry.first))),
+            Some(_) | None => Stage::Removals(self.removals(store, document)?.into_iter()),
+        };
+        let mut delta = Delta::default();
+        for (_, entry) in page.entries {
+            let live = entry.live_ranges();
+            if self.theirs.of(entry.replica()).is_some_and(|seen| seen.covers(&live)) {
+                continue;
+            }
+            delta.context.insert_ranges(entry.replica(), &live);
+            delta.entries.push(entry);
+        }
+        Ok(delta)
+    }
+
+    /// The removals that the client may lack, in pieces. Without a valid cursor these are all dead
+    /// dots of the document, which cost what its gaps cost, not what was ever removed.
+    fn removals<S: HubStore>(
+        &self,
+        store: &S,
+        document: DocumentId,
+    ) -> Result<Vec<Delta>, S::Error> {
+        // The hub may have forgotten removals since the catch-up began, so the cursor is asked again.
+        let resume = match self.resume {
+            Some(cursor) => store.can_resume(document, cursor)?.then_some(cursor),
+            None => None,
+        };
+        let Buried { dots, notes } = match resume {
+            Some(cursor) => store.buried(document, cursor.seq)?,
+            None => {
+                let dots = store.context(document)?.difference(&store.live(document)?);
+                Buried { dots, notes: Vec::new() }
+            }
+        };
+        Ok(split(&dots, notes))
+    }
+}
+
+/// Cuts a context of dead dots, and what is said of them, into deltas of a limited size.
+pub(crate) fn split(dots: &CausalContext, mut notes: Vec<Note>) -> Vec<Delta> {
+    notes.sort_unstable_by_key(|note| note.dot);
+    let mut notes = notes.into_iter().peekable();
+    let mut pieces: Vec<Delta> = Vec::new();
+    let mut room = 0;
+    for (replica, ranges) in dots.iter() {
+        for (mut start, end) in ranges.iter() {
+            while start <= end {
+                if room == 0 {
+                    pieces.push(Delta::default());
+                    room = ITEMS_MAX;
+                }
+                let Some(piece) = pieces.last_mut() else { break };
+                room -= 1;
+                let mut last = end;
+                while let Some(note) = notes.next_if(|note| note.dot <= Dot::new(replica, end)) {
+                    if note.dot < Dot::new(replica, start) {
+                        continue;
+                    }
+                    last = note.dot.counter;
+                    piece.notes.push(note);
+                    room = room.saturating_sub(1);
+                    if room == 0 {
+                        break;
+                    }
+                }
+                // A range is cut only behind a note for which the chunk has no more room.
+                last = if room == 0 { last } else { end };
+                piece.context.insert_range(replica, start, last);
+                let Some(next) = last.checked_add(1) else { break };
+                start = next;
+            }
+        }
+    }
+    pieces
+}
+
+/// Cuts entries into deltas of about the bytes of a chunk.
+pub(crate) fn split_entries(entries: Vec<Entry>) -> Vec<Delta> {
+    let mut pieces: Vec<Delta> = Vec::new();
+    let mut room = 0usize;
+    for entry in entries {
+        if room == 0 {
+            pieces.push(Delta::default());
+            room = CHUNK_BYTES;
+        }
+        if let Some(piece) = pieces.last_mut() {
+            room = room.saturating_sub(entry.byte_count() + 32);
+            let live: DotRanges = entry.live_ranges();
+            piece.context.insert_ranges(entry.replica(), &live);
+            piece.entries.push(entry);
+        }
+    }
+    pieces
+}

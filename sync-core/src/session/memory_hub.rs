@@ -1,0 +1,202 @@
+//! A hub's storage in memory, for tests and simulations. It forgets everything when dropped.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use super::hub_store::{Boot, Buried, DocumentId, HubStore, Page};
+use crate::causal::{CausalContext, Dot, DotRanges, DotStore, Entry, MemoryStore, Note, ReplicaId};
+use crate::wire::Cursor;
+
+/// A hub's storage in memory.
+#[derive(Debug, Clone)]
+pub struct MemoryHub {
+    boot: Boot,
+    /// For each boot the number at which the next one began; none for the running one.
+    ends: BTreeMap<u64, Option<u64>>,
+    seq: u64,
+    names: BTreeMap<String, DocumentId>,
+    documents: BTreeMap<DocumentId, Kept>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Kept {
+    store: MemoryStore,
+    arrived: BTreeMap<Dot, u64>,
+    buried: Vec<(u64, CausalContext, Vec<Note>)>,
+    /// Removals up to this number were forgotten.
+    horizon: u64,
+}
+
+/// One document of a [`MemoryHub`], at a sequence number.
+#[derive(Debug)]
+pub struct MemoryDocument<'a> {
+    kept: &'a mut Kept,
+    seq: u64,
+}
+
+impl MemoryHub {
+    /// An empty hub.
+    #[must_use]
+    pub fn new(boot: Boot) -> Self {
+        let ends = BTreeMap::from([(boot.boot, None)]);
+        Self { boot, ends, seq: 0, names: BTreeMap::new(), documents: BTreeMap::new() }
+    }
+
+    /// Starts the hub again on what it has.
+    pub fn restart(&mut self, boot: u64) {
+        self.ends.insert(self.boot.boot, Some(self.seq));
+        self.boot.boot = boot;
+        self.ends.insert(boot, None);
+    }
+
+    /// Forgets the removals up to a number, as an operator's limit does.
+    pub fn forget_removals(&mut self, up_to: u64) {
+        for kept in self.documents.values_mut() {
+            kept.horizon = kept.horizon.max(up_to);
+            kept.buried.retain(|(seq, _, _)| *seq > up_to);
+        }
+    }
+
+    /// The state of a document, for comparison.
+    #[must_use]
+    pub fn state(&self, name: &str) -> Option<&MemoryStore> {
+        Some(&self.documents.get(self.names.get(name)?)?.store)
+    }
+
+    fn kept(&self, document: DocumentId) -> &Kept {
+        self.documents.get(&document).expect("document ids come from `open`")
+    }
+}
+
+impl HubStore for MemoryHub {
+    type Error = Infallible;
+    type Document<'a> = MemoryDocument<'a>;
+
+    fn boot(&self) -> Boot {
+        self.boot
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn can_resume(&self, document: DocumentId, cursor: Cursor) -> Result<bool, Infallible> {
+        let end = match self.ends.get(&cursor.boot) {
+            Some(Some(end)) => *end,
+            Some(None) => self.seq,
+            None => return Ok(false),
+        };
+        Ok(cursor.seq <= end && cursor.seq >= self.kept(document).horizon)
+    }
+
+    fn open(&mut self, name: &str) -> Result<DocumentId, Infallible> {
+        let next = self.names.len() as DocumentId + 1;
+        let document = *self.names.entry(name.to_owned()).or_insert(next);
+        self.documents.entry(document).or_default();
+        Ok(document)
+    }
+
+    fn context(&self, document: DocumentId) -> Result<CausalContext, Infallible> {
+        Ok(self.kept(document).store.context().clone())
+    }
+
+    fn live(&self, document: DocumentId) -> Result<CausalContext, Infallible> {
+        Ok(self.kept(document).store.live())
+    }
+
+    fn document(&mut self, document: DocumentId, seq: u64) -> MemoryDocument<'_> {
+        let kept = self.documents.get_mut(&document).expect("document ids come from `open`");
+        MemoryDocument { kept, seq }
+    }
+
+    fn record(&mut self, document: DocumentId, seq: u64, buried: Buried) -> Result<(), Infallible> {
+        self.seq = self.seq.max(seq);
+        let kept = self.documents.get_mut(&document).expect("document ids come from `open`");
+        kept.buried.push((seq, buried.dots, buried.notes));
+        Ok(())
+    }
+
+    fn arrived(
+        &self,
+        document: DocumentId,
+        seq: u64,
+        after: Option<(u64, Dot)>,
+        bytes: usize,
+    ) -> Result<Page, Infallible> {
+        let kept = self.kept(document);
+        let mut order: Vec<_> = kept.arrived.iter().map(|(dot, seq)| (*seq, *dot)).collect();
+        order.sort_unstable();
+        let rest = order.into_iter().filter(|at| at.0 > seq && after.is_none_or(|after| *at > after));
+        let entries = rest.filter_map(|(seq, dot)| Some((seq, kept.entry_at(dot)?)));
+        Ok(page(entries, bytes))
+    }
+
+    fn entries(
+        &self,
+        document: DocumentId,
+        after: Option<Dot>,
+        bytes: usize,
+    ) -> Result<Page, Infallible> {
+        let kept = self.kept(document);
+        let rest = kept.store.iter().filter(|entry| after.is_none_or(|after| entry.first > after));
+        Ok(page(rest.map(|entry| (kept.arrived[&entry.first], entry.clone())), bytes))
+    }
+
+    fn buried(&self, document: DocumentId, seq: u64) -> Result<Buried, Infallible> {
+        let mut buried = Buried::default();
+        for (_, dots, notes) in self.kept(document).buried.iter().filter(|(at, _, _)| *at > seq) {
+            buried.dots.union(dots);
+            buried.notes.extend(notes.iter().cloned());
+        }
+        Ok(buried)
+    }
+}
+
+/// Takes entries until there are enough bytes.
+fn page(mut entries: impl Iterator<Item = (u64, Entry)>, bytes: usize) -> Page {
+    let mut page = Page::default();
+    let mut sum = 0;
+    while sum < bytes {
+        let Some((seq, entry)) = entries.next() else {
+            page.is_last = true;
+            break;
+        };
+        sum += entry.byte_count() + 32;
+        page.entries.push((seq, entry));
+    }
+    page
+}
+
+impl Kept {
+    fn entry_at(&self, first: Dot) -> Option<Entry> {
+        self.store.iter().find(|entry| entry.first == first).cloned()
+    }
+}
+
+impl DotStore for MemoryDocument<'_> {
+    type Error = Infallible;
+
+    fn seen(&self, replica: ReplicaId) -> Result<DotRanges, Infallible> {
+        self.kept.store.seen(replica)
+    }
+
+    fn set_seen(&mut self, replica: ReplicaId, ranges: DotRanges) -> Result<(), Infallible> {
+        self.kept.store.set_seen(replica, ranges)
+    }
+
+    fn overlapping(&self, replica: ReplicaId, start: u64, end: u64) -> Result<Vec<Entry>, Infallible> {
+        self.kept.store.overlapping(replica, start, end)
+    }
+
+    fn put(&mut self, entry: Entry, fresh: bool) -> Result<(), Infallible> {
+        if fresh {
+            self.kept.arrived.insert(entry.first, self.seq);
+        }
+        self.kept.store.put(entry, fresh)
+    }
+
+    fn remove(&mut self, first: Dot) -> Result<(), Infallible> {
+        self.kept.arrived.remove(&first);
+        self.kept.store.remove(first)
+    }
+}

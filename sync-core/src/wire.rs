@@ -1,0 +1,47 @@
+//! The wire: messages as checksummed MessagePack frames, their limits and close codes.
+//!
+//! `docs/protocol.md` is the normative description.
+
+mod delta;
+mod fault;
+mod message;
+
+pub use delta::{decode_delta, encode_delta};
+pub use fault::Fault;
+pub use message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome, decode_client, decode_hub};
+
+/// The protocol version that this crate speaks.
+pub const VERSION: u16 = 1;
+
+/// The most bytes of a frame.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// The most bytes of an encoded delta. Leaves room for the rest of a message.
+pub const DELTA_BYTES_MAX: usize = 160 * 1024;
+
+/// The most bytes of a note.
+pub const NOTE_BYTES_MAX: usize = 512;
+
+/// How many bytes of entries a chunk of a catch-up or a refill aims at.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The most replicas that the context of one document may name. Arbitrary.
+pub const REPLICAS_MAX: usize = 4096;
+
+/// The most ranges that a context on the wire may have.
+pub const CONTEXT_RANGES_MAX: usize = 32 * 1024;
+
+/// The most channels (open documents) of one connection. Arbitrary.
+pub const CHANNELS_MAX: usize = 64;
+
+/// The most bytes of a document's name, of an agent's name, and of a presence state.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// The most bytes of a presence state.
+pub const PRESENCE_BYTES_MAX: usize = 4 * 1024;
+
+/// How many chunks of a catch-up may be under way without an acknowledgement, for each channel.
+pub const CHUNK_CREDIT: u64 = 4;
+
+/// How many pushes may be under way without an acknowledgement, for each channel.
+pub const PUSH_CREDIT: usize = 8;
