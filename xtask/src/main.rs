@@ -1,2 +1,82 @@
-//! Tasks.
-fn main() {}
+//! The tasks of this workspace, run as `cargo xtask …`: `setup`, `demo`, `test`, `lint`, `size`.
+//!
+//! A fresh machine needs Rust and Node; `demo` and `test` fetch what else they need. This crate
+//! depends on nothing else in the workspace, so it builds when the rest does not.
+
+mod demo;
+mod lint;
+mod packages;
+mod process;
+mod setup;
+mod size;
+mod test;
+mod wasm;
+mod workspace;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::setup::Needs;
+use crate::test::Suite;
+use crate::wasm::toolchain::Choice;
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "Tasks of this workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Looks at what is missing on this machine and gets it.
+    Setup {
+        /// Where the compiler for WASM comes from; remembered until `cargo clean`.
+        #[arg(long, value_enum)]
+        wasm: Option<Choice>,
+    },
+    /// Builds the WASM module and the npm package.
+    Build,
+    /// Builds everything in release mode and serves the notes app.
+    Demo {
+        /// The port on this machine; 0 takes a free one.
+        #[arg(long, default_value_t = 8787)]
+        port: u16,
+        /// Where the hub keeps its data; `data` in the repository where not given.
+        #[arg(long)]
+        data_dir: Option<PathBuf>,
+    },
+    /// Runs every suite, the browser included, or those that are named.
+    Test {
+        #[arg(value_enum)]
+        suites: Vec<Suite>,
+    },
+    /// Checks format, clippy, layering, texts and types.
+    Lint,
+    /// Prints the size of the WASM module.
+    Size,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::find()?;
+    match arguments.task {
+        Task::Setup { wasm } => {
+            if let Some(choice) = wasm {
+                wasm::toolchain::remember(&workspace, choice)?;
+            }
+            setup::run(&workspace, Needs::everything())
+        }
+        Task::Build => {
+            setup::run(&workspace, Needs::package())?;
+            packages::build_package(&workspace)
+        }
+        Task::Demo { port, data_dir } => demo::run(&workspace, port, data_dir),
+        Task::Test { suites } => test::run(&workspace, &suites),
+        Task::Lint => lint::run(&workspace),
+        Task::Size => size::run(&workspace),
+    }
+}

@@ -1,0 +1,29 @@
+//! The parts of the Rust toolchain that a minimal installation leaves out.
+
+use anyhow::{Result, bail};
+
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Gets rustfmt and clippy for the toolchain in use.
+pub(super) fn linters(workspace: &Workspace) -> Result<()> {
+    for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        let has = || {
+            process::ask(process::cargo(&workspace.root).args([subcommand, "--version"])).is_some()
+        };
+        if has() {
+            continue;
+        }
+        if process::find("rustup").is_some() {
+            let mut add = process::program("rustup", &workspace.root);
+            process::run(add.args(["component", "add", component]))?;
+        }
+        if !has() {
+            bail!(
+                "`cargo {subcommand}` is missing. Run: rustup component add {component}\n\
+                 (without rustup: install your system's package of {component})"
+            );
+        }
+    }
+    Ok(())
+}

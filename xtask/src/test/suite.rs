@@ -1,0 +1,101 @@
+//! The suites: what each builds first, and what it runs.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use super::{Tally, libtest, node};
+use crate::lint;
+use crate::packages;
+use crate::process;
+use crate::setup::{self, Needs};
+use crate::workspace::Workspace;
+
+/// The suites in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Format, clippy, layering, texts and types.
+    Lint,
+    /// These tasks themselves.
+    Xtask,
+    /// The kernel.
+    Core,
+    /// The native client and its files.
+    Client,
+    /// The hub.
+    Hub,
+    /// The npm package in Node.
+    Wasm,
+    /// The notes app in Chromium, with hub and native client.
+    Browser,
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Suite::Lint => "lint",
+            Suite::Xtask => "xtask",
+            Suite::Core => "core",
+            Suite::Client => "client",
+            Suite::Hub => "hub",
+            Suite::Wasm => "wasm",
+            Suite::Browser => "browser",
+        })
+    }
+}
+
+impl Suite {
+    /// What has to be on this machine.
+    pub(super) fn needs(self) -> Needs {
+        match self {
+            Suite::Lint => lint::needs(),
+            Suite::Xtask | Suite::Core | Suite::Client | Suite::Hub => Needs::default(),
+            Suite::Wasm => Needs::package(),
+            Suite::Browser => Needs { linters: false, package: true, demo: true, browser: true },
+        }
+    }
+}
+
+/// Builds what a suite needs and runs it.
+pub(super) fn run(workspace: &Workspace, suite: Suite) -> Result<Tally> {
+    match suite {
+        Suite::Lint => Ok(lint::checks(workspace)),
+        Suite::Xtask => libtest::run(workspace, &["xtask"]),
+        Suite::Core => libtest::run(workspace, &["sync-core"]),
+        Suite::Client => libtest::run(workspace, &["sync-sqlite", "sync-client"]),
+        Suite::Hub => libtest::run(workspace, &["sync-hub"]),
+        Suite::Wasm => {
+            packages::build_package(workspace)?;
+            node::run(workspace, "wasm", &workspace.package(), "test", &[])
+        }
+        Suite::Browser => browser(workspace),
+    }
+}
+
+/// The tests find hub, client, app and browser by these variables.
+fn browser(workspace: &Workspace) -> Result<Tally> {
+    packages::build_package(workspace)?;
+    packages::build_demo(workspace)?;
+    let hub = built(workspace, &["--package=sync-hub", "--bin=sync-hub"], "sync-hub")?;
+    let notes = built(workspace, &["--package=sync-client", "--example=notes"], "examples/notes")?;
+    let chromium = setup::find_chromium().context("Chromium is missing")?;
+    let variables = [
+        ("SYNC_HUB_BIN", hub),
+        ("SYNC_NOTES_BIN", notes),
+        ("SYNC_DEMO_DIST", workspace.demo_dist()),
+        ("CHROMIUM_BIN", chromium),
+    ];
+    node::run(workspace, "browser", &workspace.demo(), "e2e", &variables)
+}
+
+/// Builds a program as the other tests build it, and returns its path.
+fn built(workspace: &Workspace, selection: &[&str], file: &str) -> Result<PathBuf> {
+    process::run(process::cargo(&workspace.root).args(["build", "--quiet"]).args(selection))?;
+    let path = workspace.target.join("debug").join(file);
+    if !path.is_file() {
+        bail!("{} was built, but is not in its place", workspace.relative(&path).display());
+    }
+    Ok(path)
+}

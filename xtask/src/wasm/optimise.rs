@@ -1,0 +1,76 @@
+//! Runs `wasm-opt` from the npm package `binaryen`, and keeps its output by its input.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::process;
+use crate::workspace::Workspace;
+
+/// What to do. The features are those that rustc and wasm-bindgen use, one by one: `-all` lets
+/// `wasm-opt` write what browsers do not run.
+const FLAGS: [&str; 11] = [
+    "-Oz",
+    "--strip-debug",
+    "--strip-producers",
+    "--enable-reference-types",
+    "--enable-bulk-memory",
+    "--enable-bulk-memory-opt",
+    "--enable-call-indirect-overlong",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-multivalue",
+];
+
+/// Optimises a module and returns the path of the result.
+pub(super) fn run(workspace: &Workspace, wasm: &[u8]) -> Result<PathBuf> {
+    let binaryen = workspace.package().join("node_modules/binaryen");
+    let version = version(&binaryen)?;
+    let folder = workspace.cache().join("wasm-opt");
+    let key = key(&version, wasm);
+    let optimised = folder.join(format!("{key}.opt.wasm"));
+    if optimised.is_file() {
+        return Ok(optimised);
+    }
+    fs::create_dir_all(&folder)?;
+    let bound = folder.join(format!("{key}.wasm"));
+    let unfinished = folder.join(format!("{key}.part.wasm"));
+    fs::write(&bound, wasm)?;
+    let mut command = process::program("node", &workspace.root);
+    command.arg(binaryen.join("bin/wasm-opt")).args(FLAGS);
+    process::run(command.arg(&bound).arg("-o").arg(&unfinished))?;
+    fs::rename(&unfinished, &optimised)?;
+    fs::remove_file(&bound)?;
+    Ok(optimised)
+}
+
+fn version(binaryen: &Path) -> Result<String> {
+    let Ok(manifest) = fs::read_to_string(binaryen.join("package.json")) else {
+        bail!("the npm package binaryen is missing: run `cargo xtask setup`");
+    };
+    let manifest: Value = serde_json::from_str(&manifest)?;
+    Ok(manifest["version"].as_str().context("binaryen names no version")?.to_owned())
+}
+
+/// A name for the output that changes with all it depends on.
+fn key(version: &str, wasm: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    (version, FLAGS, wasm).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+
+    #[test]
+    fn the_key_depends_on_tool_and_input() {
+        assert_eq!(key("132.0.0", b"a"), key("132.0.0", b"a"));
+        assert_ne!(key("132.0.0", b"a"), key("132.0.0", b"b"));
+        assert_ne!(key("132.0.0", b"a"), key("133.0.0", b"a"));
+    }
+}
