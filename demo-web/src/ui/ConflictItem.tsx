@@ -13,6 +13,8 @@ type Side = ConflictEntry["sides"][number];
 export function ConflictItem({ entry, onSelect }: Props) {
   const note = useNote(entry.record);
   const authorName = useAuthorName();
+  // The versions of an open conflict are shown with the note itself.
+  const standsInEditor = note !== undefined && entry.open && entry.kind === "fields";
   const title = note?.title?.trim() || UNTITLED;
   return (
     <li className="conflict-entry" data-kind={entry.kind} data-open={entry.open}>
@@ -27,13 +29,15 @@ export function ConflictItem({ entry, onSelect }: Props) {
         <time dateTime={new Date(entry.seen).toISOString()}>{formatTime(entry.seen)}</time>
       </p>
       <p className="quiet">{summaryOf(entry, note !== undefined)}</p>
-      <ul className="conflict-sides" role="list">
-        {entry.sides.map((side, index) => (
-          <li key={index}>
-            <span className="conflict-author">{authorName(side.author)}</span> {textOf(side)}
-          </li>
-        ))}
-      </ul>
+      {!standsInEditor && (
+        <ul className="conflict-sides" role="list">
+          {entry.sides.map((side, index) => (
+            <li key={index}>
+              <span className="conflict-author">{authorName(side.author)}</span> {textOf(side)}
+            </li>
+          ))}
+        </ul>
+      )}
     </li>
   );
 }

@@ -1,4 +1,4 @@
-import { useConflicts } from "../sync/hooks";
+import { useClashing, useConflicts } from "../sync/hooks";
 import { ConflictItem } from "./ConflictItem";
 
 interface Props {
@@ -8,12 +8,12 @@ interface Props {
 /** What clashed, kept out of the way until somebody wants to know. */
 export function ConflictLog({ onSelect }: Props) {
   const entries = useConflicts().filter((entry) => entry.collection === "notes");
-  const open = entries.filter((entry) => entry.open).length;
+  const toChoose = useClashing().size;
   return (
-    <details className="conflict-log" data-open={open > 0}>
+    <details className="conflict-log">
       <summary>
         Conflicts <span className="count">{entries.length}</span>
-        {open > 0 && <span className="badge conflict">{open} open</span>}
+        {toChoose > 0 && <span className="badge conflict">{toChoose} to choose</span>}
       </summary>
       {entries.length === 0 ? (
         <p className="quiet">When two people change the same thing at once, it is kept here.</p>

@@ -75,7 +75,7 @@ export function Editor({ id, onDelete, onFollow, onClose, onBack }: Props) {
       />
       <TitleBox elementId={TITLE_ID} onEnter={() => focusById(BODY_ID)} {...bound} />
       <BodyBox elementId={BODY_ID} {...bound} />
-      <EditorFooter id={id} />
+      {note && <EditorFooter id={id} />}
     </article>
   );
 }

@@ -1,11 +1,12 @@
 import { useNotes } from "../sync/hooks";
+import { Logo } from "./icons";
 
 /** The place of the editor while no note is open. */
 export function EmptyEditor() {
   const count = useNotes().length;
   return (
     <div className="empty-editor">
-      <img src="./favicon.svg" alt="" width="56" height="56" />
+      <Logo size={56} />
       {count === 0 ? (
         <>
           <h2>A quiet place to start</h2>

@@ -1,4 +1,5 @@
 import type { Address } from "../address";
+import { Logo } from "./icons";
 import { OfflineSwitch } from "./OfflineSwitch";
 import { OnlineList } from "./OnlineList";
 import { StatusView } from "./StatusView";
@@ -7,7 +8,7 @@ export function Header({ address }: { readonly address: Address }) {
   return (
     <header className="header">
       <div className="brand">
-        <img src="./favicon.svg" alt="" width="28" height="28" />
+        <Logo size={28} />
         <div>
           <h1>{address.document === "notes" ? "Notes" : address.document}</h1>
           {address.foreignHub && <p className="brand-hub">via {address.hub}</p>}

@@ -8,6 +8,16 @@ function Icon({ children }: { readonly children: ReactNode }) {
   );
 }
 
+/** The mark of the app, drawn here so that it is there from the first frame. */
+export function Logo({ size }: { readonly size: number }) {
+  return (
+    <svg className="logo" viewBox="0 0 32 32" width={size} height={size} aria-hidden="true">
+      <rect width="32" height="32" rx="8" />
+      <path d="M9 11h14M9 16h14M9 21h8" />
+    </svg>
+  );
+}
+
 export function PlusIcon() {
   return (
     <Icon>
