@@ -9,8 +9,10 @@ export function EditorFooter({ id }: { readonly id: string }) {
   const [level, text] = describe(place, status);
   return (
     <footer className="editor-footer" data-level={level}>
-      <span className="safety-mark" aria-hidden="true" />
-      <span>{text}</span>
+      <span className="safety">
+        <span className="safety-mark" aria-hidden="true" />
+        {text}
+      </span>
       {status.persistent === false && (
         <span className="quiet">The browser may clear this device’s copy when space is short.</span>
       )}
