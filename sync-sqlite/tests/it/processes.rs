@@ -21,9 +21,15 @@ fn other_process() {
     }
 }
 
-/// Opens a file in a process of `program`, which is a copy of this one.
+/// A process of `program`, which is this one or a copy of it.
+fn other(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--exact", "processes::other_process", "--nocapture"]);
+    command
+}
+
+/// Opens a file in the other process and says how that went.
 fn opened_by(command: &mut Command, path: &Path) -> String {
-    let command = command.args(["--exact", "processes::other_process", "--nocapture"]);
     let output = command.env(PATH, path).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let (_, rest) = text.split_once('<').expect("the other process prints its result");
@@ -34,7 +40,7 @@ fn opened_by(command: &mut Command, path: &Path) -> String {
 fn another_process_finds_it_in_use_until_it_is_closed() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a.db");
-    let mut other = Command::new(std::env::current_exe().unwrap());
+    let mut other = other(&std::env::current_exe().unwrap());
     let database = open(&path, &ONE).unwrap();
     let before = files(folder.path());
     let refused = opened_by(&mut other, &path);
@@ -57,7 +63,7 @@ fn a_file_or_folder_without_permission_is_not_writable() {
     mode(home.path(), 0o755);
     let program = home.path().join("program");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let mut other = Command::new(program);
+    let mut other = other(&program);
     if fs::metadata(home.path()).unwrap().uid() == 0 {
         other.uid(65_534).gid(65_534).current_dir("/");
     }
