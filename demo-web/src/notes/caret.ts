@@ -1,4 +1,10 @@
-/** Where a position in `before` lies after the text became `after`, when it changed in one place. */
+/** How many characters on each side of the caret are looked for, most telling first; arbitrary. */
+const REACHES = [32, 8, 3] as const;
+
+/**
+ * Where a position in `before` lies after the text became `after`: exact where the texts differ in
+ * one place beside it, else beside the same characters, wherever these are nearest.
+ */
 export function movePosition(before: string, after: string, position: number): number {
   const shorter = Math.min(before.length, after.length);
   let start = 0;
@@ -8,7 +14,20 @@ export function movePosition(before: string, after: string, position: number): n
 
   if (position <= start) return position;
   if (position >= before.length - end) return position + after.length - before.length;
+  for (const reach of REACHES) {
+    const from = Math.max(0, position - reach);
+    const found = nearest(after, before.slice(from, position + reach), from);
+    if (found !== undefined) return found + position - from;
+  }
   return Math.min(position, after.length - end);
+}
+
+/** The place where `part` stands in `text` that is nearest to `wanted`. */
+function nearest(text: string, part: string, wanted: number): number | undefined {
+  const right = text.indexOf(part, wanted);
+  const left = text.lastIndexOf(part, wanted);
+  if (left < 0 || right < 0) return left < 0 && right < 0 ? undefined : Math.max(left, right);
+  return wanted - left < right - wanted ? left : right;
 }
 
 /** Replaces the text of a box and leaves the caret beside the same characters. */

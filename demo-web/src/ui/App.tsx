@@ -43,7 +43,7 @@ export function App({ address }: { readonly address: Address }) {
         setDeleted(contentOf(note));
         select(next);
       });
-      if (!focusNote(next)) focusById(SEARCH_ID);
+      if (!focusNote(neighbour?.id)) focusById(SEARCH_ID);
     },
     [store, listed, select],
   );
@@ -71,7 +71,7 @@ export function App({ address }: { readonly address: Address }) {
     <div className="app" data-view={selection.id === null ? "list" : "note"}>
       <Header address={address} />
       <Notices />
-      <div className="panes">
+      <main className="panes">
         <Sidebar
           notes={listed}
           total={notes.length}
@@ -82,7 +82,7 @@ export function App({ address }: { readonly address: Address }) {
           onCreate={createNote}
           onDelete={deleteNote}
         />
-        <main className="pane editor-pane">
+        <div className="pane editor-pane">
           {selection.id === null ? (
             <EmptyEditor />
           ) : (
@@ -95,8 +95,8 @@ export function App({ address }: { readonly address: Address }) {
               onBack={showList}
             />
           )}
-        </main>
-      </div>
+        </div>
+      </main>
       {deleted && <UndoToast onUndo={undoDelete} onGone={() => setDeleted(null)} />}
     </div>
   );

@@ -8,12 +8,12 @@ export function ErrorPage({ document, error }: Props) {
   const message = error instanceof Error ? error.message : String(error);
   const code = codeOf(error);
   return (
-    <main className="error-page" role="alert">
+    <main className="error-page">
       <h1>These notes could not be opened</h1>
       <p>
         The document <strong>{document}</strong> on this device was left as it is.
       </p>
-      <pre>{message}</pre>
+      <pre role="alert">{message}</pre>
       {code && <p className="quiet">Error code: {code}</p>}
       <button type="button" className="button primary" onClick={() => location.reload()}>
         Try again

@@ -4,7 +4,8 @@ import { useOnline } from "../sync/hooks";
 export function OnlineList() {
   const online = useOnline();
   return (
-    <ul className="online" role="list" aria-label="Online">
+    // Focusable, because it scrolls sideways where it does not fit.
+    <ul className="online" role="list" aria-label="Online" tabIndex={0}>
       {online.map((peer) => (
         <li key={peer.replica} className="peer" data-self={peer.self} title={peer.name}>
           <span className="peer-dot" data-hue={hueOf(peer.replica)} aria-hidden="true" />
