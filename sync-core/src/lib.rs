@@ -5,7 +5,7 @@
 //! Modules depend on each other one way: `time, error → causal → types → document → wire → session`.
 
 pub mod causal;
-//pub mod document;
+pub mod document;
 pub mod error;
 pub mod session;
 pub mod time;

@@ -3,11 +3,19 @@
 //! Each takes inputs by `handle…` with the time, and gives outputs by `poll`. A driver owns the
 //! sockets, the disk and the clock, and is a loop around a `match`.
 
+mod backoff;
+mod chunks;
 mod client;
 mod hub;
 mod hub_store;
 mod memory_hub;
 
+pub use backoff::Backoff;
+pub use client::{
+    Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, LogEntry, Opened, OutboxItem,
+    OutboxState, Peer, Persist, PersistId, Phase, Receipt, SavedDocument, Side, Step, decode_log,
+    encode_log,
+};
 pub use hub::{ConnectionId, Hub, HubInput, HubOutput};
 pub use hub_store::{Boot, Buried, DocumentId, HubStore, Page};
 pub use memory_hub::MemoryHub;

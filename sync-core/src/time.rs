@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 pub const SKEW_MS_MAX: u64 = 60_000;
 
 /// A moment: milliseconds since 1970 by somebody's clock, then a counter within the millisecond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Stamp {
     /// Milliseconds since 1970-01-01.
     pub ms: u64,

@@ -5,6 +5,7 @@ mod payload;
 mod record;
 mod value;
 
-pub use payload::{CopyOf, Element, Header, Kind, Place, RecordId};
+pub(crate) use payload::check_name;
+pub use payload::{CopyOf, Element, Header, Kind, NAME_BYTES_MAX, Place, RecordId};
 pub use record::{Claim, Conflict, Field, Record, Version, Written};
 pub use value::{VALUE_DEPTH_MAX, Value};

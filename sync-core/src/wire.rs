@@ -8,7 +8,11 @@ mod message;
 
 pub use delta::{decode_delta, encode_delta};
 pub use fault::Fault;
-pub use message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome, decode_client, decode_hub};
+pub use message::{
+    Claim, ClientMessage, Cursor, HubMessage, Push, Welcome, decode_client, decode_hub,
+};
+
+pub use crate::types::NAME_BYTES_MAX;
 
 /// The protocol version that this crate speaks.
 pub const VERSION: u16 = 1;
@@ -33,9 +37,6 @@ pub const CONTEXT_RANGES_MAX: usize = 32 * 1024;
 
 /// The most channels (open documents) of one connection. Arbitrary.
 pub const CHANNELS_MAX: usize = 64;
-
-/// The most bytes of a document's name, of an agent's name, and of a presence state.
-pub const NAME_BYTES_MAX: usize = 128;
 
 /// The most bytes of a presence state.
 pub const PRESENCE_BYTES_MAX: usize = 4 * 1024;

@@ -39,7 +39,8 @@ impl Entry {
     pub fn live(&self) -> impl Iterator<Item = (Dot, &ByteBuf)> {
         let counters = self.first.counter..;
         let slots = counters.zip(&self.slots);
-        slots.filter_map(|(counter, slot)| Some((Dot::new(self.replica(), counter), slot.as_ref()?)))
+        slots
+            .filter_map(|(counter, slot)| Some((Dot::new(self.replica(), counter), slot.as_ref()?)))
     }
 
     /// The counters of the live dots.
@@ -128,7 +129,9 @@ impl Delta {
         let mut store = super::MemoryStore::from_delta(std::mem::take(self));
         let mut notes = store.take_notes();
         store.join(other);
-        notes.extend(other.notes.iter().filter(|note| !notes.contains(note)).cloned().collect::<Vec<_>>());
+        notes.extend(
+            other.notes.iter().filter(|note| !notes.contains(note)).cloned().collect::<Vec<_>>(),
+        );
         *self = store.into_delta(notes);
     }
 }

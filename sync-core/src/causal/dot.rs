@@ -72,7 +72,8 @@ impl FromStr for ReplicaId {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let malformed = || Malformed::Inconsistent { what: "a replica id is 32 hexadecimal digits" };
+        let malformed =
+            || Malformed::Inconsistent { what: "a replica id is 32 hexadecimal digits" };
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(malformed());
         }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use super::{CausalContext, Delta, Dot, DotRanges, Entry, Joined, Killed, Note, RUN_DOTS_MAX, ReplicaId, join};
+use super::{
+    CausalContext, Delta, Dot, DotRanges, Entry, Joined, Killed, Note, RUN_DOTS_MAX, ReplicaId,
+    join,
+};
 
 /// A place for one document's entries and context. The kernel touches only what a delta names, so a
 /// document need not fit into memory.
@@ -18,7 +21,12 @@ pub trait DotStore {
     fn set_seen(&mut self, replica: ReplicaId, ranges: DotRanges) -> Result<(), Self::Error>;
 
     /// The entries of a replica whose runs overlap `start..=end`, in order.
-    fn overlapping(&self, replica: ReplicaId, start: u64, end: u64) -> Result<Vec<Entry>, Self::Error>;
+    fn overlapping(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, Self::Error>;
 
     /// Stores an entry, in place of one with the same first dot. `fresh` tells whether a live dot is
     /// added; otherwise the entry only lost some.
@@ -189,7 +197,12 @@ impl DotStore for MemoryStore {
         Ok(())
     }
 
-    fn overlapping(&self, replica: ReplicaId, start: u64, end: u64) -> Result<Vec<Entry>, Infallible> {
+    fn overlapping(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, Infallible> {
         Ok(self.runs(replica, start, end).cloned().collect())
     }
 

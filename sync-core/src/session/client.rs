@@ -1,1 +1,571 @@
-//! placeholder
+//! The client's side of the protocol: documents, their outboxes, and one connection to a hub.
+//!
+//! Call order: `open` documents, then feed inputs by [`Client::handle`] and changes by
+//! [`Client::change`], and after each of these drain [`Client::poll`]. A delta is sent only after the
+//! driver has confirmed, by [`ClientInput::Persisted`], that it is on disk; an acknowledgement by the
+//! hub is the only thing that takes it out of the outbox.
+
+mod conflict_log;
+mod connection;
+mod outbox;
+
+use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
+pub use outbox::{OutboxItem, OutboxState};
+
+use self::conflict_log::ConflictLog;
+use self::connection::{Link, Refill};
+use self::outbox::Outbox;
+use super::Now;
+use crate::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
+use crate::document::{Author, Change, Document, Edit};
+use crate::error::Misuse;
+use crate::time::HybridClock;
+use crate::types::Place;
+use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX};
+
+/// Names a batch of steps that the driver stores in one transaction.
+pub type PersistId = u64;
+
+/// How a client presents itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientConfig {
+    /// What others are shown as who is online.
+    pub agent: String,
+    /// Who this is, where the hub asks for it.
+    pub token: Option<String>,
+}
+
+/// A document as the driver stored it.
+#[derive(Debug, Clone, Default)]
+pub struct SavedDocument {
+    /// Entries and context.
+    pub store: MemoryStore,
+    /// What the hub has not acknowledged, in order.
+    pub outbox: Vec<OutboxItem>,
+    /// How far the hub was followed.
+    pub cursor: Option<Cursor>,
+    /// The conflict log.
+    pub log: Vec<LogEntry>,
+}
+
+/// What came from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientInput {
+    /// The transport is open.
+    Connected,
+    /// A frame arrived.
+    Frame(Vec<u8>),
+    /// The transport has ended.
+    Disconnected,
+    /// The steps of a batch are on disk.
+    Persisted(PersistId),
+    /// The time of [`Client::poll_timeout`] has come.
+    Timeout,
+}
+
+/// What to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientOutput {
+    /// Send a frame.
+    Send(Vec<u8>),
+    /// Store these steps in one transaction, then say so by [`ClientInput::Persisted`]. Batches of one
+    /// document are stored in order.
+    Persist(Persist),
+    /// Close the transport; the hub broke the protocol or went silent.
+    Disconnect {
+        /// Why.
+        reason: String,
+    },
+    /// Something that the application may show.
+    Event(ClientEvent),
+}
+
+/// Steps to be stored in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Persist {
+    /// Names the batch.
+    pub id: PersistId,
+    /// The document.
+    pub document: String,
+    /// What to store, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One thing to store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Join a delta into the document's state.
+    Join(Delta),
+    /// Put an item into the outbox, in place of the one with the key `replaces`.
+    Enqueue {
+        /// The item.
+        item: OutboxItem,
+        /// The item that was joined into it.
+        replaces: Option<Dot>,
+    },
+    /// Note that an item is about to be sent; it never changes again.
+    Freeze(Dot),
+    /// Take an item out of the outbox; the hub has it on its disk.
+    Settle(Dot),
+    /// Note that the hub refused an item.
+    Park {
+        /// The item.
+        key: Dot,
+        /// What the hub says.
+        reason: String,
+    },
+    /// Note how far the hub was followed.
+    Follow(Cursor),
+    /// Put an entry into the conflict log, in place of the one with the same key.
+    Log(LogEntry),
+    /// Write under this replica from here on.
+    Renew(ReplicaId),
+}
+
+/// What the application may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// Records or sets changed.
+    Changed {
+        /// The document.
+        document: String,
+        /// Which places.
+        places: BTreeSet<Place>,
+    },
+    /// The outbox or the phase of a document changed.
+    Status {
+        /// The document.
+        document: String,
+    },
+    /// Who is online changed.
+    Peers {
+        /// The document.
+        document: String,
+    },
+    /// A conflict was seen, or its sides changed.
+    Conflict {
+        /// The document.
+        document: String,
+        /// The entry for the log.
+        entry: LogEntry,
+    },
+    /// The replica was found in use elsewhere, or behind itself; it writes under a fresh incarnation.
+    Renewed {
+        /// The document.
+        document: String,
+        /// The replica from here on.
+        replica: ReplicaId,
+    },
+    /// The hub welcomed this connection.
+    Welcomed {
+        /// The hub's clock, in milliseconds since 1970.
+        hub_ms: u64,
+    },
+}
+
+/// How far a document is with its hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// No connection, or none that was welcomed.
+    #[default]
+    Closed,
+    /// The hub was asked to open it.
+    Opening,
+    /// The hub's state is on its way.
+    CatchingUp,
+    /// The hub's state is here.
+    Live,
+}
+
+/// Where a change is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// It is on this disk.
+    pub disk: bool,
+    /// It is on the hub's disk.
+    pub hub: bool,
+    /// The hub refused it; it is kept here.
+    pub parked: bool,
+}
+
+/// A replica that is online.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Opaque bytes that it shows.
+    pub state: ByteBuf,
+}
+
+/// A document that is open in a client.
+#[derive(Debug, Default)]
+struct Opened {
+    document: Document,
+    outbox: Outbox,
+    cursor: Option<Cursor>,
+    /// Replicas that this client speaks for: its own, and in a browser those of the other tabs.
+    claims: BTreeMap<ReplicaId, Claimed>,
+    author: Option<ReplicaId>,
+    /// The highest counter of the author that is on disk.
+    on_disk: u64,
+    link: Link,
+    refill: Refill,
+    peers: BTreeMap<ReplicaId, Peer>,
+    log: ConflictLog,
+    /// Batches that are being stored, and what to do once each is.
+    storing: BTreeMap<PersistId, Then>,
+}
+
+#[derive(Debug, Clone)]
+struct Claimed {
+    opening: u64,
+    /// What it shows of itself, while it is online.
+    shown: Option<Peer>,
+}
+
+/// What follows once a batch is on disk.
+#[derive(Debug, Default)]
+struct Then {
+    /// The author's changes up to this counter are safe.
+    on_disk: u64,
+    /// These items may be sent.
+    enqueued: Vec<Dot>,
+    /// This item may be sent as it is.
+    frozen: Option<Dot>,
+    /// The chunk to confirm.
+    chunk: Option<u64>,
+}
+
+/// All documents of one store, and their common connection.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    clock: HybridClock,
+    documents: BTreeMap<String, Opened>,
+    /// Document names by channel number, on this connection.
+    channels: BTreeMap<u32, String>,
+    connection: connection::Connection,
+    next_persist: PersistId,
+    outputs: VecDeque<ClientOutput>,
+}
+
+impl Client {
+    /// A client without documents.
+    #[must_use]
+    pub fn new(config: ClientConfig) -> Self {
+        Self {
+            config,
+            clock: HybridClock::default(),
+            documents: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            connection: connection::Connection::default(),
+            next_persist: 1,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Opens a document from what was stored. It writes as `replica`, whose `opening` was drawn at
+    /// random for this run.
+    pub fn open(&mut self, name: &str, saved: SavedDocument, replica: ReplicaId, opening: u64) {
+        let document = Document::load(saved.store);
+        let on_disk = document.context().max_of(replica);
+        let claims = BTreeMap::from([(replica, Claimed { opening, shown: None })]);
+        let opened = Opened {
+            document,
+            outbox: Outbox::new(saved.outbox),
+            cursor: saved.cursor,
+            log: ConflictLog::new(saved.log),
+            claims,
+            author: Some(replica),
+            on_disk,
+            ..Opened::default()
+        };
+        self.documents.insert(name.to_owned(), opened);
+        self.advance(name);
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll(&mut self) -> Option<ClientOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes what came from outside.
+    pub fn handle(&mut self, now: Now, input: ClientInput) {
+        match input {
+            ClientInput::Connected => self.handle_connected(now),
+            ClientInput::Frame(bytes) => self.handle_frame(now, &bytes),
+            ClientInput::Disconnected => self.handle_disconnected(),
+            ClientInput::Persisted(id) => self.handle_persisted(id),
+            ClientInput::Timeout => self.handle_timeout(now),
+        }
+    }
+
+    /// Makes a change: applied whole or not at all. It is visible here at once; the receipt of the
+    /// dot that this gives says how safe it is. A change that changes nothing gives the last dot
+    /// before.
+    pub fn change<T>(
+        &mut self,
+        now: Now,
+        document: &str,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Misuse>,
+    ) -> Result<(T, Dot), Misuse> {
+        let stamp = self.clock.tick(now.unix_ms);
+        let opened = self.opened_mut(document)?;
+        let replica = opened.author()?;
+        let author = Author { replica, stamp };
+        let edited = opened.document.edit(author, DELTA_BYTES_MAX, change)?;
+        if !edited.delta.is_empty() {
+            self.accept(now, document, replica, edited.delta, edited.places, Vec::new());
+        }
+        let last = self.document(document)?.context().max_of(replica);
+        Ok((edited.value, Dot::new(replica, last)))
+    }
+
+    /// Where the author's changes up to this dot are.
+    pub fn receipt(&self, document: &str, dot: Dot) -> Result<Receipt, Misuse> {
+        let opened = self.opened(document)?;
+        let state = opened.outbox.state_of(dot);
+        let disk = opened.author != Some(dot.replica) || dot.counter <= opened.on_disk;
+        let parked = matches!(state, Some(OutboxState::Parked { .. }));
+        Ok(Receipt { disk, hub: disk && state.is_none(), parked })
+    }
+
+    /// A document as it stands.
+    pub fn document(&self, name: &str) -> Result<&Document, Misuse> {
+        Ok(&self.opened(name)?.document)
+    }
+
+    /// The conflict log of a document: each entry, and whether it still clashes.
+    pub fn conflict_log(
+        &self,
+        document: &str,
+    ) -> Result<impl Iterator<Item = (&LogEntry, bool)>, Misuse> {
+        let opened = self.opened(document)?;
+        Ok(opened.log.iter().map(|entry| (entry, entry.is_open(&opened.document))))
+    }
+
+    /// The names of the open documents.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.documents.keys().map(String::as_str)
+    }
+
+    /// The replica that a document is written as.
+    pub fn replica(&self, document: &str) -> Result<ReplicaId, Misuse> {
+        self.opened(document)?.author()
+    }
+
+    /// What the hub has not acknowledged, in order.
+    pub fn outbox(&self, document: &str) -> Result<impl Iterator<Item = &OutboxItem>, Misuse> {
+        Ok(self.opened(document)?.outbox.iter())
+    }
+
+    /// How far a document is with the hub.
+    pub fn phase(&self, document: &str) -> Result<Phase, Misuse> {
+        Ok(self.opened(document)?.link.phase)
+    }
+
+    /// Who else is online in a document.
+    pub fn peers(&self, document: &str) -> Result<&BTreeMap<ReplicaId, Peer>, Misuse> {
+        Ok(&self.opened(document)?.peers)
+    }
+
+    /// Takes a delta that another tab of this profile has stored. It is on disk already, and that tab
+    /// has asserted what had to be.
+    pub fn absorb(&mut self, now: Now, document: &str, delta: &Delta) -> Result<(), Misuse> {
+        let change = self.opened_mut(document)?.document.join(delta);
+        // The tab that stored the delta has stored the log entries too.
+        let mut steps = Vec::new();
+        self.log_conflicts(now, document, &change.places, &BTreeMap::new(), &mut steps);
+        self.tell_changed(document, change.places);
+        Ok(())
+    }
+
+    /// Takes deltas that others stored while this tab was isolated, asserts what they left of records
+    /// that are edited here, and stores that.
+    pub fn rejoin(&mut self, now: Now, document: &str, deltas: &[Delta]) -> Result<(), Misuse> {
+        for delta in deltas {
+            let change = self.opened_mut(document)?.document.join(delta);
+            self.accept_remote(now, document, change, Vec::new(), Then::default());
+        }
+        Ok(())
+    }
+
+    /// Takes the outbox as it is stored, where several tabs share it.
+    pub fn replace_outbox(&mut self, document: &str, items: Vec<OutboxItem>) -> Result<(), Misuse> {
+        let opened = self.opened_mut(document)?;
+        opened.outbox.replace(items);
+        self.outputs
+            .push_back(ClientOutput::Event(ClientEvent::Status { document: document.to_owned() }));
+        self.advance(document);
+        Ok(())
+    }
+
+    /// Takes the cursor as it is stored, before this tab connects in place of another.
+    pub fn follow_from(&mut self, document: &str, cursor: Option<Cursor>) -> Result<(), Misuse> {
+        self.opened_mut(document)?.cursor = cursor;
+        Ok(())
+    }
+
+    /// Speaks for another replica of this profile too.
+    pub fn claim(&mut self, document: &str, claim: Claim) -> Result<(), Misuse> {
+        let opened = self.opened_mut(document)?;
+        let Claim { replica, opening } = claim;
+        let known = opened.claims.get(&replica).is_some_and(|held| held.opening == opening);
+        if !known {
+            opened.claims.insert(replica, Claimed { opening, shown: None });
+            self.send_claims(document, vec![claim]);
+        }
+        Ok(())
+    }
+
+    /// Says that a claimed replica is online, and what it shows.
+    pub fn show(&mut self, document: &str, replica: ReplicaId, shown: Peer) -> Result<(), Misuse> {
+        let opened = self.opened_mut(document)?;
+        let Some(claimed) = opened.claims.get_mut(&replica) else { return Ok(()) };
+        if claimed.shown.as_ref() != Some(&shown) {
+            claimed.shown = Some(shown);
+            self.send_presence(document, replica);
+        }
+        Ok(())
+    }
+
+    /// No longer speaks for a replica of another tab.
+    pub fn release(&mut self, document: &str, replica: ReplicaId) -> Result<(), Misuse> {
+        let opened = self.opened_mut(document)?;
+        if opened.author != Some(replica) && opened.claims.remove(&replica).is_some() {
+            self.send_release(document, replica);
+        }
+        Ok(())
+    }
+
+    fn opened(&self, document: &str) -> Result<&Opened, Misuse> {
+        let opened = self.documents.get(document);
+        opened.ok_or_else(|| Misuse::NotOpen { name: document.to_owned() })
+    }
+
+    fn opened_mut(&mut self, document: &str) -> Result<&mut Opened, Misuse> {
+        let opened = self.documents.get_mut(document);
+        opened.ok_or_else(|| Misuse::NotOpen { name: document.to_owned() })
+    }
+
+    /// Stores a change of this replica and puts it into the outbox, with what else must be stored in
+    /// the same transaction.
+    fn accept(
+        &mut self,
+        now: Now,
+        document: &str,
+        replica: ReplicaId,
+        delta: Delta,
+        places: BTreeSet<Place>,
+        mut steps: Vec<Step>,
+    ) {
+        let Some(opened) = self.documents.get_mut(document) else { return };
+        let on_disk = delta.context.max_of(replica);
+        steps.push(Step::Join(delta.clone()));
+        let (item, replaces) = opened.outbox.push(replica, delta);
+        let mut then = Then { on_disk, ..Then::default() };
+        then.enqueued.push(item.key());
+        steps.push(Step::Enqueue { item, replaces });
+        self.log_conflicts(now, document, &places, &BTreeMap::new(), &mut steps);
+        self.persist(document, steps, then);
+        self.tell_changed(document, places);
+    }
+
+    /// Stores what came from outside, and with it the records that this replica asserts again.
+    fn accept_remote(
+        &mut self,
+        now: Now,
+        document: &str,
+        change: Change,
+        mut steps: Vec<Step>,
+        then: Then,
+    ) {
+        let Change { mut places, orphans, is_new: _ } = change;
+        let mut then = then;
+        let stamp = self.clock.tick(now.unix_ms);
+        let removed_at =
+            orphans.iter().filter_map(|orphan| Some((orphan.place.clone(), orphan.removed_at?)));
+        let removed_at: BTreeMap<_, _> = removed_at.collect();
+        let Some(opened) = self.documents.get_mut(document) else { return };
+        if let Ok(replica) = opened.author() {
+            let author = Author { replica, stamp };
+            let asserted = orphans.iter().flat_map(|orphan| opened.document.assert(author, orphan));
+            for edited in asserted.collect::<Vec<_>>() {
+                then.on_disk = edited.delta.context.max_of(replica);
+                places.extend(edited.places);
+                steps.push(Step::Join(edited.delta.clone()));
+                let (item, replaces) = opened.outbox.push(replica, edited.delta);
+                // An item that another takes the place of is stored with that one.
+                then.enqueued.retain(|key| Some(*key) != replaces);
+                then.enqueued.push(item.key());
+                steps.push(Step::Enqueue { item, replaces });
+            }
+        }
+        self.log_conflicts(now, document, &places, &removed_at, &mut steps);
+        self.persist(document, steps, then);
+        self.tell_changed(document, places);
+    }
+
+    fn persist(&mut self, document: &str, steps: Vec<Step>, then: Then) {
+        if steps.is_empty() && then.chunk.is_none() {
+            return;
+        }
+        let id = self.next_persist;
+        self.next_persist += 1;
+        if let Some(opened) = self.documents.get_mut(document) {
+            opened.storing.insert(id, then);
+            let document = document.to_owned();
+            self.outputs.push_back(ClientOutput::Persist(Persist { id, document, steps }));
+        }
+    }
+
+    fn handle_persisted(&mut self, id: PersistId) {
+        let found = self
+            .documents
+            .iter_mut()
+            .find_map(|(name, opened)| Some((name.clone(), opened.storing.remove(&id)?)));
+        let Some((document, then)) = found else { return };
+        if let Some(opened) = self.documents.get_mut(&document) {
+            opened.on_disk = opened.on_disk.max(then.on_disk);
+            opened.outbox.stored(&then.enqueued);
+            if let Some(key) = then.frozen {
+                opened.outbox.frozen(key);
+            }
+        }
+        if let Some(number) = then.chunk {
+            self.confirm_chunk(&document, number);
+        }
+        self.outputs
+            .push_back(ClientOutput::Event(ClientEvent::Status { document: document.clone() }));
+        self.advance(&document);
+    }
+
+    fn tell_changed(&mut self, document: &str, places: BTreeSet<Place>) {
+        if !places.is_empty() {
+            let event = ClientEvent::Changed { document: document.to_owned(), places };
+            self.outputs.push_back(ClientOutput::Event(event));
+        }
+    }
+}
+
+impl Opened {
+    fn author(&self) -> Result<ReplicaId, Misuse> {
+        self.author.ok_or(Misuse::Empty)
+    }
+
+    fn is_stored(&self) -> bool {
+        self.storing.is_empty()
+    }
+
+    /// What is here and not in the outbox: dots that only a hub that lost something lacks.
+    fn settled(&self, context: &CausalContext) -> CausalContext {
+        let mut waiting = CausalContext::default();
+        for item in self.outbox.iter() {
+            waiting.insert_range(item.replica, item.first, item.last);
+        }
+        context.difference(&waiting)
+    }
+}

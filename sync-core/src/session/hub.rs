@@ -159,7 +159,8 @@ impl Hub {
 
     /// Gives up connections that were silent for too long.
     pub fn handle_timeout(&mut self, now: Now) {
-        let late = self.connections.iter().filter(|(_, state)| state.deadline_ms <= now.monotonic_ms);
+        let late =
+            self.connections.iter().filter(|(_, state)| state.deadline_ms <= now.monotonic_ms);
         for connection in late.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.close(connection, Fault::Timeout("the connection was silent".into()));
         }
@@ -279,7 +280,9 @@ impl Hub {
         let own = store.context(document).map_err(Stop::Storage)?;
         admission::check_replica_count(&own, context)?;
         let resume = match cursor {
-            Some(cursor) => store.can_resume(document, cursor).map_err(Stop::Storage)?.then_some(cursor),
+            Some(cursor) => {
+                store.can_resume(document, cursor).map_err(Stop::Storage)?.then_some(cursor)
+            }
             None => None,
         };
         let catch_up = CatchUp::new(resume, context.clone(), store.seq());
@@ -418,9 +421,15 @@ impl Hub {
     }
 
     /// Ends a claim and its presence, if they are still of this channel.
-    fn release(&mut self, document: DocumentId, (connection, channel): (ConnectionId, u32), replica: ReplicaId) {
+    fn release(
+        &mut self,
+        document: DocumentId,
+        (connection, channel): (ConnectionId, u32),
+        replica: ReplicaId,
+    ) {
         let Some(room) = self.rooms.get_mut(&document) else { return };
-        let claimed = room.claims.get(&replica).is_some_and(|held| (held.0, held.1) == (connection, channel));
+        let claimed =
+            room.claims.get(&replica).is_some_and(|held| (held.0, held.1) == (connection, channel));
         if claimed {
             room.claims.remove(&replica);
             let shown = room.shown.get(&replica).is_some_and(|shown| shown.0 == connection);

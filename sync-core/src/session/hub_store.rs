@@ -68,7 +68,8 @@ pub trait HubStore {
     fn document(&mut self, document: DocumentId, seq: u64) -> Self::Document<'_>;
 
     /// Records a change: the sequence number is used, and these dots died or arrived dead at it.
-    fn record(&mut self, document: DocumentId, seq: u64, buried: Buried) -> Result<(), Self::Error>;
+    fn record(&mut self, document: DocumentId, seq: u64, buried: Buried)
+    -> Result<(), Self::Error>;
 
     /// Entries that arrived after `seq`, in the order of (sequence number, first dot), beginning after
     /// `after`; about `bytes` of them.

@@ -126,7 +126,8 @@ impl HubStore for MemoryHub {
         let kept = self.kept(document);
         let mut order: Vec<_> = kept.arrived.iter().map(|(dot, seq)| (*seq, *dot)).collect();
         order.sort_unstable();
-        let rest = order.into_iter().filter(|at| at.0 > seq && after.is_none_or(|after| *at > after));
+        let rest =
+            order.into_iter().filter(|at| at.0 > seq && after.is_none_or(|after| *at > after));
         let entries = rest.filter_map(|(seq, dot)| Some((seq, kept.entry_at(dot)?)));
         Ok(page(entries, bytes))
     }
@@ -184,7 +185,12 @@ impl DotStore for MemoryDocument<'_> {
         self.kept.store.set_seen(replica, ranges)
     }
 
-    fn overlapping(&self, replica: ReplicaId, start: u64, end: u64) -> Result<Vec<Entry>, Infallible> {
+    fn overlapping(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, Infallible> {
         self.kept.store.overlapping(replica, start, end)
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Malformed, Misuse};
 use crate::time::Stamp;
 
 /// The most bytes of a name or a record id. Arbitrary.
-pub(crate) const NAME_BYTES_MAX: usize = 128;
+pub const NAME_BYTES_MAX: usize = 128;
 
 /// Names a record within its collection: a UUID, or any short text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,21 +112,28 @@ impl Header {
         let Stamp { ms, logical } = self.stamp;
         match &self.place {
             Place::Record { collection, id } => match uuid_bytes(id.as_str()) {
-                Some(uuid) => {
-                    pack(&(ms, logical, PLACE_RECORD_UUID, collection, serde_bytes::Bytes::new(&uuid)))
-                }
+                Some(uuid) => pack(&(
+                    ms,
+                    logical,
+                    PLACE_RECORD_UUID,
+                    collection,
+                    serde_bytes::Bytes::new(&uuid),
+                )),
                 None => {
                     let id = serde_bytes::Bytes::new(id.as_str().as_bytes());
                     pack(&(ms, logical, PLACE_RECORD_TEXT, collection, id))
                 }
             },
-            Place::Set { name } => pack(&(ms, logical, PLACE_SET, name, serde_bytes::Bytes::new(&[]))),
+            Place::Set { name } => {
+                pack(&(ms, logical, PLACE_SET, name, serde_bytes::Bytes::new(&[])))
+            }
         }
     }
 
     /// Reads a header.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (ms, logical, kind, name, id): (u64, u32, u8, String, ByteBuf) = unpack("header", bytes)?;
+        let (ms, logical, kind, name, id): (u64, u32, u8, String, ByteBuf) =
+            unpack("header", bytes)?;
         let broken = || Malformed::Inconsistent { what: "a header names a record or a set" };
         check_name("a name", &name).map_err(|_| broken())?;
         let record = |text: String| Some(RecordId::new(text).ok()?);
@@ -247,7 +254,8 @@ fn pack<T: Serialize>(value: &T) -> ByteBuf {
 
 fn unpack<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, Malformed> {
     let detail = |error: rmp_serde::decode::Error| error.to_string();
-    rmp_serde::from_slice(bytes).map_err(|error| Malformed::Encoding { what, detail: detail(error) })
+    rmp_serde::from_slice(bytes)
+        .map_err(|error| Malformed::Encoding { what, detail: detail(error) })
 }
 
 #[cfg(test)]
@@ -289,7 +297,9 @@ mod tests {
 
     #[test]
     fn only_canonical_uuids_are_packed() {
-        for text in ["0190163D-8694-739B-AEA5-966C26F8AD91", "0190163d8694739baea5966c26f8ad91", "x"] {
+        for text in
+            ["0190163D-8694-739B-AEA5-966C26F8AD91", "0190163d8694739baea5966c26f8ad91", "x"]
+        {
             assert_eq!(uuid_bytes(text), None);
         }
         assert!(uuid_bytes("0190163d-8694-739b-aea5-966c26f8ad91").is_some());

@@ -133,9 +133,10 @@ impl Record {
     /// The fields as they are read: the winner of each register, the members of each set.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Field> {
-        let sets = self.sets.iter().map(|(name, members)| {
-            (name.clone(), Field::Set(members.keys().cloned().collect()))
-        });
+        let sets = self
+            .sets
+            .iter()
+            .map(|(name, members)| (name.clone(), Field::Set(members.keys().cloned().collect())));
         let registers = self.registers.keys().filter_map(|name| {
             Some((name.clone(), Field::Register(self.values(name).into_iter().next()?.value)))
         });

@@ -195,7 +195,9 @@ impl<'de> Visitor<'de> for Nested {
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
-        i64::try_from(number).map(Value::Int).map_err(|_| E::custom("a number beyond 64 bits signed"))
+        i64::try_from(number)
+            .map(Value::Int)
+            .map_err(|_| E::custom("a number beyond 64 bits signed"))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Value, E> {

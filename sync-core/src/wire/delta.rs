@@ -48,9 +48,10 @@ impl From<&Delta> for DeltaOnWire {
             let Entry { first, header, slots } = entry.clone();
             (index[&first.replica], first.counter, header, slots)
         });
-        let notes = delta.notes.iter().map(|note| {
-            (index[&note.dot.replica], note.dot.counter, note.text.clone())
-        });
+        let notes = delta
+            .notes
+            .iter()
+            .map(|note| (index[&note.dot.replica], note.dot.counter, note.text.clone()));
         Self {
             context: context.collect(),
             entries: entries.collect(),

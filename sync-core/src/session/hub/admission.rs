@@ -7,12 +7,19 @@ use crate::session::hub_store::{DocumentId, HubStore};
 use crate::wire::{Fault, REPLICAS_MAX};
 
 /// Refuses a client whose replicas would not fit into the document beside those that are there.
-pub(super) fn check_replica_count(own: &CausalContext, theirs: &CausalContext) -> Result<(), Fault> {
+pub(super) fn check_replica_count(
+    own: &CausalContext,
+    theirs: &CausalContext,
+) -> Result<(), Fault> {
     let new = theirs.iter().filter(|(replica, _)| own.of(*replica).is_none()).count();
     let found = own.replica_count() + new;
     if found > REPLICAS_MAX {
         let (found, limit) = (found as u64, REPLICAS_MAX as u64);
-        return Err(Fault::TooLarge { what: "the number of replicas of the document", found, limit });
+        return Err(Fault::TooLarge {
+            what: "the number of replicas of the document",
+            found,
+            limit,
+        });
     }
     Ok(())
 }

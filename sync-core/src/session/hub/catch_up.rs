@@ -4,12 +4,10 @@
 //! concurrent edit would leave half a record. A dot enters the client's context only with its entry or
 //! as dead, never before.
 
-use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, Note};
+use crate::causal::{CausalContext, Delta, Dot};
+use crate::session::chunks::split;
 use crate::session::hub_store::{Buried, DocumentId, HubStore};
 use crate::wire::{CHUNK_BYTES, CHUNK_CREDIT, Cursor, Fault, HubMessage};
-
-/// The most ranges of dead dots and notes in one chunk: with at most 560 bytes each they fit.
-const ITEMS_MAX: usize = 400;
 
 /// How far the catch-up of one channel is.
 #[derive(Debug)]
@@ -140,61 +138,4 @@ impl CatchUp {
         };
         Ok(split(&dots, notes))
     }
-}
-
-/// Cuts a context of dead dots, and what is said of them, into deltas of a limited size.
-pub(crate) fn split(dots: &CausalContext, mut notes: Vec<Note>) -> Vec<Delta> {
-    notes.sort_unstable_by_key(|note| note.dot);
-    let mut notes = notes.into_iter().peekable();
-    let mut pieces: Vec<Delta> = Vec::new();
-    let mut room = 0;
-    for (replica, ranges) in dots.iter() {
-        for (mut start, end) in ranges.iter() {
-            while start <= end {
-                if room == 0 {
-                    pieces.push(Delta::default());
-                    room = ITEMS_MAX;
-                }
-                let Some(piece) = pieces.last_mut() else { break };
-                room -= 1;
-                let mut last = end;
-                while let Some(note) = notes.next_if(|note| note.dot <= Dot::new(replica, end)) {
-                    if note.dot < Dot::new(replica, start) {
-                        continue;
-                    }
-                    last = note.dot.counter;
-                    piece.notes.push(note);
-                    room = room.saturating_sub(1);
-                    if room == 0 {
-                        break;
-                    }
-                }
-                // A range is cut only behind a note for which the chunk has no more room.
-                last = if room == 0 { last } else { end };
-                piece.context.insert_range(replica, start, last);
-                let Some(next) = last.checked_add(1) else { break };
-                start = next;
-            }
-        }
-    }
-    pieces
-}
-
-/// Cuts entries into deltas of about the bytes of a chunk.
-pub(crate) fn split_entries(entries: Vec<Entry>) -> Vec<Delta> {
-    let mut pieces: Vec<Delta> = Vec::new();
-    let mut room = 0usize;
-    for entry in entries {
-        if room == 0 {
-            pieces.push(Delta::default());
-            room = CHUNK_BYTES;
-        }
-        if let Some(piece) = pieces.last_mut() {
-            room = room.saturating_sub(entry.byte_count() + 32);
-            let live: DotRanges = entry.live_ranges();
-            piece.context.insert_ranges(entry.replica(), &live);
-            piece.entries.push(entry);
-        }
-    }
-    pieces
 }

@@ -1,0 +1,195 @@
+//! Entries of the conflict log: what clashed, both sides, who and when.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Client, ClientEvent, ClientOutput, Step};
+use crate::causal::ReplicaId;
+use crate::document::Document;
+use crate::error::Malformed;
+use crate::session::Now;
+use crate::time::Stamp;
+use crate::types::{Conflict, Place, Record, RecordId, Value};
+
+/// One side of a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {
+    /// Who.
+    pub author: ReplicaId,
+    /// When, by the author's clock, where that is known.
+    pub at: Option<Stamp>,
+    /// Whether this side deleted the record.
+    pub is_delete: bool,
+    /// What this side wrote.
+    pub value: Option<Value>,
+}
+
+/// Something that two replicas did without knowing of each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// The collection.
+    pub collection: String,
+    /// The record's id.
+    pub record: String,
+    /// The clashing field; none for an edit against a delete.
+    pub field: Option<String>,
+    /// Every side that is known.
+    pub sides: Vec<Side>,
+    /// When it was seen here, in milliseconds since 1970.
+    pub seen_ms: u64,
+}
+
+impl LogEntry {
+    /// Names the entry: what clashed. A later clash of the same thing takes its place.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let field = self.field.as_deref().unwrap_or("");
+        format!("{}\u{1f}{}\u{1f}{field}", self.collection, self.record)
+    }
+
+    /// Whether it still clashes.
+    #[must_use]
+    pub fn is_open(&self, document: &Document) -> bool {
+        let Ok(id) = RecordId::new(self.record.clone()) else { return false };
+        let place = Place::Record { collection: self.collection.clone(), id };
+        document.elements(&place).conflicts().iter().any(|conflict| match conflict {
+            Conflict::Field { name, .. } => self.field.as_ref() == Some(name),
+            Conflict::EditKept { .. } | Conflict::Partial { .. } => self.field.is_none(),
+        })
+    }
+}
+
+/// The most entries that are kept for one document. Arbitrary; the oldest go first.
+const ENTRIES_MAX: usize = 1_000;
+
+/// The log of one document, by key.
+#[derive(Debug, Default)]
+pub(super) struct ConflictLog(BTreeMap<String, LogEntry>);
+
+impl ConflictLog {
+    pub(super) fn new(entries: Vec<LogEntry>) -> Self {
+        Self(entries.into_iter().map(|entry| (entry.key(), entry)).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LogEntry> {
+        self.0.values()
+    }
+
+    /// Takes an entry, with what an older one of the same key knows beyond it. Gives the entry to be
+    /// stored, if it says anything new.
+    fn take(&mut self, mut entry: LogEntry) -> Option<LogEntry> {
+        if let Some(known) = self.0.get(&entry.key()) {
+            entry.seen_ms = known.seen_ms;
+            for side in &mut entry.sides {
+                let same = known
+                    .sides
+                    .iter()
+                    .find(|other| (other.author, other.is_delete) == (side.author, side.is_delete));
+                side.at = side.at.or(same.and_then(|same| same.at));
+            }
+            let deletes = known.sides.iter().filter(|side| side.is_delete);
+            let unknown = deletes.filter(|side| {
+                !entry.sides.iter().any(|own| own.is_delete && own.author == side.author)
+            });
+            let unknown: Vec<_> = unknown.cloned().collect();
+            entry.sides.extend(unknown);
+            if *known == entry {
+                return None;
+            }
+        }
+        self.0.insert(entry.key(), entry.clone());
+        if self.0.len() > ENTRIES_MAX {
+            let oldest = self.0.iter().min_by_key(|(_, entry)| entry.seen_ms);
+            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+                self.0.remove(&key);
+            }
+        }
+        Some(entry)
+    }
+}
+
+/// Writes an entry for storage.
+#[must_use]
+pub fn encode_log(entry: &LogEntry) -> Vec<u8> {
+    rmp_serde::to_vec(entry).expect("plain data serializes")
+}
+
+/// Reads what [`encode_log`] wrote.
+pub fn decode_log(bytes: &[u8]) -> Result<LogEntry, Malformed> {
+    let malformed = |error: rmp_serde::decode::Error| Malformed::Encoding {
+        what: "conflict log entry",
+        detail: error.to_string(),
+    };
+    rmp_serde::from_slice(bytes).map_err(malformed)
+}
+
+impl Client {
+    /// Writes what clashes at these places into the log.
+    pub(super) fn log_conflicts(
+        &mut self,
+        now: Now,
+        document: &str,
+        places: &BTreeSet<Place>,
+        removed_at: &BTreeMap<Place, Stamp>,
+        steps: &mut Vec<Step>,
+    ) {
+        let Some(opened) = self.documents.get_mut(document) else { return };
+        for place in places {
+            let Place::Record { collection, id } = place else { continue };
+            let record = opened.document.elements(place);
+            for conflict in record.conflicts() {
+                let (field, sides) = sides(&record, conflict, removed_at.get(place).copied());
+                let (collection, id) = (collection.clone(), id.to_string());
+                let entry = LogEntry { collection, record: id, field, sides, seen_ms: now.unix_ms };
+                let Some(entry) = opened.log.take(entry) else { continue };
+                steps.push(Step::Log(entry.clone()));
+                let document = document.to_owned();
+                let event = ClientEvent::Conflict { document, entry };
+                self.outputs.push_back(ClientOutput::Event(event));
+            }
+        }
+    }
+}
+
+/// The clashing field, if it is one, and its sides.
+fn sides(
+    record: &Record,
+    conflict: Conflict,
+    removed_at: Option<Stamp>,
+) -> (Option<String>, Vec<Side>) {
+    let edits = |edits: &[crate::causal::Dot]| -> Vec<Side> {
+        let claims = record.claims().filter(|claim| edits.contains(&claim.dot));
+        let side = |claim: &crate::types::Claim| {
+            let written = record.registers.values().flatten().find(|w| w.claim.dot == claim.dot);
+            Side {
+                author: claim.origin().replica,
+                at: Some(claim.stamp),
+                is_delete: false,
+                value: written.map(|written| written.value.clone()),
+            }
+        };
+        claims.map(side).collect()
+    };
+    match conflict {
+        Conflict::Field { name, values } => {
+            let side = |written: crate::types::Written| Side {
+                author: written.claim.origin().replica,
+                at: Some(written.claim.stamp),
+                is_delete: false,
+                value: Some(written.value),
+            };
+            (Some(name), values.into_iter().map(side).collect())
+        }
+        Conflict::EditKept { edit, removal } => {
+            let mut sides = edits(&[edit]);
+            sides.extend(removal.map(|dot| Side {
+                author: dot.replica,
+                at: removed_at,
+                is_delete: true,
+                value: None,
+            }));
+            (None, sides)
+        }
+        Conflict::Partial { edits: dots } => (None, edits(&dots)),
+    }
+}

@@ -1,0 +1,495 @@
+//! The client's end of one connection: hello, open, catch-up, pushes, refill and presence.
+
+use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Claimed, Client, ClientEvent, ClientOutput, Peer, Phase, Step, Then};
+use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
+use crate::session::Now;
+use crate::session::chunks::{split, split_entries};
+use crate::wire::{
+    Claim, ClientMessage, Cursor, HubMessage, PUSH_CREDIT, Push, VERSION, decode_hub,
+};
+
+/// How long the line may be silent before a ping, in milliseconds.
+const PING_MS: u64 = 20_000;
+
+/// How long the hub may be silent, in milliseconds.
+const SILENCE_MS_MAX: u64 = 45_000;
+
+/// The transport, for all documents.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    state: Transport,
+    /// When to ping and when to give up, by the monotonic clock.
+    ping_ms: u64,
+    silent_ms: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    #[default]
+    Down,
+    /// The hello was sent.
+    Greeting,
+    /// The hub has welcomed this connection.
+    Up,
+}
+
+/// One document on the connection.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    pub(super) phase: Phase,
+    channel: u32,
+    /// What was said to be here when the document was opened.
+    said: CausalContext,
+    last_push: u64,
+    under_way: BTreeMap<u64, Option<Dot>>,
+    next_chunk: u64,
+}
+
+/// What a hub gets back that it lacks although it, or another hub, acknowledged it.
+#[derive(Debug, Default)]
+pub(super) enum Refill {
+    #[default]
+    Nothing,
+    /// To be cut from the document once all of that is on disk.
+    Wanted(CausalContext),
+    Pieces(VecDeque<Delta>),
+}
+
+impl Client {
+    /// When [`ClientInput::Timeout`](super::ClientInput::Timeout) is due, by the monotonic clock in
+    /// milliseconds.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let Connection { state, ping_ms, silent_ms } = &self.connection;
+        (*state != Transport::Down).then_some((*ping_ms).min(*silent_ms))
+    }
+
+    /// Whether the hub has welcomed this connection.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connection.state == Transport::Up
+    }
+
+    pub(super) fn handle_connected(&mut self, now: Now) {
+        self.handle_disconnected();
+        self.connection.state = Transport::Greeting;
+        self.hear(now);
+        let (token, agent) = (self.config.token.clone(), self.config.agent.clone());
+        self.send(&ClientMessage::Hello { version: VERSION, token, agent });
+    }
+
+    pub(super) fn handle_disconnected(&mut self) {
+        self.connection.state = Transport::Down;
+        self.channels.clear();
+        for (name, opened) in &mut self.documents {
+            opened.link = Link::default();
+            opened.refill = Refill::Nothing;
+            opened.outbox.unsend();
+            for then in opened.storing.values_mut() {
+                then.chunk = None;
+            }
+            opened.peers.clear();
+            for event in [
+                ClientEvent::Status { document: name.clone() },
+                ClientEvent::Peers { document: name.clone() },
+            ] {
+                self.outputs.push_back(ClientOutput::Event(event));
+            }
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        if self.connection.state == Transport::Down {
+            return;
+        }
+        if now.monotonic_ms >= self.connection.silent_ms {
+            self.disconnect("the hub is silent");
+        } else if now.monotonic_ms >= self.connection.ping_ms {
+            self.connection.ping_ms = now.monotonic_ms.saturating_add(PING_MS);
+            self.send(&ClientMessage::Ping);
+        }
+    }
+
+    pub(super) fn handle_frame(&mut self, now: Now, bytes: &[u8]) {
+        if self.connection.state == Transport::Down {
+            return;
+        }
+        self.hear(now);
+        match decode_hub(bytes) {
+            Ok(message) => {
+                if let Err(reason) = self.handle_message(now, message) {
+                    self.disconnect(reason);
+                }
+            }
+            Err(malformed) => self.disconnect(&format!("the hub sent no message: {malformed}")),
+        }
+    }
+
+    fn handle_message(&mut self, now: Now, message: HubMessage) -> Result<(), &'static str> {
+        if let HubMessage::Welcome(welcome) = message {
+            if self.connection.state != Transport::Greeting {
+                return Err("the hub sent a second welcome");
+            }
+            if welcome.version != VERSION {
+                return Err("the hub speaks another version of the protocol");
+            }
+            self.connection.state = Transport::Up;
+            let event = ClientEvent::Welcomed { hub_ms: welcome.now_ms };
+            self.outputs.push_back(ClientOutput::Event(event));
+            for name in self.documents.keys().cloned().collect::<Vec<_>>() {
+                self.advance(&name);
+            }
+            return Ok(());
+        }
+        if self.connection.state != Transport::Up {
+            return Err("the hub did not begin with a welcome");
+        }
+        match message {
+            HubMessage::Welcome(_) | HubMessage::Pong => Ok(()),
+            HubMessage::Opened { channel, context, resumed } => {
+                self.handle_opened(&self.name_of(channel)?, &context, resumed)
+            }
+            HubMessage::Chunk { channel, number, delta, cursor } => {
+                self.handle_chunk(now, &self.name_of(channel)?, number, &delta, cursor)
+            }
+            HubMessage::Delta { channel, cursor, delta } => {
+                self.handle_delta(now, &self.name_of(channel)?, cursor, &delta)
+            }
+            HubMessage::Stored { channel, id, cursor } => {
+                self.handle_stored(&self.name_of(channel)?, id, cursor)
+            }
+            HubMessage::Refused { channel, id, reason } => {
+                self.handle_refused(&self.name_of(channel)?, id, reason)
+            }
+            HubMessage::InUse { channel, replica } => {
+                self.renew(&self.name_of(channel)?, replica);
+                Ok(())
+            }
+            HubMessage::Presence { channel, replica, shown } => {
+                self.handle_presence(&self.name_of(channel)?, replica, shown)
+            }
+        }
+    }
+
+    fn name_of(&self, channel: u32) -> Result<String, &'static str> {
+        self.channels.get(&channel).cloned().ok_or("the hub named a channel that is not open")
+    }
+
+    /// Does what has become possible for a document: opens it, cuts the refill, freezes and sends.
+    pub(super) fn advance(&mut self, name: &str) {
+        if self.connection.state != Transport::Up {
+            return;
+        }
+        let Some(opened) = self.documents.get_mut(name) else { return };
+        match opened.link.phase {
+            // What is said to be here must be on disk.
+            Phase::Closed if opened.is_stored() => self.send_open(name),
+            Phase::Closed | Phase::Opening => {}
+            Phase::CatchingUp | Phase::Live => {
+                self.cut_refill(name);
+                self.send_pushes(name);
+            }
+        }
+    }
+
+    fn send_open(&mut self, name: &str) {
+        let channel = self.channels.len() as u32 + 1;
+        let Some(opened) = self.documents.get_mut(name) else { return };
+        self.channels.insert(channel, name.to_owned());
+        let said = opened.document.context().clone();
+        let claims = opened.claims.iter();
+        let claims = claims.map(|(replica, Claimed { opening, .. })| Claim {
+            replica: *replica,
+            opening: *opening,
+        });
+        let open = ClientMessage::Open {
+            channel,
+            document: name.to_owned(),
+            cursor: opened.cursor,
+            context: said.clone(),
+            claims: claims.collect(),
+        };
+        let phase = Phase::Opening;
+        opened.link = Link { phase, channel, said, ..Link::default() };
+        let shown: Vec<_> = opened.claims.keys().copied().collect();
+        self.send(&open);
+        for replica in shown {
+            self.send_presence(name, replica);
+        }
+    }
+
+    fn handle_opened(
+        &mut self,
+        name: &str,
+        context: &CausalContext,
+        resumed: bool,
+    ) -> Result<(), &'static str> {
+        let opened = self.documents.get_mut(name).ok_or("the hub opened an unknown document")?;
+        if opened.link.phase != Phase::Opening {
+            return Err("the hub opened a document twice");
+        }
+        opened.link.phase = Phase::CatchingUp;
+        let lacking = opened.settled(&opened.link.said).difference(context);
+        if !lacking.is_empty() || (!resumed && !opened.link.said.is_empty()) {
+            opened.refill = Refill::Wanted(lacking);
+        }
+        // A hub that knows more of this replica than it does itself has seen a later state of it.
+        let behind = opened
+            .author
+            .filter(|author| context.max_of(*author) > opened.document.context().max_of(*author));
+        self.tell_status(name);
+        if let Some(author) = behind {
+            self.renew(name, author);
+        }
+        self.advance(name);
+        Ok(())
+    }
+
+    fn handle_chunk(
+        &mut self,
+        now: Now,
+        name: &str,
+        number: u64,
+        delta: &Delta,
+        cursor: Option<Cursor>,
+    ) -> Result<(), &'static str> {
+        let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        if opened.link.phase != Phase::CatchingUp || number != opened.link.next_chunk + 1 {
+            return Err("the hub sent chunks out of order");
+        }
+        opened.link.next_chunk = number;
+        let change = opened.document.join(delta);
+        let mut steps = Vec::new();
+        if change.is_new {
+            steps.push(Step::Join(delta.clone()));
+        }
+        if let Some(cursor) = cursor {
+            opened.cursor = Some(cursor);
+            opened.link.phase = Phase::Live;
+            steps.push(Step::Follow(cursor));
+        }
+        let then = Then { chunk: Some(number), ..Then::default() };
+        self.observe(now, delta);
+        self.accept_remote(now, name, change, steps, then);
+        if cursor.is_some() {
+            self.tell_status(name);
+        }
+        Ok(())
+    }
+
+    fn handle_delta(
+        &mut self,
+        now: Now,
+        name: &str,
+        cursor: Cursor,
+        delta: &Delta,
+    ) -> Result<(), &'static str> {
+        let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        let change = opened.document.join(delta);
+        let mut steps = Vec::new();
+        if change.is_new {
+            steps.push(Step::Join(delta.clone()));
+        }
+        // A live delta that overtakes the catch-up says nothing of what the catch-up still brings.
+        if opened.link.phase == Phase::Live {
+            opened.cursor = Some(cursor);
+            steps.push(Step::Follow(cursor));
+        }
+        if !steps.is_empty() {
+            self.observe(now, delta);
+            self.accept_remote(now, name, change, steps, Then::default());
+        }
+        Ok(())
+    }
+
+    fn handle_stored(&mut self, name: &str, id: u64, cursor: Cursor) -> Result<(), &'static str> {
+        let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        let pushed =
+            opened.link.under_way.remove(&id).ok_or("the hub confirmed an unknown push")?;
+        let mut steps = Vec::new();
+        if let Some(key) = pushed
+            && opened.outbox.settle(key)
+        {
+            steps.push(Step::Settle(key));
+        }
+        if opened.link.phase == Phase::Live {
+            opened.cursor = Some(cursor);
+            steps.push(Step::Follow(cursor));
+        }
+        if !steps.is_empty() {
+            self.persist(name, steps, Then::default());
+        }
+        self.tell_status(name);
+        self.advance(name);
+        Ok(())
+    }
+
+    fn handle_refused(&mut self, name: &str, id: u64, reason: String) -> Result<(), &'static str> {
+        let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        let pushed = opened.link.under_way.remove(&id).ok_or("the hub refused an unknown push")?;
+        if let Some(key) = pushed {
+            opened.outbox.park(key, &reason);
+            self.persist(name, vec![Step::Park { key, reason }], Then::default());
+        }
+        self.tell_status(name);
+        self.advance(name);
+        Ok(())
+    }
+
+    fn handle_presence(
+        &mut self,
+        name: &str,
+        replica: ReplicaId,
+        shown: Option<(String, ByteBuf)>,
+    ) -> Result<(), &'static str> {
+        let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        match shown {
+            Some((name, state)) => {
+                opened.peers.insert(replica, Peer { name, state });
+            }
+            None => {
+                opened.peers.remove(&replica);
+            }
+        }
+        let event = ClientEvent::Peers { document: name.to_owned() };
+        self.outputs.push_back(ClientOutput::Event(event));
+        Ok(())
+    }
+
+    /// Cuts what the hub lacks: the entries, then every dead dot, so that nothing that was removed
+    /// here stays there.
+    fn cut_refill(&mut self, name: &str) {
+        let Some(opened) = self.documents.get_mut(name) else { return };
+        if !opened.is_stored() {
+            return;
+        }
+        if let Refill::Wanted(lacking) = &opened.refill {
+            let part = opened.document.store().part(lacking);
+            let mut pieces: VecDeque<_> = split_entries(part.entries).into();
+            let live = opened.document.store().live();
+            pieces.extend(split(&opened.link.said.difference(&live), Vec::new()));
+            opened.refill = Refill::Pieces(pieces);
+        }
+    }
+
+    /// Sends while there is credit: the refill first, then the outbox, each item frozen on disk before.
+    fn send_pushes(&mut self, name: &str) {
+        loop {
+            let Some(opened) = self.documents.get_mut(name) else { return };
+            if opened.link.under_way.len() >= PUSH_CREDIT {
+                return;
+            }
+            let refilled = match &mut opened.refill {
+                Refill::Nothing => None,
+                Refill::Wanted(_) => return,
+                Refill::Pieces(pieces) => pieces.pop_front(),
+            };
+            let (delta, key) = match refilled {
+                Some(delta) => (delta, None),
+                None => match opened.outbox.send_next() {
+                    Some(item) => (item.delta.clone(), Some(item.key())),
+                    None => break,
+                },
+            };
+            let id = opened.link.last_push + 1;
+            opened.link.last_push = id;
+            opened.link.under_way.insert(id, key);
+            let push = Push { channel: opened.link.channel, id, delta };
+            self.send(&ClientMessage::Push(push));
+        }
+        let Some(opened) = self.documents.get_mut(name) else { return };
+        if let Some(key) = opened.outbox.freeze_next() {
+            self.persist(
+                name,
+                vec![Step::Freeze(key)],
+                Then { frozen: Some(key), ..Then::default() },
+            );
+        }
+    }
+
+    pub(super) fn confirm_chunk(&mut self, name: &str, number: u64) {
+        if let Some(channel) = self.channel_of(name) {
+            self.send(&ClientMessage::ChunkStored { channel, number });
+        }
+    }
+
+    pub(super) fn send_claims(&mut self, name: &str, claims: Vec<Claim>) {
+        if let Some(channel) = self.channel_of(name) {
+            self.send(&ClientMessage::Claim { channel, claims });
+        }
+    }
+
+    pub(super) fn send_release(&mut self, name: &str, replica: ReplicaId) {
+        if let Some(channel) = self.channel_of(name) {
+            self.send(&ClientMessage::Release { channel, replicas: vec![replica] });
+        }
+    }
+
+    pub(super) fn send_presence(&mut self, name: &str, replica: ReplicaId) {
+        let Some(channel) = self.channel_of(name) else { return };
+        let claimed = self.documents.get(name).and_then(|opened| opened.claims.get(&replica));
+        if let Some(Peer { name, state }) = claimed.and_then(|claimed| claimed.shown.clone()) {
+            self.send(&ClientMessage::Presence { channel, replica, name, state });
+        }
+    }
+
+    fn channel_of(&self, name: &str) -> Option<u32> {
+        let link = &self.documents.get(name)?.link;
+        (link.phase != Phase::Closed).then_some(link.channel)
+    }
+
+    /// Writes under a fresh incarnation from here on. What is unsent keeps its dots.
+    fn renew(&mut self, name: &str, replica: ReplicaId) {
+        let Some(opened) = self.documents.get_mut(name) else { return };
+        let Some(claimed) = opened.claims.remove(&replica) else { return };
+        if opened.author != Some(replica) {
+            return;
+        }
+        let known = opened.document.context().iter();
+        let fingerprint = &replica.as_bytes()[..12];
+        let same = known.filter(|(known, _)| &known.as_bytes()[..12] == fingerprint);
+        let last = same.map(|(known, _)| known.incarnation()).max();
+        let next = last.unwrap_or(0).max(replica.incarnation()).saturating_add(1);
+        let fresh = replica.with_incarnation(next);
+        opened.author = Some(fresh);
+        opened.on_disk = 0;
+        let claim = Claim { replica: fresh, opening: claimed.opening };
+        opened.claims.insert(fresh, claimed);
+        self.persist(name, vec![Step::Renew(fresh)], Then::default());
+        self.send_claims(name, vec![claim]);
+        self.send_presence(name, fresh);
+        let event = ClientEvent::Renewed { document: name.to_owned(), replica: fresh };
+        self.outputs.push_back(ClientOutput::Event(event));
+    }
+
+    /// Keeps the clock ahead of what was read.
+    fn observe(&mut self, now: Now, delta: &Delta) {
+        for entry in &delta.entries {
+            if let Ok(header) = crate::types::Header::decode(&entry.header) {
+                self.clock.observe(now.unix_ms, header.stamp);
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Now) {
+        self.connection.ping_ms = now.monotonic_ms.saturating_add(PING_MS);
+        self.connection.silent_ms = now.monotonic_ms.saturating_add(SILENCE_MS_MAX);
+    }
+
+    fn tell_status(&mut self, name: &str) {
+        let event = ClientEvent::Status { document: name.to_owned() };
+        self.outputs.push_back(ClientOutput::Event(event));
+    }
+
+    fn disconnect(&mut self, reason: &str) {
+        self.outputs.push_back(ClientOutput::Disconnect { reason: reason.to_owned() });
+        self.handle_disconnected();
+    }
+
+    fn send(&mut self, message: &ClientMessage) {
+        self.outputs.push_back(ClientOutput::Send(message.encode()));
+    }
+}

@@ -1,0 +1,203 @@
+//! The outbox: deltas accepted here and not yet acknowledged by the hub.
+
+use serde::{Deserialize, Serialize};
+
+use crate::causal::{Delta, Dot, ReplicaId};
+
+/// Up to how many bytes adjacent deltas are joined before one is first sent. Arbitrary: large enough
+/// that typing costs its net result, small enough that joining costs nothing.
+const JOIN_BYTES_MAX: usize = 8 * 1024;
+
+/// Where an item of the outbox is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutboxState {
+    /// It was never sent; the next delta of its replica may be joined into it.
+    Pending,
+    /// It was sent, or is about to be. It never changes again.
+    Frozen,
+    /// The hub refused it; it is kept.
+    Parked {
+        /// What the hub says.
+        reason: String,
+    },
+}
+
+/// A delta that waits for the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxItem {
+    /// Who wrote it.
+    pub replica: ReplicaId,
+    /// The counter of its first dot.
+    pub first: u64,
+    /// The counter of its last dot.
+    pub last: u64,
+    /// How many changes were joined into it.
+    pub changes: u32,
+    /// Where it is.
+    pub state: OutboxState,
+    /// The delta.
+    pub delta: Delta,
+}
+
+impl OutboxItem {
+    /// Names the item: its last dot.
+    #[must_use]
+    pub fn key(&self) -> Dot {
+        Dot::new(self.replica, self.last)
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    item: OutboxItem,
+    /// Whether it is on disk as it is here.
+    is_stored: bool,
+    /// Whether it is being sent on the present connection.
+    is_sent: bool,
+}
+
+/// The items in order.
+#[derive(Debug, Default)]
+pub(super) struct Outbox(Vec<Slot>);
+
+impl Outbox {
+    pub(super) fn new(items: Vec<OutboxItem>) -> Self {
+        let mut outbox = Self::default();
+        outbox.replace(items);
+        outbox
+    }
+
+    /// Takes the items as they are stored, keeps what is being stored here, and remembers which are
+    /// being sent.
+    pub(super) fn replace(&mut self, items: Vec<OutboxItem>) {
+        let old = std::mem::take(&mut self.0);
+        for item in items {
+            let is_sent = old.iter().any(|slot| slot.is_sent && slot.item.key() == item.key());
+            self.0.push(Slot { item, is_stored: true, is_sent });
+        }
+        for slot in old.into_iter().filter(|slot| !slot.is_stored) {
+            let covered = |other: &Slot| {
+                other.item.replica == slot.item.replica && other.item.last >= slot.item.last
+            };
+            if !self.0.iter().any(covered) {
+                self.0.retain(|other| {
+                    other.item.replica != slot.item.replica || other.item.first != slot.item.first
+                });
+                self.0.push(slot);
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OutboxItem> {
+        self.0.iter().map(|slot| &slot.item)
+    }
+
+    /// Adds a delta: joined into the last item of its replica while that was never sent. Gives the
+    /// item, and the key of the one that it takes the place of.
+    pub(super) fn push(&mut self, replica: ReplicaId, delta: Delta) -> (OutboxItem, Option<Dot>) {
+        let own = delta.context.of(replica);
+        let last = own.map_or(0, |ranges| ranges.max());
+        // Dots of the replica that are older than the new ones are superseded ones.
+        let joinable = self.0.last_mut().filter(|slot| {
+            let bytes = slot.item.delta.byte_count() + delta.byte_count();
+            slot.item.state == OutboxState::Pending
+                && slot.item.replica == replica
+                && slot.item.last < last
+                && bytes <= JOIN_BYTES_MAX
+        });
+        if let Some(slot) = joinable {
+            let replaces = slot.item.key();
+            slot.item.delta.join(&delta);
+            slot.item.last = last;
+            slot.item.changes += 1;
+            slot.is_stored = false;
+            return (slot.item.clone(), Some(replaces));
+        }
+        let first = self.first_new(replica, &delta, last);
+        let state = OutboxState::Pending;
+        let item = OutboxItem { replica, first, last, changes: 1, state, delta };
+        self.0.push(Slot { item: item.clone(), is_stored: false, is_sent: false });
+        (item, None)
+    }
+
+    /// The first counter of a delta's new dots: they end it in one piece, but the range may reach back
+    /// into superseded dots.
+    fn first_new(&self, replica: ReplicaId, delta: &Delta, last: u64) -> u64 {
+        let own = delta.context.of(replica);
+        let start =
+            own.and_then(|ranges| ranges.iter().next_back()).map_or(last, |(start, _)| start);
+        let before = self.iter().filter(|item| item.replica == replica).map(|item| item.last + 1);
+        let entries = delta.entries.iter().filter(|entry| entry.replica() == replica);
+        let notes = delta.notes.iter().filter(|note| note.dot.replica == replica);
+        let named =
+            entries.map(|entry| entry.first.counter).chain(notes.map(|note| note.dot.counter));
+        named.min().unwrap_or(last).max(start).max(before.max().unwrap_or(0)).min(last)
+    }
+
+    /// Where the item is that holds this dot.
+    pub(super) fn state_of(&self, dot: Dot) -> Option<&OutboxState> {
+        let holds = |item: &&OutboxItem| {
+            item.replica == dot.replica && (item.first..=item.last).contains(&dot.counter)
+        };
+        self.iter().find(holds).map(|item| &item.state)
+    }
+
+    /// Notes that items are on disk as they are here.
+    pub(super) fn stored(&mut self, keys: &[Dot]) {
+        for slot in self.0.iter_mut().filter(|slot| keys.contains(&slot.item.key())) {
+            slot.is_stored = true;
+        }
+    }
+
+    /// Forgets what was being sent: the connection has ended.
+    pub(super) fn unsend(&mut self) {
+        for slot in &mut self.0 {
+            slot.is_sent = false;
+        }
+    }
+
+    /// The first item that is on disk and not yet frozen or parked, in order of the queue, if all
+    /// before it are on their way.
+    pub(super) fn freeze_next(&mut self) -> Option<Dot> {
+        let slot = self.0.iter_mut().find(|slot| slot.item.state == OutboxState::Pending)?;
+        if !slot.is_stored {
+            return None;
+        }
+        slot.item.state = OutboxState::Frozen;
+        slot.is_stored = false;
+        Some(slot.item.key())
+    }
+
+    /// Notes that an item is frozen on disk.
+    pub(super) fn frozen(&mut self, key: Dot) {
+        self.stored(&[key]);
+    }
+
+    /// The next item to send: frozen on disk, not being sent, and none before it waits.
+    pub(super) fn send_next(&mut self) -> Option<&OutboxItem> {
+        let unsent = |slot: &&mut Slot| {
+            !slot.is_sent && !matches!(slot.item.state, OutboxState::Parked { .. })
+        };
+        let slot = self.0.iter_mut().find(unsent)?;
+        if slot.item.state != OutboxState::Frozen || !slot.is_stored {
+            return None;
+        }
+        slot.is_sent = true;
+        Some(&slot.item)
+    }
+
+    /// Takes an item out. Says whether it was there.
+    pub(super) fn settle(&mut self, key: Dot) -> bool {
+        let before = self.0.len();
+        self.0.retain(|slot| slot.item.key() != key);
+        self.0.len() < before
+    }
+
+    /// Sets an item aside.
+    pub(super) fn park(&mut self, key: Dot, reason: &str) {
+        for slot in self.0.iter_mut().filter(|slot| slot.item.key() == key) {
+            slot.item.state = OutboxState::Parked { reason: reason.to_owned() };
+            slot.is_sent = false;
+        }
+    }
+}
