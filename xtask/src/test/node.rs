@@ -49,6 +49,9 @@ pub(super) fn run(
     let Some(mut tally) = parse(&tap) else {
         bail!("Node's test runner broke off: {status}");
     };
+    for line in tap.lines().filter(|line| is_empty_file(line)) {
+        println!("{line}: the file holds no test; counted as a failure");
+    }
     if !status.success() {
         tally.failed = tally.failed.max(1);
     }
@@ -77,11 +80,18 @@ fn parse(tap: &str) -> Option<Tally> {
         // From the end: a test may print such lines too, indented or not, but before the sums.
         tap.lines().rev().find_map(|line| line.strip_prefix(label)?.trim().parse().ok())
     };
+    let empty = tap.lines().filter(|line| is_empty_file(line)).count();
     Some(Tally {
-        passed: number("# pass ")?,
-        failed: number("# fail ")? + number("# cancelled ")?,
+        passed: number("# pass ")?.saturating_sub(empty),
+        failed: number("# fail ")? + number("# cancelled ")? + empty,
         skipped: number("# skipped ")? + number("# todo ")?,
     })
+}
+
+/// Whether Node reports here that a file passed as a whole, which it does where the file holds no
+/// test: that is a failure, or a suite could pass without any.
+fn is_empty_file(line: &str) -> bool {
+    line.starts_with("ok ") && line.ends_with(".test.mjs")
 }
 
 #[cfg(test)]
@@ -93,6 +103,13 @@ mod tests {
         let tap = "TAP version 13\n# pass 99\nok 1 - a\n1..1\n# tests 7\n# suites 0\n# pass 3\n\
                    # fail 1\n# cancelled 1\n# skipped 1\n# todo 1\n# duration_ms 5.5\n";
         assert_eq!(parse(tap), Some(Tally { passed: 3, failed: 2, skipped: 2 }));
+    }
+
+    #[test]
+    fn a_file_without_tests_is_a_failure() {
+        let tap = "ok 1 - /a/b/empty.test.mjs\nok 2 - b\n# pass 2\n# fail 0\n# cancelled 0\n\
+                   # skipped 0\n# todo 0\n";
+        assert_eq!(parse(tap), Some(Tally { passed: 1, failed: 1, skipped: 0 }));
     }
 
     #[test]

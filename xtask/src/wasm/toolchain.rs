@@ -79,7 +79,11 @@ pub(crate) fn obtain(workspace: &Workspace) -> Result<Way> {
                     eprintln!("setup: {error:#}");
                     eprintln!("setup: trying Debian's Rust instead");
                     obtain_debian().map(|()| Way::Debian).with_context(|| {
-                        format!("no compiler for WASM; try: rustup target add {TARGET}")
+                        format!(
+                            "nothing here compiles WASM. Either run\n\
+                             rustup target add {TARGET}\n\
+                             or get Debian's Rust"
+                        )
                     })
                 }
             }
