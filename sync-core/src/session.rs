@@ -12,7 +12,7 @@ mod memory_hub;
 
 pub use backoff::Backoff;
 pub use client::{
-    Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, LogEntry, Opened, OutboxItem,
+    Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, LogEntry, OutboxItem,
     OutboxState, Peer, Persist, PersistId, Phase, Receipt, SavedDocument, Side, Step, decode_log,
     encode_log,
 };

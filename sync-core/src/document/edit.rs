@@ -327,7 +327,7 @@ impl Document {
             bytes += size;
             parts.last_mut().into_iter().for_each(|part| part.push(copy.clone()));
         }
-        let write = |part: Vec<Element>| {
+        let mut write = |part: Vec<Element>| {
             let place = orphan.place.clone();
             self.edit(author, usize::MAX, |edit| {
                 edit.write(place, part, Vec::new());

@@ -328,7 +328,9 @@ impl Hub {
         let cursor = if joined.is_empty() {
             Cursor { boot: store.boot().boot, seq: store.seq() }
         } else {
-            let buried = Buried { dots: joined.buried, notes: delta.notes.clone() };
+            let mut notes = delta.notes.clone();
+            notes.retain(|note| joined.buried.contains(note.dot));
+            let buried = Buried { dots: joined.buried, notes };
             store.record(document, seq, buried).map_err(Stop::Storage)?;
             let cursor = Cursor { boot: store.boot().boot, seq };
             self.relay(document, (connection, channel), cursor, &delta);

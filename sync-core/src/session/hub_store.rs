@@ -24,6 +24,16 @@ pub struct Page {
     pub is_last: bool,
 }
 
+impl Page {
+    /// About how many bytes an entry takes on the wire, so that a page fits into one frame: its bytes,
+    /// its dot with a share of the replica table, and for each slot its frame and its part in the
+    /// context.
+    #[must_use]
+    pub fn cost(entry: &Entry) -> usize {
+        entry.byte_count() + 64 + 4 * entry.slots.len()
+    }
+}
+
 /// What was removed after a sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Buried {

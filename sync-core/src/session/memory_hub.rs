@@ -162,7 +162,7 @@ fn page(mut entries: impl Iterator<Item = (u64, Entry)>, bytes: usize) -> Page {
             page.is_last = true;
             break;
         };
-        sum += entry.byte_count() + 32;
+        sum += Page::cost(&entry);
         page.entries.push((seq, entry));
     }
     page

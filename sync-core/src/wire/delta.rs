@@ -8,6 +8,9 @@ use super::{CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, NOTE_BYTES_MAX, REPLICAS_MAX};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, Note, RUN_DOTS_MAX, ReplicaId};
 use crate::error::Malformed;
 
+/// The highest counter that is taken in: stores keep counters as signed numbers of 64 bits.
+const COUNTER_MAX: u64 = i64::MAX as u64;
+
 /// A delta as it is sent: an array of the replica table, the context, the entries and the notes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct DeltaOnWire {
@@ -73,7 +76,7 @@ impl TryFrom<DeltaOnWire> for Delta {
         };
         let mut delta = Self::default();
         for (index, gaps) in context {
-            delta.context.set(replica(index)?, DotRanges::from_gaps(&gaps)?);
+            delta.context.set(replica(index)?, ranges(&gaps)?);
         }
         limit("the ranges of a context", delta.context.range_count(), CONTEXT_RANGES_MAX)?;
         let mut firsts = BTreeSet::new();
@@ -105,7 +108,7 @@ impl TryFrom<DeltaOnWire> for Delta {
 pub(super) fn check_entry(entry: &Entry) -> Result<(), Malformed> {
     limit("the dots of an entry", entry.slots.len(), RUN_DOTS_MAX)?;
     let last = entry.first.counter.checked_add(entry.slots.len() as u64);
-    if entry.first.counter == 0 || last.is_none() || entry.is_dead() {
+    if entry.first.counter == 0 || last.is_none_or(|last| last > COUNTER_MAX) || entry.is_dead() {
         return Err(Malformed::Inconsistent { what: "an entry has live dots, from counter 1" });
     }
     Ok(())
@@ -124,11 +127,21 @@ impl TryFrom<ContextOnWire> for CausalContext {
         limit("the replicas of a context", on_wire.0.len(), REPLICAS_MAX)?;
         let mut context = Self::default();
         for (id, gaps) in on_wire.0 {
-            context.set(id, DotRanges::from_gaps(&gaps)?);
+            context.set(id, ranges(&gaps)?);
         }
         limit("the ranges of a context", context.range_count(), CONTEXT_RANGES_MAX)?;
         Ok(context)
     }
+}
+
+/// Reads ranges whose counters can be stored.
+fn ranges(gaps: &[u64]) -> Result<DotRanges, Malformed> {
+    let ranges = DotRanges::from_gaps(gaps)?;
+    let (found, limit) = (ranges.max(), COUNTER_MAX);
+    if found > limit {
+        return Err(Malformed::Limit { what: "a counter", found, limit });
+    }
+    Ok(ranges)
 }
 
 fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::delta::{ContextOnWire, DeltaOnWire};
-use super::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX};
+use super::{DELTA_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX};
 use crate::causal::{CausalContext, Delta, ReplicaId};
 use crate::error::Malformed;
 
@@ -190,6 +190,9 @@ pub enum HubMessage {
     Pong,
 }
 
+/// The most bytes that channel and number add to the delta of a push.
+const PUSH_BYTES: usize = 16;
+
 const HELLO: u8 = 1;
 const OPEN: u8 = 2;
 const CLAIM: u8 = 3;
@@ -286,6 +289,8 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
             ClientMessage::Release { channel, replicas }
         }
         PUSH => {
+            // What comes in must fit into the frames that go out.
+            check_len("a push", body.len(), DELTA_BYTES_MAX + PUSH_BYTES)?;
             let (channel, id, delta) = read::<(u32, u64, DeltaOnWire)>(body)?;
             ClientMessage::Push(Push { channel, id, delta: delta.try_into()? })
         }
