@@ -55,7 +55,7 @@ pub(super) fn split_entries(entries: Vec<Entry>) -> Vec<Delta> {
             room = CHUNK_BYTES;
         }
         if let Some(piece) = pieces.last_mut() {
-            room = room.saturating_sub(entry.byte_count() + 32);
+            room = room.saturating_sub(super::Page::cost(&entry));
             let live: DotRanges = entry.live_ranges();
             piece.context.insert_ranges(entry.replica(), &live);
             piece.entries.push(entry);
