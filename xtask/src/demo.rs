@@ -151,7 +151,7 @@ What to try:
   - Reload the page while it is offline: nothing is lost.
   - A terminal is a device too:
     cargo run --release --package sync-client --example notes -- \\
-      --data notes-data --hub {address} --doc demo ls
+      --data target/notes --hub {address} --doc demo watch
 
 Ctrl-C stops the hub.",
         data.display()
