@@ -11,6 +11,7 @@ mod hub_store;
 mod memory_hub;
 
 pub use backoff::Backoff;
+pub use chunks::ChunkSize;
 pub use client::{
     Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, LogEntry, OutboxItem,
     OutboxState, Peer, Persist, PersistId, Phase, Receipt, SavedDocument, Side, Step, decode_log,

@@ -4,11 +4,25 @@
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, Note};
 use crate::wire::CHUNK_BYTES;
 
-/// The most ranges of dead dots and notes in one chunk: with at most 560 bytes each they fit.
-const ITEMS_MAX: usize = 400;
+/// How large a chunk of a catch-up or a refill is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkSize {
+    /// How many bytes of entries it aims at.
+    pub bytes: usize,
+    /// The most ranges of dead dots and notes in it.
+    pub items: usize,
+}
+
+impl Default for ChunkSize {
+    /// What fits into a message: an entry of the largest size on top of the bytes, and items of at
+    /// most 560 bytes each.
+    fn default() -> Self {
+        Self { bytes: CHUNK_BYTES, items: 400 }
+    }
+}
 
 /// Cuts a context of dead dots, and what is said of them, into deltas of a limited size.
-pub(super) fn split(dots: &CausalContext, mut notes: Vec<Note>) -> Vec<Delta> {
+pub(super) fn split(dots: &CausalContext, mut notes: Vec<Note>, size: ChunkSize) -> Vec<Delta> {
     notes.sort_unstable_by_key(|note| note.dot);
     let mut notes = notes.into_iter().peekable();
     let mut pieces: Vec<Delta> = Vec::new();
@@ -18,7 +32,7 @@ pub(super) fn split(dots: &CausalContext, mut notes: Vec<Note>) -> Vec<Delta> {
             while start <= end {
                 if room == 0 {
                     pieces.push(Delta::default());
-                    room = ITEMS_MAX;
+                    room = size.items.max(1);
                 }
                 let Some(piece) = pieces.last_mut() else { break };
                 room -= 1;
@@ -46,13 +60,13 @@ pub(super) fn split(dots: &CausalContext, mut notes: Vec<Note>) -> Vec<Delta> {
 }
 
 /// Cuts entries into deltas of about the bytes of a chunk.
-pub(super) fn split_entries(entries: Vec<Entry>) -> Vec<Delta> {
+pub(super) fn split_entries(entries: Vec<Entry>, size: ChunkSize) -> Vec<Delta> {
     let mut pieces: Vec<Delta> = Vec::new();
     let mut room = 0usize;
     for entry in entries {
         if room == 0 {
             pieces.push(Delta::default());
-            room = CHUNK_BYTES;
+            room = size.bytes.max(1);
         }
         if let Some(piece) = pieces.last_mut() {
             room = room.saturating_sub(super::Page::cost(&entry));

@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::catch_up::CatchUp;
+use super::chunks::ChunkSize;
 use super::hub_store::{Buried, DocumentId, HubStore};
 use super::{Boot, Now};
 use crate::causal::{CausalContext, Delta, ReplicaId, join};
@@ -68,6 +69,7 @@ pub struct Hub {
     connections: BTreeMap<ConnectionId, Connection>,
     rooms: BTreeMap<DocumentId, Room>,
     outputs: VecDeque<HubOutput>,
+    chunk_size: ChunkSize,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,12 @@ impl Hub {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A hub whose catch-ups come in chunks of another size, to show that they may be cut anywhere.
+    #[must_use]
+    pub fn with_chunk_size(chunk_size: ChunkSize) -> Self {
+        Self { chunk_size, ..Self::default() }
     }
 
     /// How many connections there are.
@@ -285,7 +293,7 @@ impl Hub {
             }
             None => None,
         };
-        let catch_up = CatchUp::new(resume, context.clone(), store.seq());
+        let catch_up = CatchUp::new(resume, context.clone(), store.seq(), self.chunk_size);
         let wanted = context.difference(&own);
         let opened = HubMessage::Opened { channel, context: own, resumed: resume.is_some() };
         let claimed = BTreeMap::new();

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use sync_core::causal::ReplicaId;
 use sync_core::error::Misuse;
 use sync_core::session::{
-    Boot, Client, ClientConfig, ClientInput, ClientOutput, ConnectionId, Hub, HubInput, HubOutput,
-    MemoryHub, Now, OutboxItem, OutboxState, Persist, Phase, SavedDocument, Step,
+    Boot, ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, ConnectionId, Hub, HubInput,
+    HubOutput, MemoryHub, Now, OutboxItem, OutboxState, Persist, Phase, SavedDocument, Step,
 };
 use sync_core::types::{Field, RecordId, Value};
 
@@ -55,6 +55,9 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) now: Now,
     pub(crate) closed: Vec<String>,
+    chunk_size: ChunkSize,
+    /// Whether a client may hang up, since its hub is hostile.
+    pub(crate) tolerant: bool,
     /// Bytes that the hub sent, for each device.
     pub(crate) sent_down: BTreeMap<usize, usize>,
     next_connection: ConnectionId,
@@ -66,15 +69,21 @@ fn config(number: usize) -> ClientConfig {
 
 impl World {
     pub(crate) fn new(seed: u64, devices: usize) -> Self {
+        Self::with_chunk_size(seed, devices, ChunkSize::default())
+    }
+
+    pub(crate) fn with_chunk_size(seed: u64, devices: usize, chunk_size: ChunkSize) -> Self {
         let mut random = Random(seed);
         let store = MemoryHub::new(Boot { hub: random.next(), boot: random.next() });
         let mut world = Self {
-            hub: Hub::new(),
+            hub: Hub::with_chunk_size(chunk_size),
             store,
             devices: Vec::new(),
             random,
             now: Now { monotonic_ms: 1, unix_ms: 1_700_000_000_000 },
             closed: Vec::new(),
+            chunk_size,
+            tolerant: false,
             sent_down: BTreeMap::new(),
             next_connection: 1,
         };
@@ -175,7 +184,7 @@ impl World {
                 self.drain(at);
             }
         }
-        self.hub = Hub::new();
+        self.hub = Hub::with_chunk_size(self.chunk_size);
         self.store = store;
         self.store.restart(self.random.next());
     }
@@ -186,6 +195,14 @@ impl World {
 
     pub(crate) fn is_storing(&self, at: usize) -> bool {
         !self.devices[at].storing.is_empty()
+    }
+
+    /// Hands a device a frame that its hub never sent, and stores what it makes of it.
+    pub(crate) fn hear(&mut self, at: usize, frame: Vec<u8>) {
+        self.tolerant = true;
+        self.devices[at].client.handle(self.now, ClientInput::Frame(frame));
+        self.drain(at);
+        while self.store_one(at) {}
     }
 
     /// Confirms the oldest batch that a device is storing.
@@ -289,6 +306,10 @@ impl World {
                     }
                 }
                 ClientOutput::Persist(persist) => device.storing.push_back(persist),
+                ClientOutput::Disconnect { reason } if self.tolerant => {
+                    assert!(!reason.is_empty());
+                    device.line = None;
+                }
                 ClientOutput::Disconnect { reason } => panic!("device {at} hangs up: {reason}"),
                 ClientOutput::Event(_) => {}
             }

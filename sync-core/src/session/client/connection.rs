@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Claimed, Client, ClientEvent, ClientOutput, Peer, Phase, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
 use crate::session::Now;
-use crate::session::chunks::{split, split_entries};
+use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::wire::{
     Claim, ClientMessage, Cursor, HubMessage, PUSH_CREDIT, Push, VERSION, decode_hub,
 };
@@ -368,9 +368,13 @@ impl Client {
         }
         if let Refill::Wanted(lacking) = &opened.refill {
             let part = opened.document.store().part(lacking);
-            let mut pieces: VecDeque<_> = split_entries(part.entries).into();
+            let mut pieces: VecDeque<_> = split_entries(part.entries, ChunkSize::default()).into();
             let live = opened.document.store().live();
-            pieces.extend(split(&opened.link.said.difference(&live), Vec::new()));
+            pieces.extend(split(
+                &opened.link.said.difference(&live),
+                Vec::new(),
+                ChunkSize::default(),
+            ));
             opened.refill = Refill::Pieces(pieces);
         }
     }

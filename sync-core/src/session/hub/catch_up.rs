@@ -5,9 +5,9 @@
 //! as dead, never before.
 
 use crate::causal::{CausalContext, Delta, Dot};
-use crate::session::chunks::split;
+use crate::session::chunks::{ChunkSize, split};
 use crate::session::hub_store::{Buried, DocumentId, HubStore};
-use crate::wire::{CHUNK_BYTES, CHUNK_CREDIT, Cursor, Fault, HubMessage};
+use crate::wire::{CHUNK_CREDIT, Cursor, Fault, HubMessage};
 
 /// How far the catch-up of one channel is.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) struct CatchUp {
     sent: u64,
     confirmed: u64,
     stage: Stage,
+    size: ChunkSize,
 }
 
 #[derive(Debug)]
@@ -33,8 +34,13 @@ enum Stage {
 }
 
 impl CatchUp {
-    pub(super) fn new(resume: Option<Cursor>, theirs: CausalContext, up_to: u64) -> Self {
-        Self { resume, theirs, up_to, sent: 0, confirmed: 0, stage: Stage::Entries(None) }
+    pub(super) fn new(
+        resume: Option<Cursor>,
+        theirs: CausalContext,
+        up_to: u64,
+        size: ChunkSize,
+    ) -> Self {
+        Self { resume, theirs, up_to, sent: 0, confirmed: 0, stage: Stage::Entries(None), size }
     }
 
     pub(super) fn has_credit(&self) -> bool {
@@ -98,8 +104,8 @@ impl CatchUp {
         after: Option<(u64, Dot)>,
     ) -> Result<Delta, S::Error> {
         let page = match self.resume {
-            Some(cursor) => store.arrived(document, cursor.seq, after, CHUNK_BYTES)?,
-            None => store.entries(document, after.map(|(_, dot)| dot), CHUNK_BYTES)?,
+            Some(cursor) => store.arrived(document, cursor.seq, after, self.size.bytes)?,
+            None => store.entries(document, after.map(|(_, dot)| dot), self.size.bytes)?,
         };
         self.stage = match page.entries.last() {
             Some((seq, entry)) if !page.is_last => Stage::Entries(Some((*seq, entry.first))),
@@ -136,6 +142,6 @@ impl CatchUp {
                 Buried { dots, notes: Vec::new() }
             }
         };
-        Ok(split(&dots, notes))
+        Ok(split(&dots, notes, self.size))
     }
 }
