@@ -1,1 +1,58 @@
-//! Skeleton.
+//! Offline-first documents in native programs: local state and outbox in SQLite, sync with a hub over
+//! WebSocket.
+//!
+//! Everything works without a network. Reading and writing happens in memory; each write gives a
+//! [`Written`] that tells when the change is on this disk and when it is on the hub's disk, and never
+//! earlier. The same calls serve blocking and async programs.
+//!
+//! ```
+//! use sync_client::{Client, members};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let directory = folder.path().join("data");
+//! let client = Client::builder(&directory).document("notes").open()?; // .hub("http://127.0.0.1:8787")
+//! let notes = client.document("notes")?.collection("notes");
+//! let tags = members(["home", "shop"]);
+//! let (id, written) = notes.insert([("title", "Buy milk".into()), ("tags", tags)])?;
+//! written.wait_disk()?; // or: written.disk().await?, and written.hub().await?
+//! notes.update(&id, [("title", "Buy oat milk".into())])?.wait_disk()?;
+//! for note in notes.list() {
+//!     println!("{} {}", note.id, note.text("title").unwrap_or("untitled"));
+//! }
+//! client.shutdown()?;
+//! # let client = Client::open(&directory, "notes")?;
+//! # let notes = client.document("notes")?.collection("notes");
+//! # assert_eq!(notes.get(&id).unwrap().text("title"), Some("Buy oat milk"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] is opened on a data directory, which belongs to one client at a time. Its documents are
+//! named at opening. A background thread stores, sends and receives; nothing that an application calls
+//! waits for the network but what says so.
+
+mod address;
+mod client;
+mod clock;
+mod document;
+mod driver;
+mod error;
+mod random;
+mod shared;
+mod status;
+mod store;
+mod written;
+
+pub use address::HubAddress;
+pub use client::{Builder, Client, Subscription};
+pub use document::{Clash, Collection, DocumentHandle, Item, Logged, members};
+pub use error::{AddressError, Error, LineError, NoRandom, OpenError, SyncError};
+pub use status::{Connection, Event, Missing, OfflineReason, Status};
+pub use store::StoreError;
+pub use sync_core::causal::{Dot, ReplicaId};
+pub use sync_core::document::{Document, Edit};
+pub use sync_core::error::Misuse;
+pub use sync_core::session::{LogEntry, OutboxItem, OutboxState, Peer, Phase, Side};
+pub use sync_core::types::{Conflict, Field, Place, RecordId, Value, Version, Written as Writing};
+pub use written::Written;

@@ -1,0 +1,338 @@
+//! The client: all documents of one data directory, and their common line to a hub.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use tokio::runtime::Runtime;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use sync_core::error::Misuse;
+use sync_core::session::{Client as Session, ClientConfig, OutboxItem, Phase};
+use sync_core::types::RecordId;
+use sync_core::wire::NAME_BYTES_MAX;
+
+use crate::address::HubAddress;
+use crate::document::DocumentHandle;
+use crate::driver::Driver;
+use crate::error::{Error, NoRandom, OpenError, SyncError};
+use crate::random;
+use crate::shared::{Shared, State};
+use crate::status::{Connection, Event, Missing, OfflineReason};
+use crate::store::{self, Loaded, Store};
+
+/// How a client is opened.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is open before `open()`"]
+pub struct Builder {
+    directory: PathBuf,
+    hub: Option<String>,
+    config: ClientConfig,
+    documents: Vec<String>,
+}
+
+impl Builder {
+    /// Names the hub: `http://HOST:PORT`, `https://`, `ws://` or `wss://`, with or without a path.
+    /// Without a hub everything works and waits in the outbox.
+    pub fn hub(mut self, address: impl Into<String>) -> Self {
+        self.hub = Some(address.into());
+        self
+    }
+
+    /// Names this program to the hub, and to others who are online. The default is `sync-client`.
+    pub fn agent(mut self, name: impl Into<String>) -> Self {
+        self.config.agent = name.into();
+        self
+    }
+
+    /// Says who this is, where the hub asks for it.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.config.token = Some(token.into());
+        self
+    }
+
+    /// Opens this document. May be called for several.
+    pub fn document(mut self, name: impl Into<String>) -> Self {
+        self.documents.push(name.into());
+        self
+    }
+
+    /// Opens the data directory, makes it if there is none, and starts to connect. Never waits for the
+    /// network.
+    pub fn open(self) -> Result<Client, OpenError> {
+        let Self { directory, hub, config, mut documents } = self;
+        check_name("the agent's name", &config.agent)?;
+        documents.iter().try_for_each(|name| check_name("a document's name", name))?;
+        documents.sort();
+        documents.dedup();
+        if documents.is_empty() {
+            return Err(Misuse::BadName { what: "the list of documents" }.into());
+        }
+        let hub: Option<HubAddress> = hub.map(|address| address.parse()).transpose()?;
+        let path = directory.clone();
+        std::fs::create_dir_all(&directory)
+            .map_err(|source| OpenError::Directory { path, source })?;
+        let file = store::open_file(&directory)?;
+        let path = file.path().to_path_buf();
+        let damaged = |source| OpenError::Store { path: path.clone(), source };
+        let mut store = Store::new(file).map_err(damaged)?;
+        let mut session = Session::new(config);
+        for name in &documents {
+            let Loaded { saved, replica } = store.load(name).map_err(damaged)?;
+            let opening = u64::from_ne_bytes(random::bytes()?);
+            session.open(name, saved, replica, opening);
+        }
+        let connection = match hub {
+            Some(_) => Connection::Connecting,
+            None => Connection::Offline(OfflineReason::NoHub),
+        };
+        let shared = Arc::new(Shared::new(session, connection));
+        let driver = Driver::new(shared.clone(), store, hub);
+        let (runtime, thread) = start(driver).map_err(OpenError::Thread)?;
+        let (runtime, thread) = (Some(runtime), Mutex::new(Some(thread)));
+        Ok(Client { inner: Arc::new(Inner { shared, runtime, thread, directory }) })
+    }
+}
+
+fn start(driver: Driver) -> io::Result<(Arc<Runtime>, JoinHandle<()>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = Arc::new(runtime);
+    let own = runtime.clone();
+    let thread = thread::Builder::new().name("sync-client".to_owned());
+    Ok((runtime, thread.spawn(move || own.block_on(driver.run()))?))
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), Misuse> {
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err(Misuse::BadName { what });
+    }
+    if name.len() > NAME_BYTES_MAX {
+        let (found, limit) = (name.len() as u64, NAME_BYTES_MAX as u64);
+        return Err(Misuse::TooLarge { what, found, limit });
+    }
+    Ok(())
+}
+
+/// What all handles of one client hold together. The last one to go shuts it down.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    /// The driver's; none while this is being dropped.
+    runtime: Option<Arc<Runtime>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    directory: PathBuf,
+}
+
+impl Inner {
+    /// Stops the driver once everything that was accepted is on disk.
+    fn shut_down(&self) {
+        self.shared.steer(|state| state.is_stopping = true);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A driver that panicked has said so to everyone who waits.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Inner {
+    /// A sleep on the driver's timer, so that no other runtime is needed.
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
+        let sleep = self.runtime.as_ref().map(|runtime| {
+            let _entered = runtime.enter();
+            tokio::time::sleep(time)
+        });
+        async move {
+            if let Some(sleep) = sleep {
+                sleep.await;
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shut_down();
+        // Dropping a runtime may block, which is not allowed within another one.
+        if let Some(runtime) = self.runtime.take().and_then(Arc::into_inner) {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The documents of one data directory, open for reading and writing, and their line to a hub.
+///
+/// Handles are cheap to clone and may be used from any thread. Reading and changing happens in memory
+/// and never waits for the disk or the network, except that writers wait while more than a thousand
+/// changes have not reached the disk. When the last handle goes, the client is shut down.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+impl Client {
+    /// Prepares to open a data directory. Each directory belongs to one client at a time.
+    pub fn builder(directory: impl AsRef<Path>) -> Builder {
+        let directory = directory.as_ref().to_path_buf();
+        let config = ClientConfig { agent: "sync-client".to_owned(), token: None };
+        Builder { directory, hub: None, config, documents: Vec::new() }
+    }
+
+    /// Opens one document without a hub.
+    pub fn open(directory: impl AsRef<Path>, document: &str) -> Result<Self, OpenError> {
+        Self::builder(directory).document(document).open()
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
+    /// A document that was named at opening.
+    pub fn document(&self, name: &str) -> Result<DocumentHandle, Error> {
+        self.inner.shared.lock().session.document(name)?;
+        Ok(DocumentHandle { inner: self.inner.clone(), name: name.into() })
+    }
+
+    /// How the line to the hub is.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        self.inner.shared.lock().connection.clone()
+    }
+
+    /// What the hub has not acknowledged, of all documents, in order.
+    #[must_use]
+    pub fn outbox(&self) -> Vec<(String, OutboxItem)> {
+        let state = self.inner.shared.lock();
+        let names: Vec<String> = state.session.names().map(str::to_owned).collect();
+        let items = names.into_iter().flat_map(|name| {
+            let items = state.session.outbox(&name).into_iter().flatten();
+            items.map(|item| (name.clone(), item.clone())).collect::<Vec<_>>()
+        });
+        items.collect()
+    }
+
+    /// Tells everything that happens from here on.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        Subscription { events: self.inner.shared.subscribe(), is_over: false }
+    }
+
+    /// Switches the line off or on. While it is off nothing is sent or received, and changes wait in
+    /// the outbox.
+    pub fn set_offline(&self, is_offline: bool) {
+        self.inner.shared.steer(|state| {
+            state.is_switched_off = is_offline;
+            state.is_retry_wanted |= !is_offline;
+        });
+    }
+
+    /// Tries to connect at once, also after the hub turned this client away.
+    pub fn reconnect(&self) {
+        self.inner.shared.steer(|state| state.is_retry_wanted = true);
+    }
+
+    /// Completes once nothing waits for the hub and the hub's state is here, in all documents. Ends
+    /// early where no attempt to connect is to be expected. Works in any async runtime.
+    pub async fn sync(&self, timeout: Duration) -> Result<(), SyncError> {
+        let done = pin!(self.inner.shared.until(synced));
+        match select(done, pin!(self.inner.sleep(timeout))).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(((), _)) => Err(self.timed_out()),
+        }
+    }
+
+    /// Blocks until nothing waits for the hub and the hub's state is here, in all documents.
+    pub fn wait_sync(&self, timeout: Duration) -> Result<(), SyncError> {
+        let outcome = self.inner.shared.wait_until(Some(timeout), synced);
+        outcome.unwrap_or_else(|| Err(self.timed_out()))
+    }
+
+    /// Ends the client once everything that was accepted is on disk. Takes a moment to say goodbye to
+    /// the hub, at most. The data directory can be opened again afterwards.
+    pub fn shutdown(&self) -> Result<(), Error> {
+        self.inner.shut_down();
+        match &self.inner.shared.lock().failure {
+            Some(failure) => Err(Error::Store(failure.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn timed_out(&self) -> SyncError {
+        let mut missing = self.inner.shared.lock().missing();
+        missing.retain(|missing| !is_synced(missing));
+        SyncError::TimedOut { missing }
+    }
+}
+
+/// Whether the wait for everything has ended, and how.
+fn synced(state: &State) -> Option<Result<(), SyncError>> {
+    if let Some(failure) = &state.failure {
+        return Some(Err(Error::Store(failure.clone()).into()));
+    }
+    if state.is_ended {
+        return Some(Err(Error::Closed.into()));
+    }
+    if let Some(reason) = state.resting() {
+        return Some(Err(SyncError::Offline(reason)));
+    }
+    let mut missing = state.missing();
+    if !missing.iter().all(is_synced) {
+        return None;
+    }
+    missing.retain(|missing| missing.parked > 0);
+    Some(if missing.is_empty() { Ok(()) } else { Err(SyncError::Parked { missing }) })
+}
+
+fn is_synced(missing: &Missing) -> bool {
+    missing.pending == 0 && missing.phase == Phase::Live
+}
+
+/// What happens in a client, from when it was subscribed to.
+#[derive(Debug)]
+pub struct Subscription {
+    events: broadcast::Receiver<Option<Event>>,
+    is_over: bool,
+}
+
+impl Subscription {
+    /// The next event; none after the client was shut down. A subscriber that lags behind gets
+    /// [`Event::Missed`] in place of what is gone. May be dropped at any time and called again.
+    pub async fn next(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
+        let event = self.events.recv().await;
+        self.take(event)
+    }
+
+    /// Blocks until the next event. Not to be called within an async runtime.
+    pub fn wait_next(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
+        let event = self.events.blocking_recv();
+        self.take(event)
+    }
+
+    fn take(&mut self, event: Result<Option<Event>, RecvError>) -> Option<Event> {
+        let event = match event {
+            Ok(event) => event,
+            Err(RecvError::Lagged(_)) => Some(Event::Missed),
+            Err(RecvError::Closed) => None,
+        };
+        self.is_over = event.is_none();
+        event
+    }
+}
+
+/// A fresh record id: a UUID of version 7, so that ids order by time.
+pub(crate) fn new_record_id(shared: &Shared) -> Result<RecordId, NoRandom> {
+    Ok(RecordId::from_time(shared.now().unix_ms, random::bytes()?))
+}

@@ -1,0 +1,302 @@
+//! Documents and their collections, as an application uses them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_bytes::ByteBuf;
+
+use sync_core::causal::{Dot, ReplicaId};
+use sync_core::document::{Document, Edit};
+use sync_core::error::Misuse;
+use sync_core::session::{LogEntry, OutboxItem, Peer};
+use sync_core::types::{Conflict, Field, Place, Record, RecordId, Value, Version};
+
+use crate::client::{Inner, new_record_id};
+use crate::error::Error;
+use crate::status::{Connection, OfflineReason, Status};
+use crate::written::Written;
+
+/// An open document.
+#[derive(Debug, Clone)]
+pub struct DocumentHandle {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) name: Arc<str>,
+}
+
+/// A record as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The record's id.
+    pub id: RecordId,
+    /// Its fields: the winner of each register, the members of each set.
+    pub fields: BTreeMap<String, Field>,
+    /// Whether something about it clashes.
+    pub is_in_conflict: bool,
+}
+
+impl Item {
+    /// The text of a field; none where the field is missing or no text.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<&str> {
+        match self.fields.get(field)? {
+            Field::Register(value) => value.as_str(),
+            Field::Set(_) => None,
+        }
+    }
+
+    /// The members of a set field; none where the field is missing or no set.
+    pub fn members(&self, field: &str) -> impl Iterator<Item = &Value> {
+        let members = match self.fields.get(field) {
+            Some(Field::Set(members)) => Some(members),
+            Some(Field::Register(_)) | None => None,
+        };
+        members.into_iter().flatten()
+    }
+
+    fn new(id: RecordId, record: &Record) -> Self {
+        let is_in_conflict = !record.conflicts().is_empty();
+        Self { id, fields: record.fields(), is_in_conflict }
+    }
+}
+
+/// Something that clashes at present, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash {
+    /// The record's id.
+    pub id: RecordId,
+    /// The record as it is read; none where only an edit is left of it.
+    pub item: Option<Item>,
+    /// What clashes.
+    pub conflicts: Vec<Conflict>,
+    /// The clashing fields by author, for [`Collection::keep`].
+    pub versions: Vec<Version>,
+}
+
+/// An entry of the conflict log, and whether it still clashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// What clashed.
+    pub entry: LogEntry,
+    /// Whether it still does.
+    pub is_open: bool,
+}
+
+/// A set field with these members.
+pub fn members<V: Into<Value>>(members: impl IntoIterator<Item = V>) -> Field {
+    Field::Set(members.into_iter().map(Into::into).collect())
+}
+
+impl DocumentHandle {
+    /// The document's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A collection of records. It need not exist before.
+    #[must_use]
+    pub fn collection(&self, name: &str) -> Collection {
+        Collection { document: self.clone(), name: name.into() }
+    }
+
+    /// Makes several changes as one: applied here and elsewhere whole, or not at all where the closure
+    /// fails. The closure runs under a lock: it must not use this client other than by the edit.
+    pub fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Misuse>,
+    ) -> Result<(T, Written), Error> {
+        let (value, dot) = self.inner.shared.change(&self.name, change)?;
+        Ok((value, self.written(dot)))
+    }
+
+    /// Adds a member to a set of the document.
+    pub fn set_add(&self, set: &str, member: impl Into<Value>) -> Result<Written, Error> {
+        let member = member.into();
+        Ok(self.change(|edit| edit.set_add(set, member))?.1)
+    }
+
+    /// Removes a member from a set of the document.
+    pub fn set_remove(&self, set: &str, member: impl Into<Value>) -> Result<Written, Error> {
+        let member = member.into();
+        Ok(self.change(|edit| edit.set_remove(set, &member))?.1)
+    }
+
+    /// The members of a set of the document.
+    #[must_use]
+    pub fn set(&self, set: &str) -> BTreeSet<Value> {
+        self.read(|document| document.set(set))
+    }
+
+    /// Reads the document under the lock.
+    pub fn read<T: Default>(&self, read: impl FnOnce(&Document) -> T) -> T {
+        // A handle exists only for an open document, and none is ever closed.
+        self.inner.shared.lock().session.document(&self.name).map(read).unwrap_or_default()
+    }
+
+    /// How the document is with its hub.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let state = self.inner.shared.lock();
+        state.status(&self.name).unwrap_or_else(|_| Status {
+            connection: Connection::Offline(OfflineReason::Closed),
+            phase: sync_core::session::Phase::Closed,
+            pending: 0,
+            parked: 0,
+            replica: ReplicaId::from_bytes([0; 16]),
+        })
+    }
+
+    /// What the hub has not acknowledged, in order.
+    #[must_use]
+    pub fn outbox(&self) -> Vec<OutboxItem> {
+        let state = self.inner.shared.lock();
+        state.session.outbox(&self.name).into_iter().flatten().cloned().collect()
+    }
+
+    /// What clashed so far, also what was resolved since.
+    #[must_use]
+    pub fn conflict_log(&self) -> Vec<Logged> {
+        let state = self.inner.shared.lock();
+        let entries = state.session.conflict_log(&self.name).into_iter().flatten();
+        entries.map(|(entry, is_open)| Logged { entry: entry.clone(), is_open }).collect()
+    }
+
+    /// Shows others that this replica is online, under a name, with bytes of the application's own.
+    pub fn show(&self, name: impl Into<String>, state: impl Into<Vec<u8>>) -> Result<(), Error> {
+        let shown = Peer { name: name.into(), state: ByteBuf::from(state.into()) };
+        let mut locked = self.inner.shared.lock();
+        locked.check()?;
+        let replica = locked.session.replica(&self.name)?;
+        locked.session.show(&self.name, replica, shown)?;
+        drop(locked);
+        self.inner.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Who else is online in this document.
+    #[must_use]
+    pub fn peers(&self) -> BTreeMap<ReplicaId, Peer> {
+        let state = self.inner.shared.lock();
+        state.session.peers(&self.name).cloned().unwrap_or_default()
+    }
+
+    fn written(&self, dot: Dot) -> Written {
+        Written { inner: self.inner.clone(), document: self.name.clone(), dot }
+    }
+}
+
+/// Records by id.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    document: DocumentHandle,
+    name: Arc<str>,
+}
+
+impl Collection {
+    /// Adds a record under a fresh id.
+    pub fn insert<K: Into<String>>(
+        &self,
+        fields: impl IntoIterator<Item = (K, Field)>,
+    ) -> Result<(RecordId, Written), Error> {
+        let id = new_record_id(&self.document.inner.shared)?;
+        let written = self.insert_with_id(&id, fields)?;
+        Ok((id, written))
+    }
+
+    /// Adds a record under an id of the caller's.
+    pub fn insert_with_id<K: Into<String>>(
+        &self,
+        id: &RecordId,
+        fields: impl IntoIterator<Item = (K, Field)>,
+    ) -> Result<Written, Error> {
+        let fields = named(fields);
+        self.change(|edit| edit.insert(&self.name, id, &fields))
+    }
+
+    /// Writes fields of a record and leaves the others.
+    pub fn update<K: Into<String>>(
+        &self,
+        id: &RecordId,
+        fields: impl IntoIterator<Item = (K, Field)>,
+    ) -> Result<Written, Error> {
+        let fields = named(fields);
+        self.change(|edit| edit.update(&self.name, id, &fields))
+    }
+
+    /// Removes a record.
+    pub fn remove(&self, id: &RecordId) -> Result<Written, Error> {
+        self.change(|edit| edit.remove(&self.name, id))
+    }
+
+    /// Resolves the clashing fields of a record by writing again what one author wrote.
+    pub fn keep(&self, id: &RecordId, author: ReplicaId) -> Result<Written, Error> {
+        self.change(|edit| edit.keep(&self.name, id, author))
+    }
+
+    /// Settles a record that was edited here and deleted there: it stays.
+    pub fn adopt(&self, id: &RecordId) -> Result<Written, Error> {
+        self.change(|edit| edit.adopt(&self.name, id))
+    }
+
+    /// Makes a record again of what an edit left of one that was deleted.
+    pub fn restore(&self, id: &RecordId) -> Result<Written, Error> {
+        self.change(|edit| edit.restore(&self.name, id))
+    }
+
+    /// Removes what an edit left of a record that was deleted.
+    pub fn dismiss(&self, id: &RecordId) -> Result<Written, Error> {
+        self.change(|edit| edit.dismiss(&self.name, id))
+    }
+
+    /// A record that is there.
+    #[must_use]
+    pub fn get(&self, id: &RecordId) -> Option<Item> {
+        self.document.read(|document| {
+            let record = document.record(&self.name, id)?;
+            Some(Item::new(id.clone(), &record))
+        })
+    }
+
+    /// All records, in the order of their ids.
+    #[must_use]
+    pub fn list(&self) -> Vec<Item> {
+        self.document.read(|document| {
+            let records = document.records(&self.name);
+            records.map(|(id, record)| Item::new(id.clone(), &record)).collect()
+        })
+    }
+
+    /// What clashes at present, by record.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<Clash> {
+        self.document.read(|document| {
+            let mut clashes: BTreeMap<RecordId, Vec<Conflict>> = BTreeMap::new();
+            for (place, conflict) in document.conflicts() {
+                match place {
+                    Place::Record { collection, id } if *collection == *self.name => {
+                        clashes.entry(id).or_default().push(conflict);
+                    }
+                    Place::Record { .. } | Place::Set { .. } => {}
+                }
+            }
+            let clash = |(id, conflicts): (RecordId, Vec<Conflict>)| {
+                let record = document.record(&self.name, &id);
+                let versions = record.iter().flat_map(Record::versions).collect();
+                let item = record.map(|record| Item::new(id.clone(), &record));
+                Clash { id, item, conflicts, versions }
+            };
+            clashes.into_iter().map(clash).collect()
+        })
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<(), Misuse>,
+    ) -> Result<Written, Error> {
+        Ok(self.document.change(change)?.1)
+    }
+}
+
+fn named<K: Into<String>>(fields: impl IntoIterator<Item = (K, Field)>) -> BTreeMap<String, Field> {
+    fields.into_iter().map(|(name, field)| (name.into(), field)).collect()
+}

@@ -1,0 +1,310 @@
+//! The background thread of a client: it owns the store and the socket, and turns what the session
+//! says into disk and network.
+//!
+//! One loop around a `match`. It never sends what the store has not confirmed: the session gives the
+//! bytes of a delta only after [`ClientInput::Persisted`].
+
+mod line;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Persist, Phase};
+use sync_core::wire::{Fault, MESSAGE_BYTES_MAX};
+use tokio::time::sleep;
+
+use self::line::{Line, LineEvent, Queue, Why};
+use crate::address::HubAddress;
+use crate::error::LineError;
+use crate::random;
+use crate::shared::Shared;
+use crate::status::{Connection, Event, OfflineReason};
+use crate::store::Store;
+
+/// How many outputs of the session are handled before the socket gets its turn. Arbitrary.
+const OUTPUTS_MAX: usize = 64;
+
+/// How many bytes may wait for the socket. What the protocol's credit allows for a few documents fits;
+/// a line that takes less is given up.
+const QUEUE_BYTES_MAX: usize = 64 * MESSAGE_BYTES_MAX;
+
+/// How long the hub may take for its welcome, in milliseconds. Arbitrary.
+const WELCOME_MS_MAX: u64 = 15_000;
+
+/// All that the thread owns.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    store: Store,
+    hub: Option<HubAddress>,
+    line: Line,
+    queue: Queue,
+    backoff: Backoff,
+    /// When the hub's welcome must be here, by the monotonic clock.
+    welcome_by_ms: Option<u64>,
+    /// Whether a document was live on the present connection.
+    was_live: bool,
+    /// Why the last connection or attempt ended.
+    lost: Option<Why>,
+    /// Why the hub turned this client away for good.
+    turned_away: Option<Why>,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, store: Store, hub: Option<HubAddress>) -> Self {
+        Self {
+            shared,
+            store,
+            hub,
+            line: Line::Off,
+            queue: Queue::new(),
+            backoff: Backoff::default(),
+            welcome_by_ms: None,
+            was_live: false,
+            lost: None,
+            turned_away: None,
+        }
+    }
+
+    /// Runs until the client is shut down.
+    pub(crate) async fn run(mut self) {
+        let shared = self.shared.clone();
+        let ending = Ending(&shared);
+        loop {
+            let is_busy = self.turn();
+            let is_stopping = self.steer().await;
+            self.publish();
+            if is_stopping && !is_busy && !self.has_outputs() {
+                break;
+            }
+            let wait = self.wait_ms();
+            tokio::select! {
+                biased;
+                event = self.line.next(&shared.clock, &mut self.queue) => self.handle_line(event),
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => self.handle_timeout(),
+                () = shared.wake.notified() => {}
+                () = std::future::ready(()), if is_busy => {}
+            }
+        }
+        self.line.hang_up(&mut self.queue).await;
+        self.store.close();
+        drop(ending);
+    }
+
+    /// Does what the session asks for. Gives whether there may be more.
+    fn turn(&mut self) -> bool {
+        for _ in 0..OUTPUTS_MAX {
+            let output = {
+                let mut state = self.shared.lock();
+                let output = state.session.poll();
+                if output.is_none() {
+                    state.backlog = 0;
+                }
+                output
+            };
+            match output {
+                None => return false,
+                Some(ClientOutput::Persist(batch)) => self.persist(&batch),
+                Some(ClientOutput::Send(frame)) => self.send(frame),
+                Some(ClientOutput::Disconnect { reason }) => {
+                    self.end_line(LineError::GivenUp { reason });
+                }
+                Some(ClientOutput::Event(event)) => self.tell(event),
+            }
+        }
+        true
+    }
+
+    fn persist(&mut self, batch: &Persist) {
+        let outcome = self.store.persist(batch);
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        match outcome {
+            Ok(()) => state.session.handle(now, ClientInput::Persisted(batch.id)),
+            Err(failure) => state.failure = Some(failure),
+        }
+        drop(state);
+        self.shared.tell_turn();
+    }
+
+    fn send(&mut self, frame: Vec<u8>) {
+        // The session may say something more to a line that has just ended.
+        if !self.line.is_up() {
+            return;
+        }
+        self.queue.push_back(frame.into());
+        if self.queue.iter().map(bytes::Bytes::len).sum::<usize>() > QUEUE_BYTES_MAX {
+            self.end_line(LineError::GivenUp { reason: "the line takes too little".to_owned() });
+        }
+    }
+
+    fn tell(&mut self, event: ClientEvent) {
+        let event = match event {
+            ClientEvent::Changed { document, places } => Event::Changed { document, places },
+            ClientEvent::Status { document } => {
+                let phase = self.shared.lock().session.phase(&document);
+                self.was_live |= phase == Ok(Phase::Live);
+                Event::Status { document }
+            }
+            ClientEvent::Peers { document } => Event::Peers { document },
+            ClientEvent::Conflict { document, entry } => Event::Conflict { document, entry },
+            ClientEvent::Renewed { document, replica } => Event::Renewed { document, replica },
+            ClientEvent::Welcomed { hub_ms: _ } => {
+                self.welcome_by_ms = None;
+                self.lost = None;
+                return;
+            }
+        };
+        self.shared.tell(Some(event));
+    }
+
+    /// Does what handles asked for. Gives whether to stop.
+    async fn steer(&mut self) -> bool {
+        let (is_off, is_stopping) = {
+            let mut state = self.shared.lock();
+            if std::mem::take(&mut state.is_retry_wanted) {
+                self.turned_away = None;
+                self.backoff.reset();
+                if let Line::Waiting(until) = &mut self.line {
+                    *until = 0;
+                }
+            }
+            let is_off = state.is_switched_off || state.failure.is_some();
+            (is_off, state.is_stopping)
+        };
+        let is_wanted = self.hub.is_some() && !is_off && self.turned_away.is_none();
+        if is_wanted && self.line.is_off() && !is_stopping {
+            self.line = Line::Waiting(0);
+        } else if !is_wanted && !self.line.is_off() {
+            // What is queued must not leave any more.
+            self.queue.clear();
+            self.welcome_by_ms = None;
+            self.lost = None;
+            self.handle(ClientInput::Disconnected);
+            self.line.hang_up(&mut self.queue).await;
+        }
+        is_stopping
+    }
+
+    /// Makes the state of the line known.
+    fn publish(&mut self) {
+        let mut state = self.shared.lock();
+        let connection = if let Some(failure) = &state.failure {
+            Connection::Offline(OfflineReason::Store(failure.clone()))
+        } else if self.hub.is_none() {
+            Connection::Offline(OfflineReason::NoHub)
+        } else if state.is_switched_off {
+            Connection::Offline(OfflineReason::SwitchedOff)
+        } else if let Some(why) = &self.turned_away {
+            Connection::Offline(OfflineReason::TurnedAway(why.clone()))
+        } else {
+            match (&self.line, &self.lost) {
+                (Line::Up(_), _) if state.session.is_connected() => Connection::Online,
+                (Line::Waiting(_) | Line::Off, Some(why)) => {
+                    Connection::Offline(OfflineReason::Lost(why.clone()))
+                }
+                (Line::Up(_) | Line::Connecting(_) | Line::Waiting(_) | Line::Off, _) => {
+                    Connection::Connecting
+                }
+            }
+        };
+        let is_same = state.connection.is_same(&connection);
+        if !is_same {
+            state.connection = connection.clone();
+        }
+        drop(state);
+        if !is_same {
+            self.shared.tell(Some(Event::Connection(connection)));
+        }
+        self.shared.tell_turn();
+    }
+
+    fn has_outputs(&self) -> bool {
+        self.shared.lock().backlog > 0
+    }
+
+    fn handle_line(&mut self, event: LineEvent) {
+        match event {
+            LineEvent::Due => {
+                if let Some(hub) = &self.hub {
+                    self.line = Line::connect(hub);
+                }
+            }
+            LineEvent::Connected => {
+                let now = self.shared.now();
+                self.welcome_by_ms = Some(now.monotonic_ms.saturating_add(WELCOME_MS_MAX));
+                self.was_live = false;
+                self.handle(ClientInput::Connected);
+            }
+            LineEvent::Frame(frame) => self.handle(ClientInput::Frame(frame.into())),
+            LineEvent::Ended(error) => self.end_line(error),
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = self.shared.now().monotonic_ms;
+        if self.welcome_by_ms.is_some_and(|by| by <= now) {
+            self.end_line(LineError::Silent { ms: WELCOME_MS_MAX });
+        } else {
+            self.handle(ClientInput::Timeout);
+        }
+    }
+
+    /// Takes leave of a line that has ended, and plans the next attempt.
+    fn end_line(&mut self, error: LineError) {
+        self.queue.clear();
+        self.welcome_by_ms = None;
+        if std::mem::take(&mut self.was_live) {
+            self.backoff.reset();
+        }
+        let error = Arc::new(error);
+        match *error {
+            LineError::Closed { code, .. } if Fault::is_final(code) => {
+                self.turned_away = Some(error);
+                self.line = Line::Off;
+            }
+            LineError::Closed { .. }
+            | LineError::Unreachable(_)
+            | LineError::Silent { .. }
+            | LineError::Status { .. }
+            | LineError::Lost
+            | LineError::GivenUp { .. }
+            | LineError::Transport(_) => {
+                self.lost = Some(error);
+                // Without a random number there is no jitter, and the wait is as long as it can be.
+                let jitter = random::bytes().map_or(u32::MAX, u32::from_ne_bytes);
+                let wait = u64::from(self.backoff.next_ms(jitter));
+                self.line = Line::Waiting(self.shared.now().monotonic_ms.saturating_add(wait));
+            }
+        }
+        self.handle(ClientInput::Disconnected);
+    }
+
+    fn handle(&self, input: ClientInput) {
+        let now = self.shared.now();
+        self.shared.lock().session.handle(now, input);
+    }
+
+    /// How long until something is due.
+    fn wait_ms(&self) -> Option<Duration> {
+        let due = self.shared.lock().session.poll_timeout();
+        let due = [due, self.welcome_by_ms].into_iter().flatten().min()?;
+        Some(Duration::from_millis(due.saturating_sub(self.shared.now().monotonic_ms)))
+    }
+}
+
+/// Tells everyone that the driver has ended, however it ends.
+struct Ending<'a>(&'a Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_ended = true;
+        state.connection = Connection::Offline(match &state.failure {
+            Some(failure) => OfflineReason::Store(failure.clone()),
+            None => OfflineReason::Closed,
+        });
+        drop(state);
+        self.0.tell(None);
+        self.0.tell_turn();
+    }
+}

@@ -1,0 +1,294 @@
+//! What handles and the driver share: the session under a lock, and the ways to wake each other.
+//!
+//! Handles read and change documents in memory under the lock; the lock is never held during a call
+//! to the disk or the network. Storing and sending is the driver's.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast, watch};
+
+use sync_core::causal::Dot;
+use sync_core::document::Edit;
+use sync_core::error::Misuse;
+use sync_core::session::{Client as Session, Now, OutboxState};
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::status::{Connection, Event, Missing, OfflineReason, Status};
+use crate::store::StoreError;
+
+/// How many changes may wait for the disk before writers wait too. Arbitrary: far more than a disk
+/// takes in one go, far less than memory holds.
+const BACKLOG_MAX: usize = 1_024;
+
+/// How many events a slow subscriber may lag behind.
+const EVENTS_MAX: usize = 1_024;
+
+/// What the lock protects.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) session: Session,
+    /// As the driver last saw it.
+    pub(crate) connection: Connection,
+    pub(crate) is_switched_off: bool,
+    /// Set to try again after the hub turned this client away.
+    pub(crate) is_retry_wanted: bool,
+    pub(crate) is_stopping: bool,
+    /// Set when the driver has ended.
+    pub(crate) is_ended: bool,
+    /// Changes made since the driver last had nothing to store.
+    pub(crate) backlog: usize,
+    /// Set by the first failure of the store.
+    pub(crate) failure: Option<Arc<StoreError>>,
+}
+
+/// One for each open client.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    state: Mutex<State>,
+    /// Wakes the driver.
+    pub(crate) wake: Notify,
+    /// Wakes threads that wait for the driver.
+    turned: Condvar,
+    /// Wakes tasks that wait for the driver.
+    turns: watch::Sender<u64>,
+    events: broadcast::Sender<Option<Event>>,
+}
+
+impl Shared {
+    pub(crate) fn new(session: Session, connection: Connection) -> Self {
+        let state = State {
+            session,
+            connection,
+            is_switched_off: false,
+            is_retry_wanted: false,
+            is_stopping: false,
+            is_ended: false,
+            backlog: 0,
+            failure: None,
+        };
+        Self {
+            clock: Clock::new(),
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            turned: Condvar::new(),
+            turns: watch::Sender::new(0),
+            events: broadcast::Sender::new(EVENTS_MAX),
+        }
+    }
+
+    /// After a panic under the lock nothing more is accepted; what is in memory can still be read.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| close(poisoned))
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Tells everyone who waits that the driver has done something.
+    pub(crate) fn tell_turn(&self) {
+        self.turned.notify_all();
+        self.turns.send_modify(|turns| *turns = turns.wrapping_add(1));
+    }
+
+    /// Tells subscribers; `None` is the last event of all.
+    pub(crate) fn tell(&self, event: Option<Event>) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Option<Event>> {
+        self.events.subscribe()
+    }
+
+    /// Asks the driver to look at what was set under the lock.
+    pub(crate) fn steer(&self, set: impl FnOnce(&mut State)) {
+        set(&mut self.lock());
+        self.wake.notify_one();
+    }
+
+    /// Makes a change in memory. Waits while too many changes wait for the disk.
+    pub(crate) fn change<T>(
+        &self,
+        document: &str,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Misuse>,
+    ) -> Result<(T, Dot), Error> {
+        let mut state = self.lock();
+        loop {
+            state.check()?;
+            if state.backlog < BACKLOG_MAX {
+                break;
+            }
+            state = self.turned.wait(state).unwrap_or_else(|poisoned| close(poisoned));
+        }
+        // A panic of the caller's closure must not leave half a change behind.
+        let mut panicked = None;
+        let now = self.now();
+        let outcome = state.session.change(now, document, |edit| {
+            catch_unwind(AssertUnwindSafe(|| change(edit))).unwrap_or_else(|panic| {
+                panicked = Some(panic);
+                Err(Misuse::Empty)
+            })
+        });
+        state.backlog += 1;
+        drop(state);
+        self.wake.notify_one();
+        match panicked {
+            Some(panic) => resume_unwind(panic),
+            None => Ok(outcome?),
+        }
+    }
+
+    /// Waits until `check` gives something. It is asked after each turn of the driver.
+    pub(crate) async fn until<T>(&self, mut check: impl FnMut(&State) -> Option<T>) -> T {
+        let mut turns = self.turns.subscribe();
+        loop {
+            if let Some(value) = check(&self.lock()) {
+                return value;
+            }
+            // The sender lives as long as `self`.
+            let _ = turns.changed().await;
+        }
+    }
+
+    /// Blocks until `check` gives something, or the time is over.
+    pub(crate) fn wait_until<T>(
+        &self,
+        timeout: Option<Duration>,
+        mut check: impl FnMut(&State) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = timeout.map(|timeout| {
+            self.now().monotonic_ms.saturating_add(timeout.as_millis().min(1 << 60) as u64)
+        });
+        let mut state = self.lock();
+        loop {
+            if let Some(value) = check(&state) {
+                return Some(value);
+            }
+            state = match deadline {
+                None => self.turned.wait(state).unwrap_or_else(|poisoned| close(poisoned)),
+                Some(deadline) => {
+                    let left = deadline.saturating_sub(self.now().monotonic_ms);
+                    if left == 0 {
+                        return None;
+                    }
+                    let waited = self.turned.wait_timeout(state, Duration::from_millis(left));
+                    match waited {
+                        Ok((state, _)) => state,
+                        Err(poisoned) => {
+                            let (mut state, _) = poisoned.into_inner();
+                            state.is_ended = true;
+                            state
+                        }
+                    }
+                }
+            };
+        }
+    }
+}
+
+fn close<'a>(poisoned: PoisonError<MutexGuard<'a, State>>) -> MutexGuard<'a, State> {
+    let mut state = poisoned.into_inner();
+    state.is_ended = true;
+    state
+}
+
+impl State {
+    /// Whether anything more is accepted.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if let Some(failure) = &self.failure {
+            return Err(Error::Store(failure.clone()));
+        }
+        if self.is_ended || self.is_stopping { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Whether the wait for the disk has ended, and how.
+    pub(crate) fn disk(&self, document: &str, dot: Dot) -> Option<Result<(), Error>> {
+        match self.session.receipt(document, dot) {
+            Ok(receipt) if receipt.disk => Some(Ok(())),
+            Ok(_) => self.ended(),
+            Err(misuse) => Some(Err(misuse.into())),
+        }
+    }
+
+    /// Whether the wait for the hub has ended, and how.
+    pub(crate) fn hub(&self, document: &str, dot: Dot) -> Option<Result<(), Error>> {
+        match self.session.receipt(document, dot) {
+            Ok(receipt) if receipt.hub => Some(Ok(())),
+            Ok(receipt) if receipt.parked => {
+                let reason = self.reason(document, dot).unwrap_or_default();
+                Some(Err(Error::Parked { reason }))
+            }
+            Ok(_) => self.ended(),
+            Err(misuse) => Some(Err(misuse.into())),
+        }
+    }
+
+    /// How a document is.
+    pub(crate) fn status(&self, document: &str) -> Result<Status, Misuse> {
+        let mut status = Status {
+            connection: self.connection.clone(),
+            phase: self.session.phase(document)?,
+            pending: 0,
+            parked: 0,
+            replica: self.session.replica(document)?,
+        };
+        for item in self.session.outbox(document)? {
+            match item.state {
+                OutboxState::Pending | OutboxState::Frozen => {
+                    status.pending += item.changes as usize;
+                }
+                OutboxState::Parked { .. } => status.parked += item.changes as usize,
+            }
+        }
+        Ok(status)
+    }
+
+    /// What each document lacks of being in sync, the refused changes included.
+    pub(crate) fn missing(&self) -> Vec<Missing> {
+        let offline = match &self.connection {
+            Connection::Online | Connection::Connecting => None,
+            Connection::Offline(reason) => Some(reason.to_string()),
+        };
+        let all = self.session.names().filter_map(|name| {
+            let Status { phase, pending, parked, .. } = self.status(name).ok()?;
+            let document = name.to_owned();
+            Some(Missing { document, phase, pending, parked, offline: offline.clone() })
+        });
+        all.collect()
+    }
+
+    /// Why no attempt to connect is to be expected.
+    pub(crate) fn resting(&self) -> Option<OfflineReason> {
+        match &self.connection {
+            Connection::Online
+            | Connection::Connecting
+            | Connection::Offline(OfflineReason::Lost(_)) => None,
+            Connection::Offline(reason) => Some(reason.clone()),
+        }
+    }
+
+    fn ended(&self) -> Option<Result<(), Error>> {
+        if let Some(failure) = &self.failure {
+            return Some(Err(Error::Store(failure.clone())));
+        }
+        self.is_ended.then_some(Err(Error::Closed))
+    }
+
+    fn reason(&self, document: &str, dot: Dot) -> Option<String> {
+        let mut items = self.session.outbox(document).ok()?;
+        items.find_map(|item| match &item.state {
+            OutboxState::Parked { reason }
+                if item.replica == dot.replica
+                    && (item.first..=item.last).contains(&dot.counter) =>
+            {
+                Some(reason.clone())
+            }
+            OutboxState::Pending | OutboxState::Frozen | OutboxState::Parked { .. } => None,
+        })
+    }
+}

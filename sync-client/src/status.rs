@@ -1,0 +1,168 @@
+//! What a client tells of itself: connection, progress, events.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use sync_core::causal::ReplicaId;
+use sync_core::session::{LogEntry, Phase};
+use sync_core::types::Place;
+
+use crate::error::LineError;
+use crate::store::StoreError;
+
+/// How the line to the hub is.
+#[derive(Debug, Clone)]
+pub enum Connection {
+    /// The hub has welcomed this client.
+    Online,
+    /// An attempt is under way.
+    Connecting,
+    /// No connection, and why.
+    Offline(OfflineReason),
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum OfflineReason {
+    /// The client was opened without the address of a hub.
+    #[error("no hub was named")]
+    NoHub,
+    /// The application switched the line off.
+    #[error("switched off")]
+    SwitchedOff,
+    /// The last attempt failed or the connection was lost; another attempt follows by itself.
+    #[error("{0}; trying again")]
+    Lost(Arc<LineError>),
+    /// The hub turned this client away for good: no attempt follows until the application asks.
+    #[error("{0}; not trying again until told to")]
+    TurnedAway(Arc<LineError>),
+    /// The local store failed, so nothing may be received or sent.
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+    /// The client was shut down.
+    #[error("shut down")]
+    Closed,
+}
+
+impl Connection {
+    /// Whether the hub has welcomed this client.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        matches!(self, Self::Online)
+    }
+
+    /// The cause that the present state has in common with equal ones: the same for two values that
+    /// say the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Online, Self::Online) | (Self::Connecting, Self::Connecting) => true,
+            (Self::Offline(a), Self::Offline(b)) => a.to_string() == b.to_string(),
+            (Self::Online | Self::Connecting | Self::Offline(_), _) => false,
+        }
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Online => "online",
+            Self::Connecting => "connecting",
+            Self::Offline(_) => "offline",
+        })
+    }
+}
+
+/// How a document is.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// The line to the hub.
+    pub connection: Connection,
+    /// How far the document is with the hub.
+    pub phase: Phase,
+    /// Changes that the hub has not acknowledged.
+    pub pending: usize,
+    /// Changes that the hub refused and that are kept here.
+    pub parked: usize,
+    /// Who writes here.
+    pub replica: ReplicaId,
+}
+
+/// What a document still lacks of being in sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The document.
+    pub document: String,
+    /// How far it is with the hub.
+    pub phase: Phase,
+    /// Changes that the hub has not acknowledged.
+    pub pending: usize,
+    /// Changes that the hub refused.
+    pub parked: usize,
+    /// Why there is no connection.
+    pub offline: Option<String>,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { document, phase, pending, parked, offline } = self;
+        write!(f, "document {document}:")?;
+        if *pending > 0 {
+            write!(f, " {pending} changes are not on the hub;")?;
+        }
+        if *parked > 0 {
+            write!(f, " {parked} changes were refused;")?;
+        }
+        match (phase, offline) {
+            (_, Some(reason)) => write!(f, " {reason}"),
+            (Phase::Closed, None) => write!(f, " the hub has not answered"),
+            (Phase::Opening, None) => write!(f, " the hub is opening the document"),
+            (Phase::CatchingUp, None) => write!(f, " the hub's state is still on its way"),
+            (Phase::Live, None) => write!(f, " the hub's state is here"),
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// Records or sets changed, here or elsewhere.
+    Changed {
+        /// The document.
+        document: String,
+        /// Which places.
+        places: BTreeSet<Place>,
+    },
+    /// The outbox or the phase of a document changed.
+    Status {
+        /// The document.
+        document: String,
+    },
+    /// Who else is online changed.
+    Peers {
+        /// The document.
+        document: String,
+    },
+    /// A conflict was seen, or its sides changed.
+    Conflict {
+        /// The document.
+        document: String,
+        /// The entry of the conflict log.
+        entry: LogEntry,
+    },
+    /// The document is written under a fresh incarnation from here on.
+    Renewed {
+        /// The document.
+        document: String,
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// The line to the hub changed.
+    Connection(Connection),
+    /// The subscriber was too slow and events are gone: read the state again.
+    Missed,
+}

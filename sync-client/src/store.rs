@@ -1,0 +1,321 @@
+//! The client's file: state, outbox, conflict log and identity of every document, in SQLite.
+//!
+//! Each batch of steps is one transaction. After the first failure nothing more is written: an error
+//! from a commit does not say that nothing was committed, so only opening the file again can tell.
+
+mod dots;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_bytes::ByteBuf;
+use thiserror::Error;
+
+use sync_core::causal::{Dot, ReplicaId, join};
+use sync_core::session::{
+    LogEntry, OutboxItem, OutboxState, Persist, SavedDocument, Step, decode_log, encode_log,
+};
+use sync_sqlite::{Database, Schema, seal, unseal};
+
+use self::dots::SqlDots;
+use self::rows::{DocumentRow, Identity, Key, counter};
+use crate::error::NoRandom;
+use crate::random;
+
+/// The name of the file within the data directory.
+pub(crate) const FILE: &str = "client.db";
+
+const SCHEMA: Schema<'_> = Schema {
+    // "SyCl".
+    application_id: 0x5379_436c,
+    version: 1,
+    migrations: &[include_str!("store/schema.sql")],
+};
+
+/// The most entries of the conflict log that are kept for one document, the oldest going first: as
+/// many as the session keeps in memory.
+const LOG_ENTRIES_MAX: i64 = 1_000;
+
+/// Why the local store failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// SQLite refused something.
+    #[error("the local store failed ({0}); free space or repair the disk, then start again")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A stored row is not what was written.
+    #[error(
+        "row {row} of table {table} in the local store is damaged; restore the file from a backup, \
+         or move it away to start anew from the hub"
+    )]
+    Damaged {
+        /// The table.
+        table: &'static str,
+        /// The key of the row.
+        row: String,
+    },
+    /// The system gave no random bytes for an identity.
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
+    /// The session named a document that is not open.
+    #[error("document {name} is not open in the local store")]
+    NotOpen {
+        /// The document's name.
+        name: String,
+    },
+}
+
+impl From<FromSqlError> for StoreError {
+    fn from(error: FromSqlError) -> Self {
+        Self::Sqlite(error.into())
+    }
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Store {
+    database: Database,
+    fingerprint: [u8; 12],
+    documents: BTreeMap<String, i64>,
+    /// Set by the first failure.
+    failure: Option<Arc<StoreError>>,
+}
+
+/// A document as it was found, and who writes it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) saved: SavedDocument,
+    pub(crate) replica: ReplicaId,
+}
+
+impl Store {
+    /// Takes an open file and makes sure that it has an identity.
+    pub(crate) fn new(mut database: Database) -> Result<Self, StoreError> {
+        let fingerprint = identity(&mut database)?;
+        Ok(Self { database, fingerprint, documents: BTreeMap::new(), failure: None })
+    }
+
+    /// Reads a document; makes one if there is none of this name.
+    pub(crate) fn load(&mut self, name: &str) -> Result<Loaded, StoreError> {
+        let replica = ReplicaId::from_fingerprint(self.fingerprint);
+        let transaction = self.database.transaction()?;
+        let sql = "SELECT id FROM documents WHERE name = ?1";
+        let found = transaction.query_row(sql, [name], |row| row.get(0)).optional()?;
+        let document = match found {
+            Some(document) => document,
+            None => {
+                let row = DocumentRow { name: name.to_owned(), replica, cursor: None };
+                let sql = "INSERT INTO documents (name, body) VALUES (?1, ?2)";
+                transaction.execute(sql, params![name, rows::write(&row)])?;
+                transaction.last_insert_rowid()
+            }
+        };
+        let DocumentRow { replica, cursor, .. } = read_document(&transaction, document)?;
+        let store = SqlDots { connection: &transaction, document }.load()?;
+        let outbox = load_outbox(&transaction, document)?;
+        let log = load_log(&transaction, document)?;
+        transaction.commit()?;
+        self.documents.insert(name.to_owned(), document);
+        Ok(Loaded { saved: SavedDocument { store, outbox, cursor, log }, replica })
+    }
+
+    /// Stores a batch in one transaction. Once this has failed it always fails, with the first error.
+    pub(crate) fn persist(&mut self, batch: &Persist) -> Result<(), Arc<StoreError>> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if batch.steps.is_empty() {
+            return Ok(());
+        }
+        self.write(batch).map_err(|error| {
+            let failure = Arc::new(error);
+            self.failure = Some(failure.clone());
+            failure
+        })
+    }
+
+    /// Moves the write-ahead log into the file, so that what was deleted is gone from both.
+    pub(crate) fn close(self) {
+        if self.failure.is_none() {
+            // The file is whole with or without: the next opening reads the log.
+            let _ = self.database.checkpoint();
+        }
+    }
+
+    fn write(&mut self, batch: &Persist) -> Result<(), StoreError> {
+        let not_open = || StoreError::NotOpen { name: batch.document.clone() };
+        let document = *self.documents.get(&batch.document).ok_or_else(not_open)?;
+        let transaction = self.database.transaction()?;
+        for step in &batch.steps {
+            apply(&transaction, document, step)?;
+        }
+        Ok(transaction.commit()?)
+    }
+}
+
+/// Opens the file in a directory.
+pub(crate) fn open_file(directory: &Path) -> Result<Database, sync_sqlite::OpenError> {
+    sync_sqlite::open(directory.join(FILE), &SCHEMA)
+}
+
+/// Reads the fingerprint; draws one where there is none.
+fn identity(database: &mut Database) -> Result<[u8; 12], StoreError> {
+    let at = Key { table: "identity", key: &1 };
+    let transaction = database.transaction()?;
+    let found: Option<Vec<u8>> = transaction
+        .query_row("SELECT body FROM identity WHERE id = 1", [], |row| row.get(0))
+        .optional()?;
+    let fingerprint = match found {
+        Some(body) => {
+            let Identity { fingerprint } = rows::read(at, &body)?;
+            fingerprint.into_vec().try_into().map_err(|_| at.damaged())?
+        }
+        None => {
+            let fingerprint = random::bytes::<12>()?;
+            let row = Identity { fingerprint: ByteBuf::from(fingerprint) };
+            let sql = "INSERT INTO identity (id, body) VALUES (1, ?1)";
+            transaction.execute(sql, [rows::write(&row)])?;
+            fingerprint
+        }
+    };
+    transaction.commit()?;
+    Ok(fingerprint)
+}
+
+fn apply(connection: &Connection, document: i64, step: &Step) -> Result<(), StoreError> {
+    match step {
+        Step::Join(delta) => {
+            join(&mut SqlDots { connection, document }, delta)?;
+            Ok(())
+        }
+        Step::Enqueue { item, replaces } => enqueue(connection, document, item, *replaces),
+        Step::Freeze(key) => set_state(connection, document, *key, OutboxState::Frozen),
+        Step::Settle(key) => {
+            let sql = "DELETE FROM outbox WHERE document = ?1 AND replica = ?2 AND last = ?3";
+            let key = params![document, key.replica.as_bytes(), counter(key.counter)];
+            connection.prepare_cached(sql)?.execute(key)?;
+            Ok(())
+        }
+        Step::Park { key, reason } => {
+            let reason = reason.clone();
+            set_state(connection, document, *key, OutboxState::Parked { reason })
+        }
+        Step::Follow(cursor) => {
+            let row = read_document(connection, document)?;
+            write_document(connection, document, &DocumentRow { cursor: Some(*cursor), ..row })
+        }
+        Step::Log(entry) => log(connection, document, entry),
+        Step::Renew(replica) => {
+            let row = read_document(connection, document)?;
+            write_document(connection, document, &DocumentRow { replica: *replica, ..row })
+        }
+    }
+}
+
+fn read_document(connection: &Connection, document: i64) -> Result<DocumentRow, StoreError> {
+    let sql = "SELECT name, body FROM documents WHERE id = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (name, body): (String, Vec<u8>) =
+        statement.query_row([document], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let at = Key { table: "documents", key: &name };
+    let row: DocumentRow = rows::read(at, &body)?;
+    if row.name == name { Ok(row) } else { Err(at.damaged()) }
+}
+
+fn write_document(
+    connection: &Connection,
+    document: i64,
+    row: &DocumentRow,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE documents SET body = ?2 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![document, rows::write(row)])?;
+    Ok(())
+}
+
+/// Puts an item last, or where the one stood that it takes the place of.
+fn enqueue(
+    connection: &Connection,
+    document: i64,
+    item: &OutboxItem,
+    replaces: Option<Dot>,
+) -> Result<(), StoreError> {
+    let body = rows::write_item(item);
+    let last = counter(item.last);
+    if let Some(old) = replaces {
+        let sql = "UPDATE outbox SET last = ?4, body = ?5
+                   WHERE document = ?1 AND replica = ?2 AND last = ?3";
+        let row = params![document, old.replica.as_bytes(), counter(old.counter), last, body];
+        if connection.prepare_cached(sql)?.execute(row)? > 0 {
+            return Ok(());
+        }
+    }
+    let sql = "INSERT INTO outbox (document, replica, last, body) VALUES (?1, ?2, ?3, ?4)";
+    let row = params![document, item.replica.as_bytes(), last, body];
+    connection.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+fn set_state(
+    connection: &Connection,
+    document: i64,
+    key: Dot,
+    state: OutboxState,
+) -> Result<(), StoreError> {
+    let (replica, last) = (key.replica, counter(key.counter));
+    let sql = "SELECT body FROM outbox WHERE document = ?1 AND replica = ?2 AND last = ?3";
+    let at = params![document, replica.as_bytes(), last];
+    let body: Option<Vec<u8>> =
+        connection.prepare_cached(sql)?.query_row(at, |row| row.get(0)).optional()?;
+    let Some(body) = body else { return Ok(()) };
+    let item = OutboxItem { state, ..rows::read_item(replica, last, &body)? };
+    let sql = "UPDATE outbox SET body = ?4 WHERE document = ?1 AND replica = ?2 AND last = ?3";
+    let row = params![document, replica.as_bytes(), last, rows::write_item(&item)];
+    connection.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+fn log(connection: &Connection, document: i64, entry: &LogEntry) -> Result<(), StoreError> {
+    let sql = "INSERT OR REPLACE INTO conflicts (document, key, seen_ms, body)
+               VALUES (?1, ?2, ?3, ?4)";
+    let row = params![document, entry.key(), counter(entry.seen_ms), seal(&encode_log(entry))];
+    connection.prepare_cached(sql)?.execute(row)?;
+    let sql = "DELETE FROM conflicts WHERE document = ?1 AND key IN (
+                   SELECT key FROM conflicts WHERE document = ?1
+                   ORDER BY seen_ms DESC, key LIMIT -1 OFFSET ?2)";
+    connection.prepare_cached(sql)?.execute(params![document, LOG_ENTRIES_MAX])?;
+    Ok(())
+}
+
+fn load_outbox(connection: &Connection, document: i64) -> Result<Vec<OutboxItem>, StoreError> {
+    let sql = "SELECT replica, last, body FROM outbox WHERE document = ?1 ORDER BY position";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query([document])?;
+    let mut items = Vec::new();
+    while let Some(row) = found.next()? {
+        let replica = ReplicaId::from_bytes(row.get(0)?);
+        items.push(rows::read_item(replica, row.get(1)?, row.get_ref(2)?.as_blob()?)?);
+    }
+    Ok(items)
+}
+
+fn load_log(connection: &Connection, document: i64) -> Result<Vec<LogEntry>, StoreError> {
+    let sql = "SELECT key, body FROM conflicts WHERE document = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query([document])?;
+    let mut entries = Vec::new();
+    while let Some(row) = found.next()? {
+        let key: String = row.get(0)?;
+        let at = Key { table: "conflicts", key: &key.replace('\u{1f}', "/") };
+        let bytes = unseal(row.get_ref(1)?.as_blob()?).map_err(|_| at.damaged())?;
+        let entry = decode_log(bytes).map_err(|_| at.damaged())?;
+        if entry.key() != key {
+            return Err(at.damaged());
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
