@@ -1,0 +1,68 @@
+//! What a hub is started with.
+
+use std::path::PathBuf;
+
+/// Where a hub keeps its data, what it serves beside the protocol, and its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// The folder of the database. It is made if there is none.
+    pub data_dir: PathBuf,
+    /// A folder of files to serve at `/`.
+    pub static_dir: Option<PathBuf>,
+    /// What connections may cost.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// A hub with the usual limits and nothing at `/`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), static_dir: None, limits: Limits::default() }
+    }
+
+    /// Serves the files of a folder at `/`.
+    #[must_use]
+    pub fn with_static_dir(mut self, static_dir: impl Into<PathBuf>) -> Self {
+        self.static_dir = Some(static_dir.into());
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// What connections and documents may cost. All defaults are arbitrary but for what they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes that wait to be sent on one connection. Beyond them it is closed as too slow.
+    pub outgoing_bytes_max: usize,
+    /// The most bytes of one connection that wait to be handled; then it is read no further.
+    pub incoming_bytes_max: usize,
+    /// The most bytes of all connections that wait to be handled.
+    pub incoming_bytes_max_in_all: usize,
+    /// How many WebSocket frames a second are read from one connection over time, pings and empty
+    /// fragments counted; beyond that it is read more slowly.
+    pub frames_per_second: u32,
+    /// How many frames may come at once before that rate holds.
+    pub frames_burst: u32,
+    /// The most ranges of removed dots that are kept for a document so that a client may resume from
+    /// its cursor.
+    pub removals_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            outgoing_bytes_max: 4 * 1024 * 1024,
+            incoming_bytes_max: 1024 * 1024,
+            incoming_bytes_max_in_all: 64 * 1024 * 1024,
+            frames_per_second: 1_000,
+            frames_burst: 10_000,
+            removals_max: 100_000,
+        }
+    }
+}

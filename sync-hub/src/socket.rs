@@ -1,0 +1,234 @@
+//! One WebSocket connection: frames in to the writer, frames out from its queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use sync_core::error::Malformed;
+use sync_core::session::ConnectionId;
+use sync_core::wire::{Fault, MESSAGE_BYTES_MAX};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+
+use crate::meter::FrameMeter;
+use crate::writer::{Event, Permits, WriterHandle};
+
+/// How long a connection that is being closed may take to read what is still queued, and then to end
+/// its side.
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// The bytes of the buffers that each connection has for reading and for writing. Measured elsewhere:
+/// with 4 KiB an idle connection costs 10 KB, with the library's default 138 KB.
+const BUFFER_BYTES: usize = 4 * 1024;
+
+/// What a waiting frame counts for beside its bytes.
+const FRAME_OVERHEAD_BYTES: usize = 256;
+
+type Socket = WebSocketStream<FrameMeter<TokioIo<Upgraded>>>;
+
+/// What a connection is to send.
+#[derive(Debug)]
+enum Outgoing {
+    Frame(Arc<[u8]>),
+    Close(Fault),
+}
+
+/// The writer's end of a connection. Dropping it ends the connection.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    queue: mpsc::UnboundedSender<Outgoing>,
+    /// The bytes that are queued; the connection's task takes off what it has written.
+    bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
+    /// Dropped with this: from then on the connection has a deadline.
+    _ending: oneshot::Sender<()>,
+}
+
+/// The connection's end.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    queue: mpsc::UnboundedReceiver<Outgoing>,
+    bytes: Arc<AtomicUsize>,
+    ending: oneshot::Receiver<()>,
+}
+
+/// The queue of a connection, bounded in bytes.
+pub(crate) fn queue(bytes_max: usize) -> (Sender, Receiver) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (ends, ending) = oneshot::channel();
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let sender = Sender { queue: sender, bytes: bytes.clone(), bytes_max, _ending: ends };
+    (sender, Receiver { queue: receiver, bytes, ending })
+}
+
+impl Sender {
+    /// Queues a frame. False when the peer reads too slowly; nothing is queued then.
+    pub(crate) fn send(&self, frame: Arc<[u8]>) -> bool {
+        let cost = cost(&frame);
+        let queued = self.bytes.fetch_add(cost, Ordering::Relaxed) + cost;
+        if queued > self.bytes_max {
+            return false;
+        }
+        // A connection that has ended takes nothing more, and says so to the writer itself.
+        let _ = self.queue.send(Outgoing::Frame(frame));
+        true
+    }
+
+    /// Closes the connection behind what is queued, which has a deadline from here on.
+    pub(crate) fn close(self, fault: Fault) {
+        let _ = self.queue.send(Outgoing::Close(fault));
+    }
+}
+
+/// Serves a connection until it has ended.
+pub(crate) async fn serve(
+    io: TokioIo<Upgraded>,
+    connection: ConnectionId,
+    writer: &WriterHandle,
+    receiver: Receiver,
+) {
+    let limits = writer.limits();
+    let io = FrameMeter::new(io, writer.clock(), limits);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_write_buffer_size(BUFFER_BYTES + 2 * MESSAGE_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    let (mut sink, mut stream) = socket.split();
+    let Receiver { mut queue, bytes, ending } = receiver;
+    tokio::select! {
+        () = write(&mut sink, &mut queue, &bytes) => {}
+        () = async {
+            // Either way it has ended, or is about to, as far as the writer is concerned.
+            let _ = ending.await;
+            tokio::time::sleep(CLOSE_WAIT).await;
+        } => {}
+        () = async {
+            let event = match read(&mut stream, connection, writer).await {
+                Some(fault) => Event::Broken(connection, fault),
+                None => Event::Disconnected(connection),
+            };
+            writer.send(event);
+            // The writer closes the queue in its turn, which ends the other branch.
+            std::future::pending().await
+        } => {}
+    }
+    writer.send(Event::Disconnected(connection));
+    if let Ok(mut socket) = stream.reunite(sink) {
+        // Nothing is left to say if this fails.
+        let _ = tokio::time::timeout(CLOSE_WAIT, linger(&mut socket)).await;
+    }
+}
+
+/// Sends what is queued. Ends after a close, when the writer has let go, or when the peer is gone.
+async fn write(
+    sink: &mut SplitSink<Socket, Message>,
+    queue: &mut mpsc::UnboundedReceiver<Outgoing>,
+    bytes: &AtomicUsize,
+) {
+    while let Some(outgoing) = queue.recv().await {
+        let sent = match outgoing {
+            Outgoing::Frame(frame) => {
+                let cost = cost(&frame);
+                let fed = sink.feed(Message::Binary(Bytes::from_owner(frame))).await;
+                let sent = match fed {
+                    Ok(()) if queue.is_empty() => sink.flush().await,
+                    fed => fed,
+                };
+                bytes.fetch_sub(cost, Ordering::Relaxed);
+                sent
+            }
+            Outgoing::Close(fault) => {
+                let reason = fault.close_reason().into();
+                let frame = CloseFrame { code: fault.close_code().into(), reason };
+                let _ = sink.send(Message::Close(Some(frame))).await;
+                return;
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+    // Answers the peer's close.
+    let _ = sink.close().await;
+}
+
+/// Hands frames to the writer until the connection ends, or gives the fault that ends it.
+async fn read(
+    stream: &mut SplitStream<Socket>,
+    connection: ConnectionId,
+    writer: &WriterHandle,
+) -> Option<Fault> {
+    let incoming_max = writer.limits().incoming_bytes_max;
+    let waiting = Arc::new(Semaphore::new(incoming_max));
+    while let Some(message) = stream.next().await {
+        let bytes = match message {
+            Ok(Message::Binary(bytes)) => bytes,
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+            Ok(Message::Close(_)) => return None,
+            Ok(Message::Text(_)) => {
+                let what = "messages are binary frames";
+                return Some(Fault::Malformed(Malformed::Inconsistent { what }));
+            }
+            Err(error) => return fault_of(&error),
+        };
+        let cost = (bytes.len() + FRAME_OVERHEAD_BYTES).min(incoming_max);
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        // Neither semaphore is ever closed; a connection waits here when the writer is behind.
+        let own = waiting.clone().acquire_many_owned(cost).await.ok()?;
+        let permits: Permits = (own, writer.admit(cost).await?);
+        writer.send(Event::Frame(connection, Vec::from(bytes), permits));
+    }
+    None
+}
+
+/// The fault that an error of the WebSocket library stands for; none where the peer is gone.
+fn fault_of(error: &Error) -> Option<Fault> {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            let (found, limit) = (*size as u64, *max_size as u64);
+            Some(Fault::TooLarge { what: "a frame", found, limit })
+        }
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Io(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_) => None,
+        Error::Capacity(_)
+        | Error::Protocol(_)
+        | Error::Utf8(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => {
+            let malformed =
+                Malformed::Encoding { what: "WebSocket frame", detail: error.to_string() };
+            Some(Fault::Malformed(malformed))
+        }
+    }
+}
+
+/// Ends this side and reads to the other's end, so that the last frames are not lost in a reset.
+async fn linger(socket: &mut Socket) -> std::io::Result<()> {
+    let io = socket.get_mut();
+    io.shutdown().await?;
+    let mut rest = vec![0; BUFFER_BYTES];
+    while io.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+fn cost(frame: &[u8]) -> usize {
+    frame.len() + FRAME_OVERHEAD_BYTES
+}

@@ -1,0 +1,387 @@
+//! The thread that owns the protocol and the store: group commit.
+//!
+//! It takes all inputs that wait, up to a bound, handles them in one transaction, brings that to the
+//! disk, and only then lets the outputs go. When the storage fails, the outputs of the batch are
+//! dropped, all connections are closed, and it starts over from what is on disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sync_core::session::{ConnectionId, Hub, HubInput, HubOutput, HubStore};
+use sync_core::wire::Fault;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::clock::Clock;
+use crate::options::{Limits, Options};
+use crate::socket::{Receiver, Sender, queue};
+use crate::store::{SqliteHub, StoreError};
+
+/// The most inputs of one transaction. Arbitrary.
+const BATCH_MAX: usize = 512;
+
+/// The most bytes of outputs that are held back for one transaction. Arbitrary.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long to wait before opening a database again that could not be opened.
+const REOPEN_MS: u64 = 1_000;
+
+/// The room that a frame takes while it waits: its connection's and everybody's.
+pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// What connections tell the writer.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Connected(ConnectionId, Sender),
+    Frame(ConnectionId, Vec<u8>, Permits),
+    /// The peer broke the protocol below the messages.
+    Broken(ConnectionId, Fault),
+    Disconnected(ConnectionId),
+    /// Close everything and end.
+    Stop,
+}
+
+/// What anyone may ask about the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    pub(crate) seq: AtomicU64,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) is_failing: AtomicBool,
+}
+
+/// Talks to the writer.
+#[derive(Debug, Clone)]
+pub(crate) struct WriterHandle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    events: mpsc::Sender<Event>,
+    last_connection: AtomicU64,
+    incoming: Arc<Semaphore>,
+    limits: Limits,
+    clock: Clock,
+    health: Arc<Health>,
+}
+
+impl WriterHandle {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.shared.clock
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.shared.health
+    }
+
+    /// Tells the writer. A writer that has ended has closed all connections itself.
+    pub(crate) fn send(&self, event: Event) {
+        let _ = self.shared.events.send(event);
+    }
+
+    /// Registers a connection.
+    pub(crate) fn connect(&self) -> (ConnectionId, Receiver) {
+        let connection = self.shared.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, receiver) = queue(self.shared.limits.outgoing_bytes_max);
+        self.send(Event::Connected(connection, sender));
+        (connection, receiver)
+    }
+
+    /// Waits until there is room for so many bytes beside those of all other connections.
+    pub(crate) async fn admit(&self, bytes: u32) -> Option<OwnedSemaphorePermit> {
+        let most = u32::try_from(self.shared.limits.incoming_bytes_max_in_all).unwrap_or(u32::MAX);
+        self.shared.incoming.clone().acquire_many_owned(bytes.min(most)).await.ok()
+    }
+}
+
+/// A writer that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) handle: WriterHandle,
+    pub(crate) thread: JoinHandle<()>,
+    /// Resolves when the thread has ended, for whatever reason.
+    pub(crate) ended: oneshot::Receiver<()>,
+}
+
+/// Opens the store and starts the thread.
+pub(crate) fn start(options: &Options) -> Result<Running, StoreError> {
+    let limits = options.limits;
+    let path = options.data_dir.join("hub.db");
+    let store = SqliteHub::open(&path, limits.removals_max)?;
+    let health = Arc::new(Health::default());
+    health.seq.store(store.seq(), Ordering::Relaxed);
+    let clock = Clock::start();
+    let (events, inbox) = mpsc::channel();
+    let shared = Shared {
+        events,
+        last_connection: AtomicU64::new(0),
+        incoming: Arc::new(Semaphore::new(limits.incoming_bytes_max_in_all)),
+        limits,
+        clock,
+        health: health.clone(),
+    };
+    let writer = Writer {
+        hub: Hub::new(),
+        store: Some(store),
+        path,
+        limits,
+        clock,
+        health,
+        connections: BTreeMap::new(),
+        waiting: VecDeque::new(),
+        reopen_ms: 0,
+    };
+    let (ends, ended) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let _ends = ends;
+        writer.run(&inbox);
+    });
+    Ok(Running { handle: WriterHandle { shared: Arc::new(shared) }, thread, ended })
+}
+
+struct Writer {
+    hub: Hub,
+    /// None while the database cannot be opened.
+    store: Option<SqliteHub>,
+    path: PathBuf,
+    limits: Limits,
+    clock: Clock,
+    health: Arc<Health>,
+    connections: BTreeMap<ConnectionId, Sender>,
+    /// What was received and not yet handled.
+    waiting: VecDeque<Event>,
+    /// When to try to open the database again, by the monotonic clock.
+    reopen_ms: u64,
+}
+
+impl Writer {
+    fn run(mut self, inbox: &mpsc::Receiver<Event>) {
+        // Says so also when this thread panics.
+        let _failing = FailingWhenDropped(self.health.clone());
+        loop {
+            if self.waiting.is_empty() {
+                match inbox.recv_timeout(self.pause()) {
+                    Ok(event) => self.waiting.push_back(event),
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                }
+            }
+            while self.waiting.len() < BATCH_MAX {
+                let Ok(event) = inbox.try_recv() else { break };
+                self.waiting.push_back(event);
+            }
+            if self.turn() {
+                break;
+            }
+        }
+    }
+
+    /// How long there is nothing to do but to wait for inputs.
+    fn pause(&self) -> Duration {
+        let reopen = self.store.is_none().then_some(self.reopen_ms);
+        let due = [self.hub.poll_timeout(), reopen].into_iter().flatten().min();
+        let now_ms = self.clock.now().monotonic_ms;
+        due.map_or(Duration::from_secs(3_600), |due| {
+            Duration::from_millis(due.saturating_sub(now_ms))
+        })
+    }
+
+    /// Handles one batch. True when it is time to end.
+    fn turn(&mut self) -> bool {
+        let is_stopping = match self.batch() {
+            Ok((outputs, is_stopping)) => {
+                self.release(outputs);
+                is_stopping
+            }
+            Err(Failure::Storage(error)) => {
+                self.recover(&error);
+                false
+            }
+            Err(Failure::Down { is_stopping }) => is_stopping,
+        };
+        if is_stopping {
+            self.stop();
+        }
+        let seq = self.store.as_ref().map(HubStore::seq);
+        self.health.seq.store(seq.unwrap_or_default(), Ordering::Relaxed);
+        self.health.connections.store(self.hub.connection_count(), Ordering::Relaxed);
+        self.health.is_failing.store(self.store.is_none(), Ordering::Relaxed);
+        is_stopping
+    }
+
+    /// Handles what waits in one transaction, and gives the outputs once it is on disk.
+    fn batch(&mut self) -> Result<(Vec<HubOutput>, bool), Failure> {
+        let now = self.clock.now();
+        self.hub.handle_timeout(now);
+        let mut outputs: Vec<_> = std::iter::from_fn(|| self.hub.poll()).collect();
+        if self.store.is_none() && now.monotonic_ms >= self.reopen_ms {
+            self.reopen();
+        }
+        let Some(store) = &mut self.store else {
+            return Err(Failure::Down { is_stopping: self.refuse_all() });
+        };
+        if self.waiting.is_empty() {
+            return Ok((outputs, false));
+        }
+        let mut is_stopping = false;
+        let mut bytes = 0;
+        store.begin()?;
+        while bytes < BATCH_BYTES_MAX
+            && let Some(event) = self.waiting.pop_front()
+        {
+            match event {
+                Event::Connected(id, sender) => {
+                    self.connections.insert(id, sender);
+                    self.hub.handle(store, now, id, HubInput::Connected)?;
+                }
+                Event::Frame(id, frame, _permits) => {
+                    self.hub.handle(store, now, id, HubInput::Frame(frame))?;
+                }
+                Event::Broken(id, fault) => self.hub.close(id, fault),
+                Event::Disconnected(id) => {
+                    self.connections.remove(&id);
+                    self.hub.handle(store, now, id, HubInput::Disconnected)?;
+                }
+                Event::Stop => {
+                    is_stopping = true;
+                    break;
+                }
+            }
+            while let Some(output) = self.hub.poll() {
+                bytes += size(&output);
+                outputs.push(output);
+            }
+        }
+        store.commit()?;
+        Ok((outputs, is_stopping))
+    }
+
+    /// Lets outputs go. What they are about is on disk.
+    fn release(&mut self, outputs: Vec<HubOutput>) {
+        let mut outputs = VecDeque::from(outputs);
+        while let Some(output) = outputs.pop_front().or_else(|| self.hub.poll()) {
+            match output {
+                HubOutput::Send { connection, frame } => {
+                    let sent = self.connections.get(&connection).is_none_or(|to| to.send(frame));
+                    if !sent {
+                        self.hub.close(connection, Fault::SlowConsumer);
+                        self.close(connection, Fault::SlowConsumer);
+                    }
+                }
+                HubOutput::Close { connection, fault } => self.close(connection, fault),
+            }
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId, fault: Fault) {
+        if let Some(sender) = self.connections.remove(&connection) {
+            tracing::info!(connection, code = fault.close_code(), "closing: {fault}");
+            sender.close(fault);
+        }
+    }
+
+    /// Starts over from what is on disk, without connections.
+    fn recover(&mut self, error: &StoreError) {
+        tracing::error!("the storage failed, so all connections are closed: {error}");
+        self.forget_connections(&Fault::Storage);
+        // Dropping the store takes back what was not committed.
+        self.store = None;
+        if self.reopen()
+            && let StoreError::Damaged(damage) = error
+            && let Some(store) = &mut self.store
+        {
+            match store.repair(damage) {
+                Ok(()) => tracing::warn!("{damage} was taken out, to be filled in by clients"),
+                Err(error) => {
+                    tracing::error!("{damage} could not be taken out: {error}");
+                    self.store = None;
+                }
+            }
+        }
+    }
+
+    /// Opens the database again; a new start, since nobody knows what the last one left.
+    fn reopen(&mut self) -> bool {
+        self.reopen_ms = self.clock.now().monotonic_ms.saturating_add(REOPEN_MS);
+        match SqliteHub::open(&self.path, self.limits.removals_max) {
+            Ok(store) => {
+                tracing::info!(seq = store.seq(), "the database is open again");
+                self.store = Some(store);
+                true
+            }
+            Err(error) => {
+                tracing::error!("the database cannot be opened: {error}");
+                false
+            }
+        }
+    }
+
+    /// Turns away whoever comes while there is no storage. True when it is time to end.
+    fn refuse_all(&mut self) -> bool {
+        let mut is_stopping = false;
+        for event in self.waiting.drain(..) {
+            match event {
+                Event::Connected(_, sender) => sender.close(Fault::Storage),
+                Event::Stop => is_stopping = true,
+                Event::Frame(..) | Event::Broken(..) | Event::Disconnected(..) => {}
+            }
+        }
+        is_stopping
+    }
+
+    fn stop(&mut self) {
+        self.forget_connections(&Fault::GoingAway);
+        for event in self.waiting.drain(..) {
+            if let Event::Connected(_, sender) = event {
+                sender.close(Fault::GoingAway);
+            }
+        }
+        // Closing the database moves its write-ahead log into the file.
+        self.store = None;
+    }
+
+    fn forget_connections(&mut self, fault: &Fault) {
+        self.hub = Hub::new();
+        for (_, sender) in std::mem::take(&mut self.connections) {
+            sender.close(fault.clone());
+        }
+    }
+}
+
+/// Why a batch came to nothing.
+enum Failure {
+    Storage(StoreError),
+    /// There is no storage at present.
+    Down {
+        is_stopping: bool,
+    },
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+struct FailingWhenDropped(Arc<Health>);
+
+impl Drop for FailingWhenDropped {
+    fn drop(&mut self) {
+        self.0.is_failing.store(true, Ordering::Relaxed);
+    }
+}
+
+fn size(output: &HubOutput) -> usize {
+    match output {
+        HubOutput::Send { frame, .. } => frame.len(),
+        HubOutput::Close { .. } => 0,
+    }
+}
