@@ -61,11 +61,11 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Built> {
     })
 }
 
-/// Imports the module in Node, so that a broken one is named here and not by some test.
+/// Instantiates the module in Node, so that a broken one is named here and not by some test.
 fn check_that_it_loads(module: &Path) -> Result<()> {
     let folder = module.parent().context("the module lies in a folder")?;
     // Node would otherwise take the file for CommonJS where no `package.json` says what it is.
-    let script = "await import('./inline.js')";
+    let script = "(await import('./inline.js')).instantiate()";
     process::run(process::program("node", folder).args(["--input-type=module", "--eval", script]))
         .context("the WASM module does not load in Node")
 }
