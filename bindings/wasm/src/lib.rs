@@ -1,9 +1,32 @@
 //! The bindings of `sync-core` for JavaScript.
+//!
+//! [`Kernel`] is one document of one tab. It does no IO: time, random bytes, storage and the socket
+//! come from the JavaScript side. A panic ends the whole instance; the JavaScript side notices, and
+//! uses it no more.
+
+mod failure;
+mod golden;
+mod kernel;
+mod object;
+mod output;
+mod stored;
+mod value;
 
 use wasm_bindgen::prelude::wasm_bindgen;
+
+pub use golden::{describe, encode_again};
+pub use kernel::Kernel;
+pub use stored::fold;
+pub use value::record_id;
 
 /// The version of this package.
 #[wasm_bindgen]
 pub fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()
+}
+
+/// Panics, so that tests can see what follows.
+#[wasm_bindgen]
+pub fn crash() {
+    panic!("crashed on request");
 }

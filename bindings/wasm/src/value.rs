@@ -1,0 +1,162 @@
+//! Values and fields, from JavaScript and to it.
+//!
+//! A number that is a safe integer is an `Int`, any other a `Float`; an `Int` beyond the safe integers
+//! is read as a `bigint`.
+
+use js_sys::{Array, BigInt, Object, Set, Uint8Array};
+use std::collections::{BTreeMap, BTreeSet};
+use sync_core::types::{Field, Record, RecordId, VALUE_DEPTH_MAX, Value};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::failure::{bad_argument, bad_value};
+use crate::object::{entries, js_bytes, put, whole};
+
+/// The largest integer that a JavaScript number counts to.
+const SAFE_MAX: i64 = (1 << 53) - 1;
+
+/// A fresh record id: a UUID of version 7 from the time and ten random bytes.
+#[wasm_bindgen]
+pub fn record_id(unix_ms: f64, random: &[u8]) -> Result<String, JsValue> {
+    let random = random.try_into().map_err(|_| bad_argument("random"))?;
+    Ok(RecordId::from_time(whole(unix_ms), random).to_string())
+}
+
+/// Reads the fields of a change. What is `undefined` was not given.
+pub(crate) fn fields_from_js(js: &JsValue) -> Result<BTreeMap<String, Field>, JsValue> {
+    if !js.is_object() {
+        return Err(bad_value("the fields are not an object"));
+    }
+    let mut fields = BTreeMap::new();
+    for (name, value) in entries(js)? {
+        if name == "id" {
+            return Err(bad_value("a field cannot be called id: that is the record's own"));
+        }
+        if !value.is_undefined() {
+            fields.insert(name, field_from_js(&value)?);
+        }
+    }
+    Ok(fields)
+}
+
+fn field_from_js(js: &JsValue) -> Result<Field, JsValue> {
+    let Some(set) = js.dyn_ref::<Set>() else {
+        return Ok(Field::Register(value_from_js(js, VALUE_DEPTH_MAX)?));
+    };
+    let members = Array::from(set);
+    let members = members.iter().map(|member| value_from_js(&member, VALUE_DEPTH_MAX));
+    Ok(Field::Set(members.collect::<Result<BTreeSet<_>, _>>()?))
+}
+
+/// Reads a value that may nest `depth_left` times.
+fn value_from_js(js: &JsValue, depth_left: usize) -> Result<Value, JsValue> {
+    if js.is_null() {
+        return Ok(Value::Null);
+    }
+    if let Some(truth) = js.as_bool() {
+        return Ok(Value::Bool(truth));
+    }
+    if let Some(number) = js.as_f64() {
+        return Ok(number_from_js(number));
+    }
+    if let Some(text) = js.as_string() {
+        return Ok(Value::String(text));
+    }
+    if js.is_bigint() {
+        let number = i64::try_from(js.clone());
+        return number.map(Value::Int).map_err(|_| bad_value("a bigint is beyond 64 bits signed"));
+    }
+    if let Some(bytes) = js.dyn_ref::<Uint8Array>() {
+        return Ok(Value::Bytes(bytes.to_vec()));
+    }
+    let too_deep = || bad_value("a value nests too deep, or within itself");
+    if Array::is_array(js) {
+        let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
+        let items: Array = js.clone().unchecked_into();
+        let items = items.iter().map(|item| value_from_js(&item, depth_left));
+        return Ok(Value::List(items.collect::<Result<_, _>>()?));
+    }
+    if is_plain(js) {
+        let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
+        let mut map = BTreeMap::new();
+        for (key, item) in entries(js)? {
+            if !item.is_undefined() {
+                map.insert(key, value_from_js(&item, depth_left)?);
+            }
+        }
+        return Ok(Value::Map(map));
+    }
+    Err(bad_value(
+        "a value is null, a boolean, a number, a bigint, text, a Uint8Array, an array or a plain \
+         object; a Set stands only for a whole field",
+    ))
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "within 2^53")]
+fn number_from_js(number: f64) -> Value {
+    let is_negative_zero = number == 0.0 && number.is_sign_negative();
+    if number.fract() == 0.0 && number.abs() <= SAFE_MAX as f64 && !is_negative_zero {
+        Value::Int(number as i64)
+    } else {
+        Value::Float(number)
+    }
+}
+
+/// Whether it is an object of no class, from any window.
+fn is_plain(js: &JsValue) -> bool {
+    if !js.is_object() {
+        return false;
+    }
+    let parent: JsValue = Object::get_prototype_of(js).into();
+    parent.is_null() || JsValue::from(Object::get_prototype_of(&parent)).is_null()
+}
+
+/// A record as JavaScript reads it: its fields and its id.
+pub(crate) fn record_to_js(id: &RecordId, record: &Record) -> JsValue {
+    let object = Object::new();
+    for (name, field) in record.fields() {
+        put(&object, &name, &field_to_js(&field));
+    }
+    put(&object, "id", &id.as_str().into());
+    object.into()
+}
+
+fn field_to_js(field: &Field) -> JsValue {
+    match field {
+        Field::Register(value) => value_to_js(value),
+        Field::Set(members) => {
+            let set = Set::new(&JsValue::UNDEFINED);
+            for member in members {
+                set.add(&value_to_js(member));
+            }
+            set.into()
+        }
+    }
+}
+
+/// Values by field name.
+pub(crate) fn values_to_js(values: &BTreeMap<String, Value>) -> JsValue {
+    let object = Object::new();
+    for (name, value) in values {
+        put(&object, name, &value_to_js(value));
+    }
+    object.into()
+}
+
+/// A value as JavaScript reads it.
+#[allow(clippy::cast_precision_loss, reason = "within 2^53")]
+pub(crate) fn value_to_js(value: &Value) -> JsValue {
+    match value {
+        Value::Null => JsValue::NULL,
+        Value::Bool(truth) => (*truth).into(),
+        Value::Int(number) if number.abs_diff(0) <= SAFE_MAX.unsigned_abs() => {
+            JsValue::from_f64(*number as f64)
+        }
+        Value::Int(number) => BigInt::from(*number).into(),
+        Value::Float(number) => (*number).into(),
+        Value::String(text) => text.into(),
+        Value::Bytes(bytes) => js_bytes(bytes),
+        Value::List(items) => items.iter().map(value_to_js).collect::<Array>().into(),
+        Value::Map(items) => values_to_js(items),
+    }
+}
