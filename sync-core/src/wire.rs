@@ -32,8 +32,9 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// The most replicas that the context of one document may name. Arbitrary.
 pub const REPLICAS_MAX: usize = 4096;
 
-/// The most ranges that a context on the wire may have.
-pub const CONTEXT_RANGES_MAX: usize = 32 * 1024;
+/// The most ranges that a context on the wire may have: they fit into a frame. Either side may say that
+/// it has seen less than it has; what it is then sent again changes nothing.
+pub const CONTEXT_RANGES_MAX: usize = 8 * 1024;
 
 /// The most channels (open documents) of one connection. Arbitrary.
 pub const CHANNELS_MAX: usize = 64;

@@ -110,6 +110,40 @@ impl CausalContext {
         })
     }
 
+    /// The dots after `after`, up to and with `end`, in the order of dots.
+    #[must_use]
+    pub fn between(&self, after: Option<Dot>, end: Dot) -> Self {
+        let mut between = Self::default();
+        for (replica, ranges) in self.iter() {
+            let low = match after {
+                Some(after) if replica < after.replica => continue,
+                Some(after) if replica == after.replica => after.counter.saturating_add(1),
+                Some(_) | None => 1,
+            };
+            let high = match replica.cmp(&end.replica) {
+                std::cmp::Ordering::Less => u64::MAX,
+                std::cmp::Ordering::Equal => end.counter,
+                std::cmp::Ordering::Greater => break,
+            };
+            between.insert_ranges(replica, &ranges.intersection(&DotRanges::of(low..=high)));
+        }
+        between
+    }
+
+    /// A part of the context of at most about `ranges_max` ranges, or one for each replica: all of the
+    /// replicas that are wanted whole, and the first ranges of the others.
+    #[must_use]
+    pub fn truncated(&self, ranges_max: usize, is_whole: impl Fn(ReplicaId) -> bool) -> Self {
+        if self.range_count() <= ranges_max {
+            return self.clone();
+        }
+        let each = (ranges_max / self.replica_count().max(1)).max(1);
+        self.combine(|replica, ranges| {
+            let count = if is_whole(replica) { usize::MAX } else { each };
+            ranges.iter().take(count).collect()
+        })
+    }
+
     /// The gap-free prefixes.
     #[must_use]
     pub fn version_vector(&self) -> VersionVector {

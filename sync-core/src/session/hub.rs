@@ -16,8 +16,8 @@ use super::hub_store::{Buried, DocumentId, HubStore};
 use super::{Boot, Now};
 use crate::causal::{CausalContext, Delta, ReplicaId, join};
 use crate::wire::{
-    CHANNELS_MAX, Claim, ClientMessage, Cursor, Fault, HubMessage, Push, VERSION, Welcome,
-    decode_client,
+    CHANNELS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Fault, HubMessage, Push,
+    VERSION, Welcome, decode_client,
 };
 
 /// Names one connection, for ever, within one run of the hub.
@@ -295,7 +295,11 @@ impl Hub {
         };
         let catch_up = CatchUp::new(resume, context.clone(), store.seq(), self.chunk_size);
         let wanted = context.difference(&own);
-        let opened = HubMessage::Opened { channel, context: own, resumed: resume.is_some() };
+        let opened = HubMessage::Opened {
+            channel,
+            context: own.truncated(CONTEXT_RANGES_MAX / 2, |_| false),
+            resumed: resume.is_some(),
+        };
         let claimed = BTreeMap::new();
         let catch_up = Some(catch_up);
         let fresh = Channel { document, claims: claimed, wanted, last_push: 0, catch_up };

@@ -321,3 +321,60 @@ fn a_record_too_large_for_one_change_is_asserted_in_parts() {
     assert_eq!(fields.len(), 6);
     assert_eq!(fields["e"], Field::from(large));
 }
+
+#[test]
+fn a_first_sync_that_is_cut_goes_on_where_it_was() {
+    let size = ChunkSize { bytes: 2_000, items: 20 };
+    let mut world = World::with_chunk_size(4, 1, size);
+    world.connect(0);
+    for number in 0..300 {
+        world.write(0, &format!("n{number}"), &[("body", &"x".repeat(300))]);
+        if number % 3 == 0 {
+            world.remove(0, &format!("n{number}"));
+        }
+        world.settle();
+    }
+    world.add_device();
+    let mut cuts = 0;
+    while world.fields(1, "n299").is_none() {
+        world.connect(1);
+        for _ in 0..7 {
+            world.carry(1, true);
+            world.carry(1, false);
+            world.store_one(1);
+        }
+        let context = world.devices[1].client.document(DOCUMENT).unwrap().context();
+        assert!(context.range_count() <= 2, "the context stays in one piece");
+        world.disconnect(1);
+        cuts += 1;
+        assert!(cuts < 200, "each connection makes progress");
+    }
+    assert!(cuts > 5, "{cuts} cuts");
+    let sent = world.sent_down[&1];
+    assert!(sent < 2 * 200 * 450, "{sent} bytes for 200 records of 400, over {cuts} cuts");
+    world.heal();
+}
+
+#[test]
+fn a_live_delta_that_overtakes_a_catch_up_does_not_move_the_cursor() {
+    let size = ChunkSize { bytes: 200, items: 20 };
+    let mut world = World::with_chunk_size(5, 2, size);
+    (0..2).for_each(|at| world.connect(at));
+    world.write(0, "first", &[("title", "t")]);
+    world.settle();
+    world.disconnect(1);
+    for number in 0..40 {
+        world.write(0, &format!("n{number}"), &[("title", "t")]);
+        world.settle();
+    }
+    world.connect(1);
+    assert!(world.carry(1, true) && world.carry(1, false) && world.carry(1, true), "hello, open");
+    world.write(0, "live", &[("title", "t")]);
+    while world.store_one(0) || world.carry(0, true) || world.carry(0, false) {}
+    while world.carry(1, false) {}
+    while world.store_one(1) {}
+    assert!(world.fields(1, "live").is_some() && world.fields(1, "n39").is_none());
+    world.disconnect(1);
+    world.heal();
+    assert!(world.fields(1, "n39").is_some());
+}

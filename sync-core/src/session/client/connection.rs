@@ -8,7 +8,8 @@ use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
 use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::wire::{
-    Claim, ClientMessage, Cursor, HubMessage, PUSH_CREDIT, Push, VERSION, decode_hub,
+    CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, HubMessage, PUSH_CREDIT, Push, VERSION,
+    decode_hub,
 };
 
 /// How long the line may be silent before a ping, in milliseconds.
@@ -199,7 +200,8 @@ impl Client {
         let channel = self.channels.len() as u32 + 1;
         let Some(opened) = self.documents.get_mut(name) else { return };
         self.channels.insert(channel, name.to_owned());
-        let said = opened.document.context().clone();
+        let is_own = |replica| opened.claims.contains_key(&replica);
+        let said = opened.document.context().truncated(CONTEXT_RANGES_MAX / 2, is_own);
         let claims = opened.claims.iter();
         let claims = claims.map(|(replica, Claimed { opening, .. })| Claim {
             replica: *replica,

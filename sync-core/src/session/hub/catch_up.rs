@@ -26,11 +26,20 @@ pub(super) struct CatchUp {
 
 #[derive(Debug)]
 enum Stage {
-    /// Entries after this position.
-    Entries(Option<(u64, Dot)>),
+    /// Entries after this one.
+    Entries(Option<Position>),
     /// Removals, in pieces.
     Removals(std::vec::IntoIter<Delta>),
     Done,
+}
+
+/// The last entry that was sent.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    seq: u64,
+    first: Dot,
+    /// The last dot of its run.
+    last: Dot,
 }
 
 impl CatchUp {
@@ -96,29 +105,46 @@ impl CatchUp {
         Ok(HubMessage::Chunk { channel, number: self.sent, delta, cursor })
     }
 
-    /// A page of entries that the client lacks; moves on to the removals after the last one.
+    /// A page of entries that the client lacks. Where they come in the order of dots, the dead dots
+    /// between them that the client never saw come along: they take nothing from it, and its context
+    /// stays in one piece, so that a first sync that is cut goes on where it was. Moves on to the removals after the last one.
     fn entries<S: HubStore>(
         &mut self,
         store: &S,
         document: DocumentId,
-        after: Option<(u64, Dot)>,
+        after: Option<Position>,
     ) -> Result<Delta, S::Error> {
+        let first = after.map(|after| after.first);
         let page = match self.resume {
-            Some(cursor) => store.arrived(document, cursor.seq, after, self.size.bytes)?,
-            None => store.entries(document, after.map(|(_, dot)| dot), self.size.bytes)?,
+            Some(cursor) => {
+                let after = after.map(|after| (after.seq, after.first));
+                store.arrived(document, cursor.seq, after, self.size.bytes)?
+            }
+            None => store.entries(document, first, self.size.bytes)?,
         };
-        self.stage = match page.entries.last() {
-            Some((seq, entry)) if !page.is_last => Stage::Entries(Some((*seq, entry.first))),
+        let end = page.entries.last().map(|(seq, entry)| Position {
+            seq: *seq,
+            first: entry.first,
+            last: Dot::new(entry.replica(), entry.last()),
+        });
+        self.stage = match end {
+            Some(end) if !page.is_last => Stage::Entries(Some(end)),
             Some(_) | None => Stage::Removals(self.removals(store, document)?.into_iter()),
         };
         let mut delta = Delta::default();
+        let mut sent = CausalContext::default();
         for (_, entry) in page.entries {
             let live = entry.live_ranges();
+            sent.insert_ranges(entry.replica(), &live);
             if self.theirs.of(entry.replica()).is_some_and(|seen| seen.covers(&live)) {
                 continue;
             }
             delta.context.insert_ranges(entry.replica(), &live);
             delta.entries.push(entry);
+        }
+        if let (None, Some(end)) = (self.resume, end) {
+            let between = store.context(document)?.between(after.map(|after| after.last), end.last);
+            delta.context.union(&between.difference(&self.theirs).difference(&sent));
         }
         Ok(delta)
     }
