@@ -65,6 +65,10 @@ impl Builder {
     /// Opens the data directory, makes it if there is none, and starts to connect. Never waits for the
     /// network.
     pub fn open(self) -> Result<Client, OpenError> {
+        self.open_with(|_| {})
+    }
+
+    fn open_with(self, prepare: impl FnOnce(&Store)) -> Result<Client, OpenError> {
         let Self { directory, hub, config, mut documents } = self;
         check_name("the agent's name", &config.agent)?;
         documents.iter().try_for_each(|name| check_name("a document's name", name))?;
@@ -87,6 +91,7 @@ impl Builder {
             let opening = u64::from_ne_bytes(random::bytes()?);
             session.open(name, saved, replica, opening);
         }
+        prepare(&store);
         let connection = match hub {
             Some(_) => Connection::Connecting,
             None => Connection::Offline(OfflineReason::NoHub),
@@ -204,6 +209,19 @@ impl Client {
     #[must_use]
     pub fn connection(&self) -> Connection {
         self.inner.shared.lock().connection.clone()
+    }
+
+    /// Blocks until the line is as wanted, or the time is over. Gives how it is then.
+    pub fn wait_connection(
+        &self,
+        timeout: Duration,
+        is_wanted: impl Fn(&Connection) -> bool,
+    ) -> Connection {
+        let found = self.inner.shared.wait_until(Some(timeout), |state| {
+            let is_over = is_wanted(&state.connection) || state.is_ended;
+            is_over.then(|| state.connection.clone())
+        });
+        found.unwrap_or_else(|| self.connection())
     }
 
     /// What the hub has not acknowledged, of all documents, in order.
@@ -335,4 +353,58 @@ impl Subscription {
 /// A fresh record id: a UUID of version 7, so that ids order by time.
 pub(crate) fn new_record_id(shared: &Shared) -> Result<RecordId, NoRandom> {
     Ok(RecordId::from_time(shared.now().unix_ms, random::bytes()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Connection;
+
+    #[test]
+    fn after_a_failed_commit_nothing_more_is_written_until_it_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let builder = Client::builder(folder.path()).hub("http://127.0.0.1:9").document("notes");
+        let client = builder.clone().open_with(Store::fill_up).unwrap();
+        let notes = client.document("notes").unwrap().collection("notes");
+        let (small, written) = notes.insert([("title", "small".into())]).unwrap();
+        written.wait_disk().unwrap();
+        let (large, lost) = notes.insert([("title", "x".repeat(100_000).into())]).unwrap();
+        assert!(matches!(lost.wait_disk(), Err(Error::Store(_))));
+        assert!(matches!(lost.wait_hub(Duration::from_secs(60)), Err(Error::Store(_))));
+        assert!(!lost.is_on_disk() && written.is_on_disk());
+        // What would fit is refused too, and what is there can still be read.
+        assert!(matches!(notes.insert([("title", "late".into())]), Err(Error::Store(_))));
+        assert_eq!(notes.list().len(), 2);
+        let connection = client.wait_connection(Duration::from_secs(60), |connection| {
+            matches!(connection, Connection::Offline(OfflineReason::Store(_)))
+        });
+        assert!(connection.to_string() == "offline");
+        assert!(matches!(client.shutdown(), Err(Error::Store(_))));
+        drop((client, notes, written, lost));
+
+        let client = builder.open().unwrap();
+        let notes = client.document("notes").unwrap().collection("notes");
+        assert!(notes.get(&small).is_some());
+        assert!(notes.get(&large).is_none());
+        notes.insert([("title", "late".into())]).unwrap().1.wait_disk().unwrap();
+    }
+
+    #[test]
+    fn a_panic_in_a_change_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::open(folder.path(), "notes").unwrap();
+        let document = client.document("notes").unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            document.change(|edit| {
+                edit.set_add("seen", "half".into())?;
+                panic!("in the middle");
+                #[allow(unreachable_code, reason = "gives the closure its type")]
+                Ok(())
+            })
+        }));
+        assert!(panicked.is_err());
+        assert!(document.set("seen").is_empty());
+        document.set_add("seen", "whole").unwrap().wait_disk().unwrap();
+        assert_eq!(document.set("seen").len(), 1);
+    }
 }

@@ -146,6 +146,16 @@ impl Store {
         }
     }
 
+    /// Lets the file grow by little more.
+    #[cfg(test)]
+    pub(crate) fn fill_up(&self) {
+        let pages: i64 =
+            self.database.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        self.database
+            .pragma_update_and_check(None, "max_page_count", pages + 8, |_| Ok(()))
+            .unwrap();
+    }
+
     fn write(&mut self, batch: &Persist) -> Result<(), StoreError> {
         let not_open = || StoreError::NotOpen { name: batch.document.clone() };
         let document = *self.documents.get(&batch.document).ok_or_else(not_open)?;

@@ -1,0 +1,121 @@
+//! Files that are not to be opened: each gives an error that helps, and stays as it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use sync_client::{Client, OpenError};
+use tempfile::TempDir;
+
+use crate::notes::Notes;
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Every file in a folder with its bytes.
+fn files(folder: &Path) -> Files {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
+    entries.map(|entry| (name(&entry), fs::read(entry.path()).unwrap_or_default())).collect()
+}
+
+/// A folder with a store of one note.
+fn store() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let client = Client::open(folder.path(), "notes").unwrap();
+    let notes = client.document("notes").unwrap().collection("notes");
+    notes.insert([("title", "x".into())]).unwrap().1.wait_disk().unwrap();
+    folder
+}
+
+/// Opens a store that was changed, by the library and by the program: both must refuse with a text and
+/// leave every file as it is.
+fn check_refused(folder: &Path, text: &str) -> OpenError {
+    let before = files(folder);
+    let error = Client::open(folder, "notes").unwrap_err();
+    assert!(error.to_string().contains(text), "{error}");
+    for command in [&["ls"][..], &["add", "more"], &["status"], &["sync"]] {
+        let output = Notes::at(folder).output(command);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(text), "{stderr}");
+    }
+    assert!(before == files(folder), "the files are as they were");
+    error
+}
+
+#[test]
+fn something_that_is_no_database() {
+    for content in [&b"my shopping list"[..], &[0; 5000], b"SQLite format 3\0"] {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("client.db"), content).unwrap();
+        check_refused(folder.path(), "is not a database");
+    }
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("client.db")).unwrap();
+    check_refused(folder.path(), "is not a database");
+}
+
+#[test]
+fn a_database_of_another_application_or_of_a_newer_version() {
+    let folder = TempDir::new().unwrap();
+    let other = Connection::open(folder.path().join("client.db")).unwrap();
+    other.execute_batch("CREATE TABLE photos (id INTEGER)").unwrap();
+    other.close().unwrap();
+    check_refused(folder.path(), "belongs to another application");
+
+    let folder = store();
+    let newer = Connection::open(folder.path().join("client.db")).unwrap();
+    newer.pragma_update(None, "journal_mode", "DELETE").unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    newer.close().unwrap();
+    check_refused(folder.path(), "update the program");
+}
+
+#[test]
+fn a_store_that_is_open() {
+    let folder = store();
+    let client = Client::open(folder.path(), "notes").unwrap();
+    check_refused(folder.path(), "is already in use");
+    drop(client);
+    Client::open(folder.path(), "notes").unwrap();
+}
+
+#[test]
+fn a_directory_that_is_a_file() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    assert!(matches!(Client::open(&file, "notes"), Err(OpenError::Directory { .. })));
+    let output = Notes::at(&file).output(&["ls"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_damaged_row_is_named() {
+    for table in ["identity", "documents", "contexts", "entries", "outbox"] {
+        let folder = store();
+        let file = Connection::open(folder.path().join("client.db")).unwrap();
+        let sql = format!("SELECT body FROM {table}");
+        let mut body: Vec<u8> = file.query_row(&sql, [], |row| row.get(0)).unwrap();
+        let middle = body.len() / 2;
+        body[middle] ^= 1;
+        file.execute(&format!("UPDATE {table} SET body = ?1"), [body]).unwrap();
+        file.close().unwrap();
+        let error = Client::open(folder.path(), "notes").unwrap_err().to_string();
+        assert!(error.contains(&format!("of table {table}")), "{error}");
+        assert!(error.contains("client.db") && error.contains("restore the file"), "{error}");
+    }
+}
+
+#[test]
+fn names_that_cannot_be_used() {
+    let folder = TempDir::new().unwrap();
+    for name in ["", "a\nb", &"x".repeat(129)] {
+        assert!(matches!(Client::open(folder.path(), name), Err(OpenError::Misuse(_))));
+    }
+    assert!(matches!(Client::builder(folder.path()).open(), Err(OpenError::Misuse(_))));
+    let builder = Client::builder(folder.path()).document("notes").hub("nowhere");
+    assert!(matches!(builder.open(), Err(OpenError::Address(_))));
+    assert!(files(folder.path()).is_empty());
+}
