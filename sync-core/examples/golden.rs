@@ -2,7 +2,12 @@
 //! the wire only; files of versions that were in use never change.
 
 #[path = "../tests/it/golden_cases.rs"]
-#[allow(dead_code, reason = "shared with the tests, which use the rest")]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "shared with the tests, which use the rest"
+)]
 mod golden_cases;
 
 fn main() {

@@ -136,7 +136,7 @@ impl Header {
             unpack("header", bytes)?;
         let broken = || Malformed::Inconsistent { what: "a header names a record or a set" };
         check_name("a name", &name).map_err(|_| broken())?;
-        let record = |text: String| Some(RecordId::new(text).ok()?);
+        let record = |text: String| RecordId::new(text).ok();
         let place = match kind {
             PLACE_RECORD_UUID => {
                 let uuid = <[u8; 16]>::try_from(id.as_slice()).map_err(|_| broken())?;

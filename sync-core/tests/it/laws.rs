@@ -54,7 +54,7 @@ fn history(deeds: &[(usize, Deed)]) -> Vec<Delta> {
                     }
                     Deed::Tags { record, tags } => {
                         let bits = (0..4).filter(|bit| tags & (1 << bit) != 0);
-                        let tags = Field::Set(bits.map(|bit| Value::Int(bit)).collect());
+                        let tags = Field::Set(bits.map(Value::Int).collect());
                         (record, BTreeMap::from([("tags".to_owned(), tags)]))
                     }
                     Deed::Remove { record } => return edit.remove("r", &id(*record)),

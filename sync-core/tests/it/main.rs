@@ -1,9 +1,17 @@
 //! The tests of the crate's public surface, in one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "in a test, what is not expected is a failure"
+)]
+
+mod chaos;
 mod documents;
 mod golden;
 mod golden_cases;
 mod hostile;
 mod laws;
+mod protocol;
 mod sessions;
 mod world;

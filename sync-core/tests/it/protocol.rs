@@ -1,0 +1,103 @@
+//! Holds `docs/protocol.md` against the code.
+
+use std::collections::BTreeMap;
+
+use sync_core::causal::RUN_DOTS_MAX;
+use sync_core::error::Malformed;
+use sync_core::wire::{
+    CHANNELS_MAX, CHUNK_CREDIT, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Fault, MESSAGE_BYTES_MAX,
+    NAME_BYTES_MAX, NOTE_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX, decode_client,
+    decode_hub,
+};
+
+use crate::golden_cases::{client_json, files, hub_json, unhex};
+
+const PAGE: &str = include_str!("../../../docs/protocol.md");
+
+/// The rows of the tables under a heading, cell by cell.
+fn rows(heading: &str) -> Vec<Vec<&'static str>> {
+    let start = PAGE.find(&format!("## {heading}\n")).expect("the heading is there");
+    let section = &PAGE[start + 3..];
+    let section = &section[..section.find("\n## ").unwrap_or(section.len())];
+    let lines = section.lines().filter(|line| line.starts_with("| ") || line.starts_with("|-"));
+    let cells =
+        lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
+    cells
+        .filter(|cells| {
+            !cells[0].starts_with('-') && !["type", "limit", "code"].contains(&cells[0])
+        })
+        .collect()
+}
+
+#[test]
+fn every_message_stands_in_the_tables_under_its_type() {
+    let documented: BTreeMap<u8, String> = rows("Messages")
+        .into_iter()
+        .map(|cells| (cells[0].parse().unwrap(), cells[1].to_lowercase()))
+        .collect();
+    let frames = files().remove("frames.json").unwrap();
+    let mut known = BTreeMap::new();
+    for case in frames.as_array().unwrap() {
+        let bytes = unhex(case["hex"].as_str().unwrap());
+        let described = if case["from"] == "client" {
+            client_json(&decode_client(&bytes).unwrap())
+        } else {
+            hub_json(&decode_hub(&bytes).unwrap())
+        };
+        known.insert(bytes[5], described["type"].as_str().unwrap().replace(' ', ""));
+    }
+    assert_eq!(documented, known);
+    // A type that decodes with some body, and is not documented, would be a message left out.
+    for kind in (0..128u8).filter(|kind| !documented.contains_key(kind)) {
+        let mut frame = vec![0, 0, 0, 0, 0x92, kind, 0x90];
+        let checksum = crc32fast::hash(&frame[4..]);
+        frame[..4].copy_from_slice(&checksum.to_le_bytes());
+        for error in [decode_client(&frame).unwrap_err(), decode_hub(&frame).unwrap_err()] {
+            assert!(matches!(error, Malformed::Inconsistent { .. }), "type {kind}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_limit_has_the_value_of_the_table() {
+    let code = [
+        ("bytes of a frame", MESSAGE_BYTES_MAX),
+        ("bytes of an encoded delta", DELTA_BYTES_MAX),
+        ("bytes of a note", NOTE_BYTES_MAX),
+        ("dots of an entry", RUN_DOTS_MAX),
+        ("replicas of a document", REPLICAS_MAX),
+        ("ranges of a context on the wire", CONTEXT_RANGES_MAX),
+        ("channels of a connection", CHANNELS_MAX),
+        ("bytes of a name", NAME_BYTES_MAX),
+        ("bytes of a presence state", PRESENCE_BYTES_MAX),
+        ("chunks unconfirmed", CHUNK_CREDIT as usize),
+        ("pushes unanswered", PUSH_CREDIT),
+    ];
+    let documented: Vec<_> =
+        rows("Limits").into_iter().map(|cells| (cells[0], cells[1].parse().unwrap())).collect();
+    assert_eq!(documented, code);
+}
+
+#[test]
+fn every_close_code_stands_in_the_table() {
+    let faults = [
+        Fault::GoingAway,
+        Fault::Storage,
+        Fault::Malformed(Malformed::Inconsistent { what: "x" }),
+        Fault::Unauthorized("x".into()),
+        Fault::Forbidden("x".into()),
+        Fault::Version { offered: 2, spoken: 1 },
+        Fault::Timeout("x".into()),
+        Fault::OutOfOrder("x".into()),
+        Fault::TooLarge { what: "x", found: 2, limit: 1 },
+        Fault::SlowConsumer,
+        Fault::Superseded,
+    ];
+    let documented = rows("Close codes");
+    let codes: Vec<u16> = documented.iter().map(|cells| cells[0].parse().unwrap()).collect();
+    assert_eq!(codes, faults.iter().map(Fault::close_code).collect::<Vec<_>>());
+    for cells in documented {
+        let code = cells[0].parse().unwrap();
+        assert_eq!(Fault::is_final(code), cells[2].starts_with("stops"), "{code}");
+    }
+}
