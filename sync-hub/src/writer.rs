@@ -198,6 +198,8 @@ impl Writer {
     fn turn(&mut self) -> bool {
         let is_stopping = match self.batch() {
             Ok((outputs, is_stopping)) => {
+                // First, so that whoever hears of something finds the hub that far.
+                self.publish();
                 self.release(outputs);
                 is_stopping
             }
@@ -210,11 +212,17 @@ impl Writer {
         if is_stopping {
             self.stop();
         }
-        let seq = self.store.as_ref().map(HubStore::seq);
-        self.health.seq.store(seq.unwrap_or_default(), Ordering::Relaxed);
+        self.publish();
+        is_stopping
+    }
+
+    /// Says how things are to whoever asks. Without a store the last number stands.
+    fn publish(&self) {
+        if let Some(store) = &self.store {
+            self.health.seq.store(store.seq(), Ordering::Relaxed);
+        }
         self.health.connections.store(self.hub.connection_count(), Ordering::Relaxed);
         self.health.is_failing.store(self.store.is_none(), Ordering::Relaxed);
-        is_stopping
     }
 
     /// Handles what waits in one transaction, and gives the outputs once it is on disk.

@@ -1,0 +1,196 @@
+//! A client that speaks the wire by hand, and a hub inside the test's process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use sync_core::causal::{CausalContext, Delta, Dot, Entry, ReplicaId};
+use sync_core::wire::{Claim, ClientMessage, Cursor, HubMessage, Push, VERSION, decode_hub};
+use sync_hub::{HubError, HubServer, Options};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// How long anything may take before a test fails.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Fails the test when something takes too long.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(WAIT, future).await.expect("it takes too long")
+}
+
+/// A hub in this process, on a free port.
+pub(crate) struct TestHub {
+    pub(crate) address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), HubError>>,
+}
+
+impl TestHub {
+    pub(crate) async fn start(folder: &Path) -> Self {
+        Self::start_with(Options::new(folder)).await
+    }
+
+    pub(crate) async fn start_with(options: Options) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = HubServer::open(listener, options).unwrap();
+        let address = server.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop, running }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        soon(self.running).await.unwrap().unwrap();
+    }
+}
+
+/// One connection.
+pub(crate) struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// What an opening brought.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    /// What the hub had seen.
+    pub(crate) context: CausalContext,
+    pub(crate) resumed: bool,
+    /// All chunks as one.
+    pub(crate) delta: Delta,
+    pub(crate) cursor: Cursor,
+}
+
+impl Client {
+    /// Connects without a hello.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let (socket, _) = soon(connect_async(format!("ws://{address}/sync"))).await.unwrap();
+        Self { socket }
+    }
+
+    /// Connects and says hello.
+    pub(crate) async fn hello(address: SocketAddr) -> Self {
+        let mut client = Self::connect(address).await;
+        client.say(&hello(VERSION)).await;
+        assert!(matches!(client.hear().await, HubMessage::Welcome(_)));
+        client
+    }
+
+    /// Connects and opens a document on channel 1, for one replica.
+    pub(crate) async fn open(address: SocketAddr, document: &str, replica: ReplicaId) -> Self {
+        let mut client = Self::hello(address).await;
+        client.catch_up(document, None, CausalContext::default(), &[replica]).await;
+        client
+    }
+
+    pub(crate) async fn send(&mut self, message: Message) {
+        soon(self.socket.send(message)).await.unwrap();
+    }
+
+    pub(crate) async fn say(&mut self, message: &ClientMessage) {
+        self.send(Message::Binary(message.encode().into())).await;
+    }
+
+    /// The next message of the hub.
+    pub(crate) async fn hear(&mut self) -> HubMessage {
+        match soon(self.socket.next()).await.expect("the connection has ended").unwrap() {
+            Message::Binary(bytes) => decode_hub(&bytes).unwrap(),
+            other => panic!("not a message of the hub: {other:?}"),
+        }
+    }
+
+    /// Reads to the close frame and gives its code and reason.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match soon(self.socket.next()).await.expect("a close frame").unwrap() {
+                Message::Close(frame) => {
+                    let frame = frame.expect("a close frame has a code");
+                    return (frame.code.into(), frame.reason.to_string());
+                }
+                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Opens a document on channel 1 and follows the catch-up to its end.
+    pub(crate) async fn catch_up(
+        &mut self,
+        document: &str,
+        cursor: Option<Cursor>,
+        context: CausalContext,
+        replicas: &[ReplicaId],
+    ) -> Caught {
+        let claims = replicas.iter().map(|replica| Claim { replica: *replica, opening: 1 });
+        let claims = claims.collect();
+        let document = document.to_owned();
+        self.say(&ClientMessage::Open { channel: 1, document, cursor, context, claims }).await;
+        let HubMessage::Opened { context, resumed, .. } = self.hear().await else {
+            panic!("the hub answers an open first");
+        };
+        let mut all = Delta::default();
+        loop {
+            match self.hear().await {
+                HubMessage::Chunk { channel, number, delta, cursor } => {
+                    all.join(&delta);
+                    self.say(&ClientMessage::ChunkStored { channel, number }).await;
+                    if let Some(cursor) = cursor {
+                        return Caught { context, resumed, delta: all, cursor };
+                    }
+                }
+                HubMessage::Presence { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn push(&mut self, id: u64, delta: Delta) {
+        self.say(&ClientMessage::Push(Push { channel: 1, id, delta })).await;
+    }
+
+    /// Pushes and waits until that is on the hub's disk.
+    pub(crate) async fn store(&mut self, id: u64, delta: Delta) -> Cursor {
+        self.push(id, delta).await;
+        loop {
+            match self.hear().await {
+                HubMessage::Stored { id: stored, cursor, .. } => {
+                    assert_eq!(stored, id);
+                    return cursor;
+                }
+                HubMessage::Delta { .. } | HubMessage::Presence { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+pub(crate) fn hello(version: u16) -> ClientMessage {
+    ClientMessage::Hello { version, token: None, agent: "test".into() }
+}
+
+pub(crate) fn replica(number: u8) -> ReplicaId {
+    ReplicaId::from_bytes([number; 16])
+}
+
+/// Adds one element under a dot.
+pub(crate) fn insert(replica: ReplicaId, counter: u64, text: &[u8]) -> Delta {
+    let first = Dot::new(replica, counter);
+    let slots = vec![Some(text.to_vec().into())];
+    let mut delta = Delta::default();
+    delta.context.insert(first);
+    delta.entries.push(Entry { first, header: Vec::new().into(), slots });
+    delta
+}
+
+/// Removes dots under a dot of its own.
+pub(crate) fn removal(own: Dot, removed: &[Dot]) -> Delta {
+    let mut delta = Delta::default();
+    removed.iter().chain([&own]).for_each(|dot| delta.context.insert(*dot));
+    delta
+}

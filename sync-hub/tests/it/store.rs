@@ -1,0 +1,333 @@
+//! The storage in SQLite against the one in memory: the same questions, the same answers.
+
+use std::fmt::Debug;
+use std::path::Path;
+
+use sync_core::causal::{CausalContext, Delta, Dot, Entry, Note, ReplicaId, join};
+use sync_core::session::{Buried, DocumentId, HubStore, MemoryHub, Page};
+use sync_core::wire::Cursor;
+use sync_hub::{SqliteHub, StoreError};
+use tempfile::TempDir;
+
+/// SplitMix64 (Steele, Lea, Flood, 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below the limit.
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+}
+
+fn replica(number: u8) -> ReplicaId {
+    ReplicaId::from_bytes([number; 16])
+}
+
+fn open(folder: &Path) -> SqliteHub {
+    SqliteHub::open(&folder.join("hub.db"), 100_000).unwrap()
+}
+
+/// Makes deltas of a few writers that see each other's dots.
+#[derive(Default)]
+struct Writers {
+    counters: [u64; 3],
+    made: Vec<Delta>,
+}
+
+impl Writers {
+    fn delta(&mut self, random: &mut Random) -> Delta {
+        let who = random.below(3);
+        match random.below(10) {
+            0..5 => self.insert(who, random),
+            5..8 => self.removal(who, random),
+            // Again, or several at once, or a part of one: what reconnects and refills bring.
+            _ => {
+                let mut delta = Delta::default();
+                for _ in 0..=random.below(3) {
+                    if let Some(other) = self.made.get(random.below(self.made.len())) {
+                        delta.join(other);
+                    }
+                }
+                delta
+            }
+        }
+    }
+
+    fn insert(&mut self, who: usize, random: &mut Random) -> Delta {
+        let first = Dot::new(replica(who as u8), self.counters[who] + 1);
+        let len = 1 + random.below(64);
+        let slot = |_| Some(vec![random.next() as u8; random.below(40)].into());
+        let slots = (0..len).map(slot).collect();
+        let header = vec![7; random.below(50)].into();
+        let mut entry = Entry { first, header, slots };
+        for slot in entry.slots.iter_mut().skip(1) {
+            if random.below(4) == 0 {
+                *slot = None;
+            }
+        }
+        let mut delta = Delta::default();
+        delta.context.insert_range(first.replica, first.counter, entry.last());
+        self.counters[who] = entry.last();
+        delta.entries.push(entry);
+        self.made.push(delta.clone());
+        delta
+    }
+
+    fn removal(&mut self, who: usize, random: &mut Random) -> Delta {
+        let mut delta = Delta::default();
+        for _ in 0..=random.below(2) {
+            let of = random.below(3);
+            let start = 1 + random.below(self.counters[of] as usize) as u64;
+            let end = start + random.below(30) as u64;
+            delta.context.insert_range(replica(of as u8), start, end.min(self.counters[of]));
+        }
+        self.counters[who] += 1;
+        let dot = Dot::new(replica(who as u8), self.counters[who]);
+        delta.context.insert(dot);
+        delta.notes.push(Note { dot, text: b"who and when".to_vec().into() });
+        self.made.push(delta.clone());
+        delta
+    }
+}
+
+/// What a hub does with a push.
+fn push<S: HubStore<Error: Debug>>(store: &mut S, document: DocumentId, delta: &Delta) {
+    let seq = store.seq() + 1;
+    let joined = join(&mut store.document(document, seq), delta).unwrap();
+    if !joined.is_empty() {
+        let mut notes = delta.notes.clone();
+        notes.retain(|note| joined.buried.contains(note.dot));
+        store.record(document, seq, Buried { dots: joined.buried, notes }).unwrap();
+    }
+}
+
+/// Everything that a catch-up may ask, as one value.
+type Answers = (u64, CausalContext, CausalContext, Vec<Page>, Vec<Page>, Buried, Vec<bool>);
+
+fn answers<S: HubStore<Error: Debug>>(
+    store: &S,
+    document: DocumentId,
+    since: u64,
+    bytes: usize,
+    cursors: &[Cursor],
+) -> Answers {
+    let (mut all, mut arrived) = (Vec::new(), Vec::new());
+    let mut after = None;
+    while all.last().is_none_or(|page: &Page| !page.is_last) {
+        let page = store.entries(document, after, bytes).unwrap();
+        after = page.entries.last().map(|(_, entry)| entry.first).or(after);
+        all.push(page);
+    }
+    let mut after = None;
+    while arrived.last().is_none_or(|page: &Page| !page.is_last) {
+        let page = store.arrived(document, since, after, bytes).unwrap();
+        after = page.entries.last().map(|(seq, entry)| (*seq, entry.first)).or(after);
+        arrived.push(page);
+    }
+    let resumes = cursors.iter().map(|cursor| store.can_resume(document, *cursor).unwrap());
+    (
+        store.seq(),
+        store.context(document).unwrap(),
+        store.live(document).unwrap(),
+        all,
+        arrived,
+        store.buried(document, since).unwrap(),
+        resumes.collect(),
+    )
+}
+
+#[test]
+fn sqlite_and_memory_answer_alike_after_every_step() {
+    for seed in 0..12 {
+        let mut random = Random(seed);
+        let folder = TempDir::new().unwrap();
+        let mut sqlite = open(folder.path());
+        let mut memory = MemoryHub::new(sqlite.boot());
+        let mut writers = [Writers::default(), Writers::default()];
+        let mut boots = vec![sqlite.boot().boot];
+        for step in 0..120 {
+            if random.below(20) == 0 {
+                drop(sqlite);
+                sqlite = open(folder.path());
+                boots.push(sqlite.boot().boot);
+                memory.restart(sqlite.boot().boot);
+            }
+            let which = random.below(2);
+            let name = ["one", "two"][which];
+            let delta = writers[which].delta(&mut random);
+            sqlite.begin().unwrap();
+            let document = sqlite.open(name).unwrap();
+            push(&mut sqlite, document, &delta);
+            sqlite.commit().unwrap();
+            let in_memory = memory.open(name).unwrap();
+            push(&mut memory, in_memory, &delta);
+            let since = random.below(memory.seq() as usize + 1) as u64;
+            let bytes = 1 + random.below(4_000);
+            let mut cursors: Vec<_> = boots.iter().map(|boot| (*boot, since)).collect();
+            cursors.extend([
+                (boots[0], u64::MAX),
+                (1, 0),
+                (boots[boots.len() - 1], memory.seq() + 1),
+            ]);
+            let cursors: Vec<_> =
+                cursors.into_iter().map(|(boot, seq)| Cursor { boot, seq }).collect();
+            assert_eq!(
+                answers(&sqlite, document, since, bytes, &cursors),
+                answers(&memory, in_memory, since, bytes, &cursors),
+                "seed {seed}, step {step}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_not_committed_is_gone_and_its_cursors_are_not_taken() {
+    let folder = TempDir::new().unwrap();
+    let mut hub = open(folder.path());
+    let mut random = Random(1);
+    let mut writers = Writers::default();
+    let document = hub.open("d").unwrap();
+    push(&mut hub, document, &writers.insert(0, &mut random));
+    let lost = hub.boot().boot;
+    hub.begin().unwrap();
+    push(&mut hub, document, &writers.insert(0, &mut random));
+    assert!(hub.can_resume(document, Cursor { boot: lost, seq: 2 }).unwrap());
+    drop(hub);
+    let mut hub = open(folder.path());
+    assert_eq!(hub.seq(), 1);
+    // Also once the hub has grown past it.
+    push(&mut hub, document, &writers.insert(1, &mut random));
+    push(&mut hub, document, &writers.insert(1, &mut random));
+    assert!(!hub.can_resume(document, Cursor { boot: lost, seq: 2 }).unwrap());
+    assert!(hub.can_resume(document, Cursor { boot: lost, seq: 1 }).unwrap());
+}
+
+#[test]
+fn removals_are_bounded_and_older_cursors_fall_back() {
+    let folder = TempDir::new().unwrap();
+    let mut hub = SqliteHub::open(&folder.path().join("hub.db"), 20).unwrap();
+    let mut memory = MemoryHub::new(hub.boot());
+    let document = hub.open("d").unwrap();
+    memory.open("d").unwrap();
+    let boot = hub.boot().boot;
+    for counter in 1..=50 {
+        let mut delta = Delta::default();
+        delta.context.insert(Dot::new(replica(1), counter));
+        push(&mut hub, document, &delta);
+        push(&mut memory, document, &delta);
+        let horizon = hub.horizon(document).unwrap();
+        assert_eq!(horizon, counter.saturating_sub(20));
+        memory.forget_removals(horizon);
+        for seq in 0..=counter {
+            let cursor = Cursor { boot, seq };
+            let resumes = hub.can_resume(document, cursor).unwrap();
+            assert_eq!(resumes, memory.can_resume(document, cursor).unwrap());
+            if resumes {
+                let buried = hub.buried(document, seq).unwrap();
+                assert_eq!(buried, memory.buried(document, seq).unwrap());
+            }
+        }
+    }
+}
+
+/// A hub with five entries of one replica, one of them with a dead dot, and a removal.
+fn filled(folder: &Path) -> (SqliteHub, DocumentId) {
+    let mut hub = open(folder);
+    let mut random = Random(3);
+    let mut writers = Writers::default();
+    let document = hub.open("d").unwrap();
+    for _ in 0..5 {
+        push(&mut hub, document, &writers.insert(1, &mut random));
+    }
+    let mut removal = Delta::default();
+    removal.context.insert(Dot::new(replica(1), 1));
+    removal.context.insert(Dot::new(replica(2), 1));
+    push(&mut hub, document, &removal);
+    (hub, document)
+}
+
+fn damage_of(error: StoreError) -> sync_hub::Damage {
+    match error {
+        StoreError::Damaged(damage) => damage,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_damaged_entry_is_an_error_and_its_live_dots_leave_the_context() {
+    let columns = [
+        "body = zeroblob(length(body))",
+        "body = substr(body, 1, length(body) - 1)",
+        "live = live - 2",
+        "seq = seq + 1",
+        "last = last - 1",
+    ];
+    for column in columns {
+        let folder = TempDir::new().unwrap();
+        let (mut hub, document) = filled(folder.path());
+        let (context, live) = (hub.context(document).unwrap(), hub.live(document).unwrap());
+        let first = hub.entries(document, None, 1).unwrap().entries.remove(0).1;
+        let broken = format!("UPDATE entries SET {column} WHERE first = 1");
+        assert_eq!(hub.connection().execute(&broken, []).unwrap(), 1);
+        let seq = hub.seq();
+        let damage = damage_of(hub.entries(document, None, usize::MAX).unwrap_err());
+        assert_eq!(damage, damage_of(hub.arrived(document, 0, None, usize::MAX).unwrap_err()));
+        let overlapping = {
+            use sync_core::causal::DotStore;
+            hub.document(document, seq).overlapping(replica(1), 1, 1)
+        };
+        assert_eq!(damage, damage_of(overlapping.unwrap_err()));
+        hub.repair(&damage).unwrap();
+        let mut lost = CausalContext::default();
+        lost.insert_ranges(replica(1), &first.live_ranges());
+        assert_eq!(hub.context(document).unwrap(), context.difference(&lost), "{column}");
+        assert!(
+            hub.context(document).unwrap().contains(Dot::new(replica(1), 1)),
+            "dead stays dead"
+        );
+        assert_eq!(hub.live(document).unwrap(), live.difference(&lost));
+        assert_eq!(hub.entries(document, None, usize::MAX).unwrap().entries.len(), 4);
+        // Who has it fills it in.
+        let mut refill = Delta { context: lost, ..Delta::default() };
+        refill.entries.push(first);
+        push(&mut hub, document, &refill);
+        assert_eq!(hub.context(document).unwrap(), context);
+        assert_eq!(hub.live(document).unwrap(), live);
+    }
+}
+
+#[test]
+fn a_damaged_context_is_made_again_from_what_is_live() {
+    let folder = TempDir::new().unwrap();
+    let (mut hub, document) = filled(folder.path());
+    let live = hub.live(document).unwrap();
+    let broken = "UPDATE contexts SET ranges = zeroblob(length(ranges)) WHERE replica = ?1";
+    assert_eq!(hub.connection().execute(broken, [replica(1).as_bytes()]).unwrap(), 1);
+    let damage = damage_of(hub.context(document).unwrap_err());
+    hub.repair(&damage).unwrap();
+    let context = hub.context(document).unwrap();
+    assert_eq!(context.of(replica(1)), live.of(replica(1)));
+    assert!(context.contains(Dot::new(replica(2), 1)));
+}
+
+#[test]
+fn a_damaged_removal_is_forgotten_as_an_old_one_is() {
+    let folder = TempDir::new().unwrap();
+    let (mut hub, document) = filled(folder.path());
+    let broken = "UPDATE removals SET body = zeroblob(length(body)) WHERE seq = 6";
+    assert_eq!(hub.connection().execute(broken, []).unwrap(), 1);
+    let damage = damage_of(hub.buried(document, 0).unwrap_err());
+    hub.repair(&damage).unwrap();
+    let boot = hub.boot().boot;
+    assert!(!hub.can_resume(document, Cursor { boot, seq: 5 }).unwrap());
+    assert!(hub.can_resume(document, Cursor { boot, seq: 6 }).unwrap());
+    assert_eq!(hub.buried(document, 6).unwrap(), Buried::default());
+}
