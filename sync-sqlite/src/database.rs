@@ -105,7 +105,19 @@ pub struct Database {
     // Dropped before the lock, so that nobody finds the file unlocked while it is being closed.
     connection: Connection,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// The lock beside the file. It is given up by word: closing alone would leave it held for as long as a
+/// process that was just forked has its copy of the handle.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing gives it up too.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Database {
@@ -198,13 +210,13 @@ fn check(path: &Path, schema: &Schema<'_>) -> Result<Option<u32>, OpenError> {
 }
 
 /// Takes the lock beside the file.
-fn lock(path: &Path) -> Result<File, OpenError> {
+fn lock(path: &Path) -> Result<Lock, OpenError> {
     let beside = with_suffix(path, ".lock");
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create(true).truncate(false).open(beside);
     let file = file.map_err(|source| refused(path, source))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_path_buf() }),
         Err(TryLockError::Error(source)) => Err(refused(path, source)),
     }
