@@ -46,7 +46,9 @@ impl FromStr for HubAddress {
         let invalid = || AddressError::Invalid { address: address() };
         let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
         let uri = uri.map_err(|_| invalid())?;
-        if uri.host().is_none_or(str::is_empty) || authority.contains('@') {
+        let host = uri.host().unwrap_or_default();
+        let has_port = authority.len() > host.len();
+        if host.is_empty() || authority.contains('@') || (has_port && uri.port_u16().is_none()) {
             return Err(invalid());
         }
         Ok(Self(uri))
