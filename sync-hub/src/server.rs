@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::http;
 use crate::options::Options;
-use crate::socket::CLOSE_WAIT;
+use crate::socket::{CLOSE_WAIT, LINGER_WAIT};
 use crate::store::StoreError;
 use crate::writer::{self, Event, Running};
 
@@ -95,7 +95,7 @@ impl HubServer {
         handle.send(Event::Stop);
         drop((stop, stopping, router, alive));
         // Connections have one deadline for what is queued and one for ending.
-        if tokio::time::timeout(CLOSE_WAIT * 2, all_ended.recv()).await.is_err() {
+        if tokio::time::timeout(CLOSE_WAIT + LINGER_WAIT * 2, all_ended.recv()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
         drop(handle);

@@ -22,9 +22,11 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use crate::meter::FrameMeter;
 use crate::writer::{Event, Permits, WriterHandle};
 
-/// How long a connection that is being closed may take to read what is still queued, and then to end
-/// its side.
+/// How long a connection that is being closed may take to read what is still queued.
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long it may take then to end its side.
+pub(crate) const LINGER_WAIT: Duration = Duration::from_secs(1);
 
 /// The bytes of the buffers that each connection has for reading and for writing. Measured elsewhere:
 /// with 4 KiB an idle connection costs 10 KB, with the library's default 138 KB.
@@ -127,7 +129,7 @@ pub(crate) async fn serve(
     writer.send(Event::Disconnected(connection));
     if let Ok(mut socket) = stream.reunite(sink) {
         // Nothing is left to say if this fails.
-        let _ = tokio::time::timeout(CLOSE_WAIT, linger(&mut socket)).await;
+        let _ = tokio::time::timeout(LINGER_WAIT, linger(&mut socket)).await;
     }
 }
 
