@@ -105,6 +105,18 @@ impl Client {
         }
     }
 
+    /// The next message of the hub; none when it closes with this code.
+    pub(crate) async fn hear_until_closed(&mut self, code: u16) -> Option<HubMessage> {
+        match soon(self.socket.next()).await.expect("the connection has ended").unwrap() {
+            Message::Binary(bytes) => Some(decode_hub(&bytes).unwrap()),
+            Message::Close(Some(frame)) => {
+                assert_eq!(u16::from(frame.code), code);
+                None
+            }
+            other => panic!("not a message of the hub: {other:?}"),
+        }
+    }
+
     /// Reads to the close frame and gives its code and reason.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {

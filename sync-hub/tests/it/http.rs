@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::client::{Client, TestHub, insert, replica, soon};
 
 /// Asks for a path and gives the whole answer, headers in lower case.
-async fn get(address: SocketAddr, path: &str, headers: &str) -> String {
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: hub\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -13,6 +13,7 @@ use sync_core::wire::HubMessage;
 use tempfile::TempDir;
 
 use crate::client::{Client, TestHub, insert, replica};
+use crate::http::get;
 
 fn command(folder: &Path) -> Command {
     command_on("127.0.0.1:0", folder)
@@ -33,7 +34,21 @@ struct Process {
 
 impl Process {
     fn start(folder: &Path) -> Self {
-        let mut child = command(folder).stderr(Stdio::null()).spawn().unwrap();
+        Self::spawn(command(folder))
+    }
+
+    /// A hub whose files may not grow beyond so many blocks of 512 bytes: a full disk.
+    fn start_with_little_room(folder: &Path, blocks: u32) -> Self {
+        let hub = command(folder);
+        let mut shell = Command::new("sh");
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited]).arg(hub.get_program()).args(hub.get_args());
+        shell.stdin(Stdio::null()).stdout(Stdio::piped());
+        Self::spawn(shell)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on http://").expect("its one line");
@@ -86,6 +101,33 @@ async fn nothing_acknowledged_is_lost_when_the_hub_is_killed() {
     let caught = client.catch_up("d", None, CausalContext::default(), &[]).await;
     assert!(caught.delta.live().covers(&acknowledged));
     assert_eq!(acknowledged.iter().map(|(_, ranges)| ranges.len()).sum::<u64>(), 225);
+}
+
+#[tokio::test]
+async fn a_full_disk_closes_with_a_storage_fault_and_loses_nothing_acknowledged() {
+    let folder = TempDir::new().unwrap();
+    let hub = Process::start_with_little_room(folder.path(), 1_000);
+    let mut acknowledged = CausalContext::default();
+    let mut client = Client::open(hub.address, "d", replica(1)).await;
+    for counter in 1..=2 {
+        client.store(counter, insert(replica(1), counter, &[7; 60_000])).await;
+        acknowledged.insert(Dot::new(replica(1), counter));
+    }
+    for counter in 3..=20 {
+        client.push(counter, insert(replica(1), counter, &[7; 60_000])).await;
+    }
+    while let Some(message) = client.hear_until_closed(1011).await {
+        assert!(matches!(message, HubMessage::Stored { .. }));
+        acknowledged.insert(Dot::new(replica(1), acknowledged.max_of(replica(1)) + 1));
+    }
+    assert!(acknowledged.max_of(replica(1)) < 20, "20 of these have no room");
+    let health = get(hub.address, "/health", "").await;
+    assert!(health.contains("\"status\""), "it answers still: {health}");
+    drop(hub);
+    let hub = Process::start(folder.path());
+    let mut client = Client::hello(hub.address).await;
+    let caught = client.catch_up("d", None, CausalContext::default(), &[]).await;
+    assert!(caught.delta.live().covers(&acknowledged));
 }
 
 #[tokio::test]
