@@ -7,7 +7,7 @@ export function OnlineList() {
     // Focusable, because it scrolls sideways where it does not fit.
     <ul className="online" role="list" aria-label="Online" tabIndex={0}>
       {online.map((peer) => (
-        <li key={peer.replica} className="peer" data-self={peer.self} title={peer.name}>
+        <li key={peer.replica} className="peer" data-self={peer.self} data-replica={peer.replica} title={peer.name}>
           <span className="peer-dot" data-hue={hueOf(peer.replica)} aria-hidden="true" />
           <span className="peer-name">{peer.name}</span>
           {peer.self && <span className="peer-self"> (you)</span>}

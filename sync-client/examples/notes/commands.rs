@@ -1,5 +1,6 @@
 //! What each command does.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -109,6 +110,10 @@ impl Notes {
             Connection::Online | Connection::Connecting => None,
         };
         let connection = status.connection.to_string();
+        let seen: BTreeMap<_, _> = self.document.read(|document| {
+            let context = document.context().iter();
+            context.map(|(replica, ranges)| (replica.to_string(), ranges.max())).collect()
+        });
         let json = json!({
             "document": self.document.name(),
             "connection": connection,
@@ -117,6 +122,7 @@ impl Notes {
             "pending": status.pending,
             "parked": status.parked,
             "replica": status.replica.to_string(),
+            "seen": seen,
         });
         let because = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
         let parked = match status.parked {

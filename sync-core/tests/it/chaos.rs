@@ -10,8 +10,9 @@ use crate::world::{DOCUMENT, Random, World};
 
 #[test]
 fn random_faults_lose_nothing() {
-    let seed = std::env::var("SYNC_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    for seed in seed.map_or(0..500, |seed| seed..seed + 1) {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let many = 0..number("SYNC_SEEDS").unwrap_or(500);
+    for seed in number("SYNC_SEED").map_or(many, |seed| seed..seed + 1) {
         let run = std::panic::catch_unwind(|| {
             let mut chaos = Chaos::new(seed);
             (0..300).for_each(|step| chaos.step(step));
