@@ -56,7 +56,8 @@ pub(crate) fn get_count(object: &JsValue, name: &str) -> Result<u64, JsValue> {
 
 /// The properties as pairs of name and value.
 pub(crate) fn entries(object: &JsValue) -> Result<Vec<(String, JsValue)>, JsValue> {
-    let pairs = object_entries(object)?;
+    let unreadable = |_| failure::bad_value("a value cannot be read: one of its properties throws");
+    let pairs = object_entries(object).map_err(unreadable)?;
     let mut entries = Vec::with_capacity(pairs.length() as usize);
     for pair in pairs.iter() {
         let pair: Array = pair.unchecked_into();

@@ -1,0 +1,92 @@
+/** Writes what the core wants stored, within a transaction. */
+import type { Step } from "./kernel.js";
+import type { OutboxRow, SlotRow, Tables } from "./store.js";
+
+/** Steps that are stored together or not at all. */
+export interface Batch {
+  readonly steps: readonly Step[];
+  /** Whether the tab was isolated when the batch was made. */
+  readonly held: boolean;
+  /** Whether it follows from what another tab has stored, and may know less than that tab. */
+  readonly repeated: boolean;
+}
+
+/** Writes a batch and gives the ids of its rows in the log. */
+export async function write(tables: Tables, slot: SlotRow, batch: Batch): Promise<number[]> {
+  const { doc } = slot;
+  const ids: number[] = [];
+  for (const step of batch.steps) {
+    switch (step.type) {
+      case "join":
+        ids.push(await tables.addLog({ doc, slot: slot.slot, held: batch.held, pieces: step.pieces }));
+        break;
+      case "enqueue":
+        // The delta of the item is the row of the log just before.
+        await enqueue(tables, slot, batch.held, step, ids.at(-1) ?? 0);
+        break;
+      case "freeze":
+        await change(tables, doc, step.key, (row) => (row.state === "pending" ? { ...row, state: "frozen" } : row));
+        break;
+      case "settle":
+        tables.table("outbox").delete([doc, step.key.replica, step.key.counter]);
+        break;
+      case "park":
+        await change(tables, doc, step.key, (row) => ({ ...row, state: "parked", reason: step.reason }));
+        break;
+      case "follow":
+        tables.table("cursors").put({ doc, cursor: step.cursor });
+        break;
+      case "log":
+        if (!batch.repeated || step.clash || !(await hasConflict(tables, doc, step.key))) {
+          tables.table("conflicts").put({ doc, key: step.key, entry: step.entry });
+        }
+        break;
+      case "renew":
+        tables.table("slots").put({ ...slot, replica: step.replica });
+        break;
+    }
+  }
+  return ids;
+}
+
+/**
+ * Puts an item into the outbox. The one that it takes the place of stays where another tab has frozen
+ * it, or where it is for the hub already and the new one is held: the new one holds all of it.
+ */
+async function enqueue(
+  tables: Tables,
+  slot: SlotRow,
+  held: boolean,
+  { item, replaces }: Extract<Step, { type: "enqueue" }>,
+  id: number,
+): Promise<void> {
+  let order = id;
+  const old = replaces && (await tables.item(slot.doc, replaces.replica, replaces.counter));
+  if (old?.state === "pending" && old.held === held) {
+    // What was joined depends on nothing that came after the old one.
+    order = old.order;
+    tables.table("outbox").delete([old.doc, old.replica, old.last]);
+  }
+  const { doc, opening } = slot;
+  const row: OutboxRow = { ...item, doc, slot: slot.slot, held, opening, order };
+  tables.table("outbox").put(row);
+}
+
+/** Changes a row of the outbox, if it is there. */
+async function change(
+  tables: Tables,
+  doc: string,
+  key: { readonly replica: string; readonly counter: number },
+  changed: (row: OutboxRow) => OutboxRow,
+): Promise<void> {
+  const row = await tables.item(doc, key.replica, key.counter);
+  if (row) tables.table("outbox").put(changed(row));
+}
+
+async function hasConflict(tables: Tables, doc: string, key: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const request = tables.table("conflicts").count([doc, key]);
+    request.onsuccess = () => resolve(request.result > 0);
+    request.onerror = () => reject(request.error);
+  });
+}

@@ -1,0 +1,80 @@
+/** Reads what is stored: all of it for opening, and what is new since. */
+import type { Saved } from "./kernel.js";
+import type { LogRow, OutboxRow, SlotRow, Tables } from "./store.js";
+
+/** A document as it was stored, and up to which row of the log. */
+export interface Opened {
+  readonly saved: Saved;
+  readonly seen: number;
+}
+
+/**
+ * Reads a document for the tab of a slot. An isolated tab sees what was there when it was isolated, and
+ * what it wrote itself.
+ */
+export async function readAll(tables: Tables, doc: string, slot: number, base: number | undefined): Promise<Opened> {
+  const [head, snapshot, rows, outbox, cursor, conflicts] = await Promise.all([
+    tables.head(doc),
+    tables.snapshot(doc),
+    tables.log(doc, 0),
+    tables.outbox(doc),
+    tables.cursor(doc),
+    tables.conflicts(doc),
+  ]);
+  const isSeen = (row: LogRow & { readonly id: number }): boolean => base === undefined || row.id <= base;
+  const own = rows.filter((row) => row.slot === slot || (!row.held && isSeen(row)));
+  return {
+    saved: {
+      state: snapshot?.pieces ?? [],
+      rows: own.flatMap((row) => row.pieces),
+      outbox: outbox.filter((row) => isVisible(row, slot)),
+      cursor,
+      conflicts: conflicts.map((row) => row.entry),
+    },
+    seen: base ?? Math.max(head?.upto ?? 0, rows.at(-1)?.id ?? 0),
+  };
+}
+
+/** What other tabs have stored since. */
+export interface News {
+  readonly pieces: readonly Uint8Array[];
+  readonly outbox: readonly OutboxRow[];
+  readonly slots: readonly SlotRow[];
+  readonly cursor: Uint8Array | undefined;
+  readonly seen: number;
+  /** How many rows of the log could be folded into the snapshot. */
+  readonly rowCount: number;
+  readonly snapshotPieceCount: number;
+}
+
+/** Reads what other tabs have stored after a row of the log. */
+export async function readNews(tables: Tables, doc: string, slot: number, seen: number): Promise<News> {
+  const [head, outbox, slots, cursor] = await Promise.all([
+    tables.head(doc),
+    tables.outbox(doc),
+    tables.slots(doc),
+    tables.cursor(doc),
+  ]);
+  const pieces: Uint8Array[] = [];
+  let from = seen;
+  if (head && head.upto > seen) {
+    // Rows that were not read here are folded already.
+    pieces.push(...((await tables.snapshot(doc))?.pieces ?? []));
+    from = head.upto;
+  }
+  const rows = await tables.log(doc, from);
+  pieces.push(...rows.filter((row) => !row.held && row.slot !== slot).flatMap((row) => row.pieces));
+  return {
+    pieces,
+    outbox: outbox.filter((row) => isVisible(row, slot)),
+    slots,
+    cursor,
+    seen: rows.at(-1)?.id ?? from,
+    rowCount: await tables.logCount(doc),
+    snapshotPieceCount: head?.pieceCount ?? 0,
+  };
+}
+
+function isVisible(row: OutboxRow, slot: number): boolean {
+  return !row.held || row.slot === slot;
+}
