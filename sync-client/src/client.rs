@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use sync_core::error::Misuse;
 use sync_core::session::{Client as Session, ClientConfig, OutboxItem, Phase};
 use sync_core::types::RecordId;
-use sync_core::wire::NAME_BYTES_MAX;
+use sync_core::wire::{CHANNELS_MAX, NAME_BYTES_MAX};
 
 use crate::address::HubAddress;
 use crate::document::DocumentHandle;
@@ -76,6 +76,10 @@ impl Builder {
         documents.dedup();
         if documents.is_empty() {
             return Err(Misuse::BadName { what: "the list of documents" }.into());
+        }
+        if documents.len() > CHANNELS_MAX {
+            let (found, limit) = (documents.len() as u64, CHANNELS_MAX as u64);
+            return Err(Misuse::TooLarge { what: "the number of documents", found, limit }.into());
         }
         let hub: Option<HubAddress> = hub.map(|address| address.parse()).transpose()?;
         let path = directory.clone();

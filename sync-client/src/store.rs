@@ -329,3 +329,68 @@ fn load_log(connection: &Connection, document: i64) -> Result<Vec<LogEntry>, Sto
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sync_core::wire::Cursor;
+
+    fn follow(document: &str, seq: u64) -> Persist {
+        let steps = vec![Step::Follow(Cursor { boot: 1, seq })];
+        Persist { id: seq, document: document.to_owned(), steps }
+    }
+
+    fn opened(folder: &Path) -> (Store, Loaded) {
+        let mut store = Store::new(open_file(folder).unwrap()).unwrap();
+        let loaded = store.load("notes").unwrap();
+        (store, loaded)
+    }
+
+    #[test]
+    fn the_first_failure_is_given_for_everything_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = opened(folder.path());
+        store.persist(&follow("notes", 1)).unwrap();
+        let first = store.persist(&follow("not open", 2)).unwrap_err();
+        let second = store.persist(&follow("notes", 3)).unwrap_err();
+        assert!(Arc::ptr_eq(&first, &second));
+        drop(store);
+        let (mut store, loaded) = opened(folder.path());
+        assert_eq!(loaded.saved.cursor, Some(Cursor { boot: 1, seq: 1 }));
+        store.persist(&follow("notes", 4)).unwrap();
+    }
+
+    #[test]
+    fn a_batch_is_stored_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, Loaded { replica, .. }) = opened(folder.path());
+        let dot = Dot::new(replica, 1);
+        let mut delta = sync_core::causal::Delta::default();
+        delta.context.insert(dot);
+        let (first, last, changes, state) = (1, 1, 1, OutboxState::Pending);
+        let item = OutboxItem { replica, first, last, changes, state, delta: delta.clone() };
+        let enqueue = Step::Enqueue { item, replaces: None };
+        let steps = vec![Step::Join(delta), enqueue.clone(), Step::Renew(replica), enqueue];
+        let batch = Persist { id: 1, document: "notes".to_owned(), steps };
+        // The same item cannot stand in the outbox twice.
+        store.persist(&batch).unwrap_err();
+        drop(store);
+        let (_, loaded) = opened(folder.path());
+        assert!(loaded.saved.outbox.is_empty());
+        assert!(loaded.saved.store.context().is_empty());
+    }
+
+    #[test]
+    fn a_renewed_replica_is_the_writer_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, Loaded { replica, .. }) = opened(folder.path());
+        let fresh = replica.with_incarnation(1);
+        let document = "notes".to_owned();
+        store.persist(&Persist { id: 1, document, steps: vec![Step::Renew(fresh)] }).unwrap();
+        store.persist(&follow("notes", 2)).unwrap();
+        drop(store);
+        let (_, loaded) = opened(folder.path());
+        assert_eq!(loaded.replica, fresh);
+        assert_eq!(loaded.saved.cursor, Some(Cursor { boot: 1, seq: 2 }));
+    }
+}

@@ -47,6 +47,21 @@ fn state_outbox_and_identity_outlive_a_restart() {
 }
 
 #[test]
+fn a_shutdown_waits_for_everything_that_was_accepted() {
+    let folder = TempDir::new().unwrap();
+    let client = Client::open(folder.path(), "notes").unwrap();
+    let notes = client.document("notes").unwrap().collection("notes");
+    for at in 0..500 {
+        let _ = notes.insert(title(&at.to_string())).unwrap();
+    }
+    client.shutdown().unwrap();
+    drop((client, notes));
+    let client = Client::open(folder.path(), "notes").unwrap();
+    assert_eq!(list(&client).len(), 500);
+    assert_eq!(client.document("notes").unwrap().status().pending, 500);
+}
+
+#[test]
 fn documents_of_one_store_are_apart_and_stores_are_different_writers() {
     let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
     let client = Client::builder(folders[0].path()).document("one").document("two").open().unwrap();
