@@ -209,8 +209,8 @@ struct Opened {
     /// Replicas that this client speaks for: its own, and in a browser those of the other tabs.
     claims: BTreeMap<ReplicaId, Claimed>,
     author: Option<ReplicaId>,
-    /// The highest counter of the author that is on disk.
-    on_disk: u64,
+    /// The highest counter on disk of each replica that was the author in this run.
+    on_disk: BTreeMap<ReplicaId, u64>,
     link: Link,
     refill: Refill,
     peers: BTreeMap<ReplicaId, Peer>,
@@ -229,8 +229,8 @@ struct Claimed {
 /// What follows once a batch is on disk.
 #[derive(Debug, Default)]
 struct Then {
-    /// The author's changes up to this counter are safe.
-    on_disk: u64,
+    /// The changes of its replica up to this dot are safe.
+    on_disk: Option<Dot>,
     /// These items may be sent.
     enqueued: Vec<Dot>,
     /// This item may be sent as it is.
@@ -271,7 +271,7 @@ impl Client {
     /// random for this run.
     pub fn open(&mut self, name: &str, saved: SavedDocument, replica: ReplicaId, opening: u64) {
         let document = Document::load(saved.store);
-        let on_disk = document.context().max_of(replica);
+        let on_disk = BTreeMap::from([(replica, document.context().max_of(replica))]);
         let claims = BTreeMap::from([(replica, Claimed { opening, shown: None })]);
         let opened = Opened {
             document,
@@ -328,7 +328,8 @@ impl Client {
     pub fn receipt(&self, document: &str, dot: Dot) -> Result<Receipt, Misuse> {
         let opened = self.opened(document)?;
         let state = opened.outbox.state_of(dot);
-        let disk = opened.author != Some(dot.replica) || dot.counter <= opened.on_disk;
+        let on_disk = opened.on_disk.get(&dot.replica);
+        let disk = on_disk.is_none_or(|counter| dot.counter <= *counter);
         let parked = matches!(state, Some(OutboxState::Parked { .. }));
         Ok(Receipt { disk, hub: disk && state.is_none(), parked })
     }
@@ -463,7 +464,7 @@ impl Client {
         mut steps: Vec<Step>,
     ) {
         let Some(opened) = self.documents.get_mut(document) else { return };
-        let on_disk = delta.context.max_of(replica);
+        let on_disk = Some(Dot::new(replica, delta.context.max_of(replica)));
         steps.push(Step::Join(delta.clone()));
         let (item, replaces) = opened.outbox.push(replica, delta);
         let mut then = Then { on_disk, ..Then::default() };
@@ -494,7 +495,7 @@ impl Client {
             let author = Author { replica, stamp };
             let asserted = orphans.iter().flat_map(|orphan| opened.document.assert(author, orphan));
             for edited in asserted.collect::<Vec<_>>() {
-                then.on_disk = edited.delta.context.max_of(replica);
+                then.on_disk = Some(Dot::new(replica, edited.delta.context.max_of(replica)));
                 places.extend(edited.places);
                 steps.push(Step::Join(edited.delta.clone()));
                 let (item, replaces) = opened.outbox.push(replica, edited.delta);
@@ -529,7 +530,10 @@ impl Client {
             .find_map(|(name, opened)| Some((name.clone(), opened.storing.remove(&id)?)));
         let Some((document, then)) = found else { return };
         if let Some(opened) = self.documents.get_mut(&document) {
-            opened.on_disk = opened.on_disk.max(then.on_disk);
+            if let Some(Dot { replica, counter }) = then.on_disk {
+                let on_disk = opened.on_disk.entry(replica).or_default();
+                *on_disk = counter.max(*on_disk);
+            }
             opened.outbox.stored(&then.enqueued);
             if let Some(key) = then.frozen {
                 opened.outbox.frozen(key);

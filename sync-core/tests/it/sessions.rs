@@ -3,8 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::world::{DOCUMENT, World};
-use sync_core::session::{ChunkSize, Receipt};
+use sync_core::causal::ReplicaId;
+use sync_core::session::{
+    ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, Now, Receipt, SavedDocument,
+};
 use sync_core::types::{Field, RecordId};
+use sync_core::wire::{self, HubMessage, Welcome};
 
 fn two() -> World {
     let mut world = World::new(1, 2);
@@ -271,4 +275,42 @@ fn a_live_delta_that_overtakes_a_catch_up_does_not_move_the_cursor() {
     world.disconnect(1);
     world.heal();
     assert!(world.fields(1, "n39").is_some());
+}
+
+#[test]
+fn a_receipt_is_not_early_when_the_replica_is_renewed_meanwhile() {
+    let replica = ReplicaId::from_fingerprint([1; 12]);
+    let mut client = Client::new(ClientConfig::default());
+    let now = Now::default();
+    client.open(DOCUMENT, SavedDocument::default(), replica, 1);
+    client.handle(now, ClientInput::Connected);
+    let welcome = Welcome { version: wire::VERSION, hub: 1, boot: 1, now_ms: 0 };
+    let add = |client: &mut Client, member: &str| {
+        client.change(now, DOCUMENT, |edit| edit.set_add("s", member.into())).unwrap().1
+    };
+    client.handle(now, ClientInput::Frame(HubMessage::Welcome(welcome).encode()));
+    let mut old = add(&mut client, "old");
+    for at in 0..5 {
+        old = add(&mut client, &at.to_string());
+    }
+    client.handle(now, ClientInput::Frame(HubMessage::InUse { channel: 1, replica }.encode()));
+    let new = add(&mut client, "new");
+    assert_ne!(new.replica, old.replica);
+    let is_on_disk =
+        |client: &Client, dot| client.receipt(DOCUMENT, dot).map(|receipt| receipt.disk);
+    assert_eq!(is_on_disk(&client, old), Ok(false));
+    let mut batches = Vec::new();
+    while let Some(output) = client.poll() {
+        if let ClientOutput::Persist(batch) = output {
+            batches.push(batch.id);
+        }
+    }
+    let last = batches.pop().unwrap();
+    for id in batches {
+        client.handle(now, ClientInput::Persisted(id));
+    }
+    assert_eq!(is_on_disk(&client, old), Ok(true));
+    assert_eq!(is_on_disk(&client, new), Ok(false));
+    client.handle(now, ClientInput::Persisted(last));
+    assert_eq!(is_on_disk(&client, new), Ok(true));
 }

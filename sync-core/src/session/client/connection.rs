@@ -461,7 +461,7 @@ impl Client {
         let next = last.unwrap_or(0).max(replica.incarnation()).saturating_add(1);
         let fresh = replica.with_incarnation(next);
         opened.author = Some(fresh);
-        opened.on_disk = 0;
+        opened.on_disk.insert(fresh, 0);
         let claim = Claim { replica: fresh, opening: claimed.opening };
         opened.claims.insert(fresh, claimed);
         self.persist(name, vec![Step::Renew(fresh)], Then::default());
