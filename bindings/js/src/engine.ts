@@ -74,7 +74,7 @@ export class Engine {
   /** A fresh record id. Later ones are ordered after it. */
   nextId(make: (unix: number, random: Uint8Array) => string): string {
     this.#idMs = Math.max(this.environment.unixMs(), this.#idMs + 1);
-    return make(this.#idMs, this.environment.random(10));
+    return this.#guard(() => make(this.#idMs, this.environment.random(10)));
   }
 
   /** Makes a change; `change` gives its dot. */

@@ -58,11 +58,12 @@ export async function lease(
 }
 
 /** Takes a lock, with some patience. */
-export async function takeSoon({ locks, after }: Environment, name: string): Promise<Release | undefined> {
+export async function takeSoon(environment: Environment, name: string): Promise<Release | undefined> {
+  const { locks } = environment;
   const release = await locks.tryTake(name);
   if (release) return release;
   const patience = new AbortController();
-  const stop = after(HANDOVER_MS, () => patience.abort());
+  const stop = environment.after(HANDOVER_MS, () => patience.abort());
   try {
     return await locks.take(name, patience.signal);
   } catch {

@@ -117,7 +117,8 @@ export class Store {
         if (result) resolve(result.value);
         else reject(storageError(cause ?? new Error("the transaction ended before its work")));
       };
-      transaction.onabort = () => reject(storageError(cause ?? transaction.error ?? new Error("it was aborted")));
+      // A request that was under way says no more than that it was aborted.
+      transaction.onabort = () => reject(storageError(transaction.error ?? cause ?? new Error("it was aborted")));
       work(new Tables(transaction)).then(
         (value) => {
           result = { value };
@@ -127,7 +128,7 @@ export class Store {
           try {
             transaction.abort();
           } catch {
-            reject(storageError(error));
+            // It has ended already, and has said so.
           }
         },
       );
