@@ -34,6 +34,7 @@ pub struct Builder {
     hub: Option<String>,
     config: ClientConfig,
     documents: Vec<String>,
+    is_offline: bool,
 }
 
 impl Builder {
@@ -56,6 +57,12 @@ impl Builder {
         self
     }
 
+    /// Opens with the line switched off, as [`Client::set_offline`] does.
+    pub fn offline(mut self, is_offline: bool) -> Self {
+        self.is_offline = is_offline;
+        self
+    }
+
     /// Opens this document. May be called for several.
     pub fn document(mut self, name: impl Into<String>) -> Self {
         self.documents.push(name.into());
@@ -69,7 +76,7 @@ impl Builder {
     }
 
     fn open_with(self, prepare: impl FnOnce(&Store)) -> Result<Client, OpenError> {
-        let Self { directory, hub, config, mut documents } = self;
+        let Self { directory, hub, config, mut documents, is_offline } = self;
         check_name("the agent's name", &config.agent)?;
         documents.iter().try_for_each(|name| check_name("a document's name", name))?;
         documents.sort();
@@ -97,10 +104,11 @@ impl Builder {
         }
         prepare(&store);
         let connection = match hub {
+            Some(_) if is_offline => Connection::Offline(OfflineReason::SwitchedOff),
             Some(_) => Connection::Connecting,
             None => Connection::Offline(OfflineReason::NoHub),
         };
-        let shared = Arc::new(Shared::new(session, connection));
+        let shared = Arc::new(Shared::new(session, connection, is_offline));
         let driver = Driver::new(shared.clone(), store, hub);
         let (runtime, thread) = start(driver).map_err(OpenError::Thread)?;
         let (runtime, thread) = (Some(runtime), Mutex::new(Some(thread)));
@@ -189,7 +197,7 @@ impl Client {
     pub fn builder(directory: impl AsRef<Path>) -> Builder {
         let directory = directory.as_ref().to_path_buf();
         let config = ClientConfig { agent: "sync-client".to_owned(), token: None };
-        Builder { directory, hub: None, config, documents: Vec::new() }
+        Builder { directory, hub: None, config, documents: Vec::new(), is_offline: false }
     }
 
     /// Opens one document without a hub.

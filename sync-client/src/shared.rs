@@ -59,11 +59,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, connection: Connection) -> Self {
+    pub(crate) fn new(session: Session, connection: Connection, is_switched_off: bool) -> Self {
         let state = State {
             session,
             connection,
-            is_switched_off: false,
+            is_switched_off,
             is_retry_wanted: false,
             is_stopping: false,
             is_ended: false,

@@ -1,10 +1,11 @@
 //! Shows the notes, and what happens to them, until interrupted.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::pin::pin;
 
 use anyhow::{Context, Result};
 use serde_json::{Value as Json, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use sync_client::{Event, Item, Place, RecordId};
 
@@ -14,8 +15,7 @@ use crate::note::{self, COLLECTION};
 pub(crate) fn watch(notes: &Notes) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
-        let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
+        let mut ended = pin!(ended().context("signals cannot be received")?);
         let mut events = notes.client.subscribe();
         notes.document.show("notes", Vec::new())?;
         let mut shown = Shown::default();
@@ -24,8 +24,7 @@ pub(crate) fn watch(notes: &Notes) -> Result<()> {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
+                () = &mut ended => return Ok(()),
             };
             match event {
                 None => return Ok(()),
@@ -43,6 +42,29 @@ pub(crate) fn watch(notes: &Notes) -> Result<()> {
                 }
                 Some(_) => shown.state(notes)?,
             }
+        }
+    })
+}
+
+/// Listens from here on; completes when the program is asked to end.
+fn ended() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async {
+        // Where signals cannot be received, the system ends the program.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
         }
     })
 }

@@ -153,6 +153,32 @@ async fn a_final_close_code_stops_the_attempts_until_told() {
 }
 
 #[tokio::test]
+async fn a_client_that_starts_offline_stays_so_until_it_is_switched_on() {
+    let hub = TestHub::start();
+    let folder = TempDir::new().unwrap();
+    let builder = Client::builder(folder.path()).hub(hub.address()).document("notes");
+    let client = builder.offline(true).open().unwrap();
+    let notes = client.document("notes").unwrap().collection("notes");
+    let (_, written) = notes.insert(title("local")).unwrap();
+    written.disk().await.unwrap();
+    let is_switched_off =
+        matches!(client.sync(PATIENCE).await, Err(SyncError::Offline(OfflineReason::SwitchedOff)));
+    assert!(is_switched_off);
+    assert_eq!(hub.accepted(), 0);
+    client.set_offline(false);
+    timeout(PATIENCE, written.hub()).await.unwrap().unwrap();
+    client.set_offline(true);
+    until(&client, || {
+        matches!(client.connection(), Connection::Offline(OfflineReason::SwitchedOff))
+    })
+    .await;
+    let (_, written) = notes.insert(title("isolated")).unwrap();
+    written.disk().await.unwrap();
+    assert!(!hub.has("notes", written.dot()));
+    assert_eq!(hub.accepted(), 1);
+}
+
+#[tokio::test]
 async fn other_close_codes_lead_to_another_attempt() {
     let hub = TestHub::start();
     let folder = TempDir::new().unwrap();
