@@ -161,8 +161,17 @@ pub fn open(path: impl AsRef<Path>, schema: &Schema<'_>) -> Result<Database, Ope
     assert_eq!(schema.version as usize, schema.migrations.len(), "one migration for each version");
     assert_ne!(schema.application_id, 0, "0 is the id of no application");
     let path = resolve(path.as_ref())?;
+    // Whoever closes a file gives up all locks that its process has on it by POSIX rules, also those
+    // of SQLite: a file that is open in this process must not even be looked at.
+    let held = match lock(&path, false) {
+        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+        held => Some(held?),
+    };
     check(&path, schema)?;
-    let lock = lock(&path)?;
+    let lock = match held {
+        Some(lock) => lock,
+        None => lock(&path, true)?,
+    };
     // Another process may have made or migrated the file before the lock was taken.
     if check(&path, schema)?.is_none() {
         create(&path, schema)?;
@@ -209,11 +218,11 @@ fn check(path: &Path, schema: &Schema<'_>) -> Result<Option<u32>, OpenError> {
     }
 }
 
-/// Takes the lock beside the file.
-fn lock(path: &Path) -> Result<Lock, OpenError> {
+/// Takes the lock beside the file, and makes its file if asked.
+fn lock(path: &Path, make: bool) -> Result<Lock, OpenError> {
     let beside = with_suffix(path, ".lock");
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).open(beside);
+    let file = options.read(true).write(true).create(make).truncate(false).open(beside);
     let file = file.map_err(|source| refused(path, source))?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),

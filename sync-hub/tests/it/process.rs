@@ -64,6 +64,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // This is SIGKILL.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -94,7 +95,7 @@ async fn nothing_acknowledged_is_lost_when_the_hub_is_killed() {
             assert!(matches!(client.hear().await, HubMessage::Stored { id, .. } if id == counter));
             acknowledged.insert(Dot::new(writer, counter));
         }
-        hub.signal("-KILL");
+        drop(hub);
     }
     let hub = Process::start(folder.path());
     let mut client = Client::hello(hub.address).await;

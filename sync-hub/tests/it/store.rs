@@ -46,7 +46,8 @@ impl Writers {
     fn delta(&mut self, random: &mut Random) -> Delta {
         let who = random.below(3);
         match random.below(10) {
-            0..5 => self.insert(who, random),
+            0..2 => self.insert(who, random),
+            2..5 => part(self.insert(who, random), random),
             5..8 => self.removal(who, random),
             // Again, or several at once, or a part of one: what reconnects and refills bring.
             _ => {
@@ -98,6 +99,18 @@ impl Writers {
     }
 }
 
+/// A delta without some of its live dots, which come later.
+fn part(mut delta: Delta, random: &mut Random) -> Delta {
+    for entry in &mut delta.entries {
+        for slot in entry.slots.iter_mut().skip(1).filter(|slot| slot.is_some()) {
+            if random.below(3) == 0 {
+                *slot = None;
+            }
+        }
+    }
+    Delta { context: delta.live(), ..delta }
+}
+
 /// What a hub does with a push.
 fn push<S: HubStore<Error: Debug>>(store: &mut S, document: DocumentId, delta: &Delta) {
     let seq = store.seq() + 1;
@@ -146,7 +159,7 @@ fn answers<S: HubStore<Error: Debug>>(
 
 #[test]
 fn sqlite_and_memory_answer_alike_after_every_step() {
-    for seed in 0..10 {
+    for seed in 0..6 {
         let mut random = Random(seed);
         let folder = TempDir::new().unwrap();
         let mut sqlite = open(folder.path());
@@ -184,11 +197,9 @@ fn sqlite_and_memory_answer_alike_after_every_step() {
             ]);
             let cursors: Vec<_> =
                 cursors.into_iter().map(|(boot, seq)| Cursor { boot, seq }).collect();
-            assert_eq!(
-                answers(&sqlite, document, since, bytes, &cursors),
-                answers(&memory, in_memory, since, bytes, &cursors),
-                "seed {seed}, step {step}"
-            );
+            let found = answers(&sqlite, document, since, bytes, &cursors);
+            let expected = answers(&memory, in_memory, since, bytes, &cursors);
+            assert!(found == expected, "the answers differ: seed {seed}, step {step}");
         }
     }
 }
