@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { Hub, Proxy, Tab, Terminal, end, profile, serveApp, temporary, until } from "./rig.mjs";
+import { Hub, Proxy, Tab, Terminal, end, profile, serve, temporary, until } from "./rig.mjs";
 
 afterEach(end);
 
@@ -15,7 +15,7 @@ async function stage(doc) {
   const proxies = [new Proxy(hub), new Proxy(hub), new Proxy(hub)];
   for (const proxy of proxies) await proxy.start();
   const [one, two] = [await profile("one"), await profile("two")];
-  const site = await serveApp();
+  const site = await serve();
   const open = (context, proxy, name) => Tab.open(context, site, { doc, hub: proxy.address, name });
   const a = await open(one, proxies[0], "A");
   const b = await open(one, proxies[0], "B");

@@ -11,7 +11,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
-const repository = fileURLToPath(new URL("../..", import.meta.url));
+export const repository = fileURLToPath(new URL("../..", import.meta.url));
 const program = (variable, path) => process.env[variable] ?? join(repository, path);
 const HUB = program("SYNC_HUB_BIN", "target/debug/sync-hub");
 const NOTES = program("SYNC_NOTES_BIN", "target/debug/examples/notes");
@@ -124,15 +124,15 @@ const TYPES = {
 const POLICY =
   "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; img-src 'self' data:";
 
-/** Serves the built app; it stays up whatever happens to the hub. */
-export async function serveApp() {
+/** Serves a folder, the built app's by default; it stays up whatever happens to the hub. */
+export async function serve(folder = DIST, policy = POLICY) {
   const server = createHttpServer(async (request, response) => {
     const path = new URL(request.url, "http://app").pathname;
-    const file = join(DIST, normalize(path === "/" ? "index.html" : path));
+    const file = join(folder, normalize(path === "/" ? "index.html" : path));
     try {
       const bytes = await readFile(file);
       const type = TYPES[extname(file)] ?? "application/octet-stream";
-      response.writeHead(200, { "content-type": type, "content-security-policy": POLICY });
+      response.writeHead(200, { "content-type": type, "content-security-policy": policy });
       response.end(bytes);
     } catch {
       response.writeHead(404).end();

@@ -7,6 +7,8 @@ mod hub;
 #[cfg(test)]
 mod notes;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod sync;

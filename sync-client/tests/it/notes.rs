@@ -22,7 +22,7 @@ impl Notes {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(example("notes"));
         command.args(arguments).arg("--data").arg(&self.directory);
         command
     }
@@ -52,12 +52,12 @@ impl Notes {
     }
 }
 
-/// The example, built beside this test.
-fn program() -> PathBuf {
+/// An example, built beside this test.
+pub(crate) fn example(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    let program = own.parent().unwrap().with_file_name("examples").join("notes");
+    let program = own.parent().unwrap().with_file_name("examples").join(name);
     let program = program.with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(program.exists(), "build it first: cargo build -p sync-client --example notes");
+    assert!(program.exists(), "build it first: cargo build -p sync-client --examples");
     program
 }
 
@@ -94,7 +94,8 @@ fn what_cannot_be_done_is_refused_and_usage_is_told_apart() {
     for usage in [&["add"][..], &["edit", "x"], &["frobnicate"], &[], &["sync", "--timeout", "x"]] {
         assert_eq!(notes.output(usage).status.code(), Some(2), "{usage:?}");
     }
-    let output = Command::new(program()).arg("ls").env_remove("NOTES_DATA").output().unwrap();
+    let output =
+        Command::new(example("notes")).arg("ls").env_remove("NOTES_DATA").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("--data DIR"));
 }
@@ -241,7 +242,7 @@ fn a_full_disk_refuses_the_change_and_keeps_the_rest() {
     let id = notes.run(&["add", "before"]);
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 160; exec \"$0\" \"$@\""])
-        .arg(program())
+        .arg(example("notes"))
         .args(["add", "large", "--body", &"x".repeat(120_000), "--data"])
         .arg(folder.path())
         .output()
