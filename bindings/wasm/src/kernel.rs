@@ -43,7 +43,8 @@ impl Kernel {
     pub fn new(name: String, config: &JsValue, saved: &JsValue) -> Result<Kernel, JsValue> {
         let text = |name: &str| get(config, name).map(|text| text.as_string());
         let replica = |name: &str| replica_from_js(&text(name)?.unwrap_or_default());
-        let opening = u64::try_from(get(config, "opening")?).map_err(|_| bad_argument("opening"))?;
+        let opening =
+            u64::try_from(get(config, "opening")?).map_err(|_| bad_argument("opening"))?;
         let array = |name: &str| get(saved, name).map(|value| Array::from(&value));
 
         let (deltas, mut damaged) = open_pieces(&array("state")?);
@@ -134,9 +135,9 @@ impl Kernel {
         version: &str,
     ) -> Result<String, JsValue> {
         let id = record_id(id)?;
-        let author = version.parse().map_err(|_| {
-            misuse(&Misuse::NoSuchVersion { version: version.to_owned() })
-        })?;
+        let author = version
+            .parse()
+            .map_err(|_| misuse(&Misuse::NoSuchVersion { version: version.to_owned() }))?;
         self.change(unix_ms, |edit| edit.keep(collection, &id, author))
     }
 

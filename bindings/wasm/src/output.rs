@@ -11,9 +11,7 @@ use crate::stored::{cursor_to_js, dot_to_js, item_to_js, seal_all};
 /// One output.
 pub(crate) fn output_to_js(output: ClientOutput) -> JsValue {
     match output {
-        ClientOutput::Send(frame) => {
-            object([("type", "send".into()), ("frame", js_bytes(&frame))])
-        }
+        ClientOutput::Send(frame) => object([("type", "send".into()), ("frame", js_bytes(&frame))]),
         ClientOutput::Persist(Persist { id, document: _, steps }) => {
             let steps: Array = steps.iter().map(step_to_js).collect();
             object([("type", "persist".into()), ("id", number(id)), ("steps", steps.into())])
@@ -51,9 +49,7 @@ fn event_to_js(event: ClientEvent) -> JsValue {
 
 fn step_to_js(step: &Step) -> JsValue {
     match step {
-        Step::Join(delta) => {
-            object([("type", "join".into()), ("pieces", seal_all(delta).into())])
-        }
+        Step::Join(delta) => object([("type", "join".into()), ("pieces", seal_all(delta).into())]),
         Step::Enqueue { item, replaces } => object([
             ("type", "enqueue".into()),
             ("item", item_to_js(item)),
@@ -61,11 +57,9 @@ fn step_to_js(step: &Step) -> JsValue {
         ]),
         Step::Freeze(key) => object([("type", "freeze".into()), ("key", dot_to_js(*key))]),
         Step::Settle(key) => object([("type", "settle".into()), ("key", dot_to_js(*key))]),
-        Step::Park { key, reason } => object([
-            ("type", "park".into()),
-            ("key", dot_to_js(*key)),
-            ("reason", reason.into()),
-        ]),
+        Step::Park { key, reason } => {
+            object([("type", "park".into()), ("key", dot_to_js(*key)), ("reason", reason.into())])
+        }
         Step::Follow(cursor) => {
             object([("type", "follow".into()), ("cursor", cursor_to_js(*cursor))])
         }

@@ -125,9 +125,9 @@ pub(crate) fn items_from_js(rows: &Array) -> Result<(Vec<OutboxItem>, u32), JsVa
         let state = match get_text(&row, "state")?.as_str() {
             "pending" => OutboxState::Pending,
             "frozen" => OutboxState::Frozen,
-            _ => OutboxState::Parked {
-                reason: get(&row, "reason")?.as_string().unwrap_or_default(),
-            },
+            _ => {
+                OutboxState::Parked { reason: get(&row, "reason")?.as_string().unwrap_or_default() }
+            }
         };
         items.push(OutboxItem {
             replica: replica_from_js(&get_text(&row, "replica")?)?,
