@@ -27,11 +27,14 @@ export class OpenCollection<T extends Shape> implements Collection<T> {
 
   insert(fields: T): Write & { readonly id: string } {
     const id = this.#engine.nextId(freshId);
-    return { id, ...this.#write((handle, unix) => handle.insert(unix, this.name, id, fields)) };
+    // A getter runs here, where it may read this document.
+    const given = { ...fields };
+    return { id, ...this.#write((handle, unix) => handle.insert(unix, this.name, id, given)) };
   }
 
   update(id: string, fields: Partial<T>): Write {
-    return this.#write((handle, unix) => handle.update(unix, this.name, id, fields));
+    const given = { ...fields };
+    return this.#write((handle, unix) => handle.update(unix, this.name, id, given));
   }
 
   remove(id: string): Write {

@@ -7,7 +7,7 @@ import type { Kernel } from "./kernel.js";
 import { Leader } from "./leader.js";
 import { Records } from "./records.js";
 import { share } from "./share.js";
-import { recall, remember, slotLock, takeSoon } from "./slot.js";
+import { remember, slotLock, takeSoon } from "./slot.js";
 import type { SlotRow, Store } from "./store.js";
 import { Tabs, type HubStatus } from "./tabs.js";
 import type { Collection, ConflictEntry, Peer, Shape, Status, SyncDocument } from "./types.js";
@@ -50,7 +50,7 @@ export class OpenDocument implements SyncDocument {
     this.#store = store;
     this.#release = release;
     this.#isOffline = slot.base !== undefined;
-    this.#records = new Records(kernel, () => this.#engine.failure?.code !== "crashed");
+    this.#records = new Records(kernel, () => this.#isReadable());
     this.#tabs = new Tabs(environment, slot.doc, {
       stored: () => this.#engine.refresh(),
       moved: () => this.#look(),
@@ -224,6 +224,12 @@ export class OpenDocument implements SyncDocument {
     this.#enter();
   }
 
+  /** Whether the core still answers. */
+  #isReadable(): boolean {
+    const code = this.#engine.failure?.code;
+    return code !== "crashed" && code !== "closed";
+  }
+
   #failed(): void {
     void this.#leader.stop();
     this.#release?.();
@@ -241,7 +247,7 @@ export class OpenDocument implements SyncDocument {
 
   /** Tells the other tabs how the hub is, if this tab knows best and it is news. */
   #tellHub(always: boolean): void {
-    if (!this.#leader.isLeading) return;
+    if (!this.#leader.isLeading || !this.#leader.line) return;
     const own = this.#ownHub();
     const status = this.#told ? share(this.#told, own) : own;
     if (status !== this.#told || always) this.#tabs.post({ type: "hub", status });
@@ -272,10 +278,9 @@ export class OpenDocument implements SyncDocument {
   #newStatus(old: Status | undefined): Status {
     const { failure, kernel, unsaved } = this.#engine;
     const { connection, reason, caughtUp } = this.#hubStatus();
-    const waiting =
-      failure?.code === "crashed" || failure?.code === "closed"
-        ? { pending: old?.pending ?? 0, parked: old?.parked ?? 0 }
-        : kernel.waiting();
+    const waiting = this.#isReadable()
+      ? kernel.waiting()
+      : { pending: old?.pending ?? 0, parked: old?.parked ?? 0 };
     const status: Status = {
       connection,
       ...(reason === undefined ? {} : { reason }),
@@ -302,9 +307,3 @@ export class OpenDocument implements SyncDocument {
 }
 
 const NO_HUB = "This document was opened without a hub.";
-
-/** Whether this tab was switched offline when it was last here. */
-export function wasOffline(environment: Environment, doc: string, slot: number): boolean {
-  const remembered = recall(environment, doc);
-  return remembered?.offline === true && remembered.slot === slot;
-}

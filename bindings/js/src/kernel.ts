@@ -129,6 +129,7 @@ export function fold(pieces: readonly Uint8Array[]): Uint8Array[] | undefined {
 /** One document of one tab. */
 export class Kernel {
   readonly #handle: wasm.Kernel;
+  #isFree = false;
 
   constructor(document: string, config: KernelConfig, saved: Saved) {
     this.#handle = guarded(() => new wasm.Kernel(document, config, saved));
@@ -136,6 +137,7 @@ export class Kernel {
 
   /** Runs a call of the core. Throws a `SyncError` for a mistake of the caller, and after a crash. */
   call<T>(run: (handle: wasm.Kernel) => T): T {
+    if (this.#isFree) throw new SyncError("closed", "The document was closed.");
     return guarded(() => run(this.#handle));
   }
 
@@ -194,6 +196,7 @@ export class Kernel {
 
   /** Gives the memory back. Does nothing after a crash. */
   free(): void {
-    if (instance === "ready") this.#handle.free();
+    if (instance === "ready" && !this.#isFree) this.#handle.free();
+    this.#isFree = true;
   }
 }

@@ -7,7 +7,7 @@ import type { Engine } from "./engine.js";
 import type { Environment, Release } from "./environment.js";
 import { Line } from "./line.js";
 import type { News } from "./read.js";
-import { hubLock, slotLock } from "./slot.js";
+import { leaderLock, slotLock } from "./slot.js";
 import type { OutboxRow, SlotRow } from "./store.js";
 import type { Tabs } from "./tabs.js";
 
@@ -50,7 +50,8 @@ export class Leader {
     if (this.#candidacy || this.#engine.failure) return;
     const candidacy = new AbortController();
     this.#candidacy = candidacy;
-    this.#environment.locks.take(hubLock(this.#engine.slot.doc), candidacy.signal).then(
+    const name = leaderLock(this.#engine.slot.doc, this.line !== undefined);
+    this.#environment.locks.take(name, candidacy.signal).then(
       (release) => {
         if (candidacy.signal.aborted) return release();
         this.#release = release;

@@ -19,8 +19,9 @@ export function slotLock(doc: string, slot: number): string {
   return `sync-sdk/slot/${doc}/${slot}`;
 }
 
-export function hubLock(doc: string): string {
-  return `sync-sdk/hub/${doc}`;
+/** Who leads: tabs without a hub among themselves, so that none of them keeps the others from theirs. */
+export function leaderLock(doc: string, hasHub: boolean): string {
+  return `sync-sdk/${hasHub ? "hub" : "local"}/${doc}`;
 }
 
 export function recall(environment: Environment, doc: string): Remembered | undefined {

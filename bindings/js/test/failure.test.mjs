@@ -153,3 +153,29 @@ test("damaged rows are left out, and the counters they may have used are not use
   assert.deepEqual(plain(b.collection("notes")), [{ title: "whole" }]);
   assert.notEqual(b.replica, replica);
 });
+
+test("a closed document is of no use, and harms no other", async () => {
+  const profile = new Profile();
+  const a = await profile.tab().open("a");
+  const b = await profile.tab().open("a");
+  const notes = a.collection("notes");
+  await notes.insert({ title: "x" }).disk;
+  const list = notes.list();
+  await a.close();
+  await a.close();
+  assert.equal(notes.list(), list);
+  assert.deepEqual(a.collection("others").list(), []);
+  assert.deepEqual(notes.versions("x"), []);
+  assert.deepEqual(a.conflicts(), []);
+  assert.equal(a.status().failure.code, "closed");
+  assert.throws(() => notes.insert({}), { code: "closed" });
+  await assert.rejects(a.setOffline(true), { code: "closed" });
+  await b.collection("notes").insert({ title: "y" }).disk;
+});
+
+test("a getter among the fields may read the document", async () => {
+  const a = await new Profile().tab().open("a");
+  const notes = a.collection("notes");
+  const { id } = notes.insert({ get title() { return `${notes.list().length} before`; } });
+  assert.equal(notes.get(id).title, "0 before");
+});
