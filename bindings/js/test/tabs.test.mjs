@@ -113,7 +113,8 @@ test("an isolated tab neither tells nor hears, keeps its changes across a reload
   const profile = new Profile();
   const tabA = profile.tab();
   let a = await tabA.open("a", { name: "a" });
-  const b = await profile.tab().open("a", { name: "b" });
+  const tabB = profile.tab();
+  const b = await tabB.open("a", { name: "b" });
   const ids = ["one", "two", "three"].map((title) => a.collection("notes").insert({ title, body: "-" }).id);
   await until(() => b.collection("notes").list().length === 3);
 
@@ -145,9 +146,12 @@ test("an isolated tab neither tells nor hears, keeps its changes across a reload
   assert.equal(a.isOffline(), true, "the switch is remembered");
   assert.equal(a.replica, replica);
   assert.deepEqual(plain(a.collection("notes")), [{ title: "one of a", body: "-" }, { title: "two of a", body: "-" }]);
-  a.collection("notes").insert({ title: "four" });
+  await a.collection("notes").insert({ title: "four" }).disk;
+  const waiting = b.status().pending;
+  tabB.page.events.woken();
   await settle();
-  assert.equal(b.collection("notes").list().length, 2);
+  assert.equal(b.collection("notes").list().length, 2, "nor when the other tab looks for itself");
+  assert.equal(b.status().pending, waiting);
 
   await a.setOffline(false);
   assert.equal(a.isOffline(), false);
