@@ -124,6 +124,15 @@ impl Delta {
         entries.chain(notes).sum()
     }
 
+    /// No less than its bytes on the wire, where dots without bytes take room as well.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let slots: usize = self.entries.iter().map(|entry| entry.slots.len()).sum();
+        let parts = self.entries.len() * 32 + slots * 5 + self.notes.len() * 24;
+        let context = self.context.range_count() * 20 + self.context.replica_count() * 32;
+        self.byte_count() + parts + context
+    }
+
     /// Joins another delta into this one, so that both travel as one.
     pub fn join(&mut self, other: &Self) {
         let mut store = super::MemoryStore::from_delta(std::mem::take(self));

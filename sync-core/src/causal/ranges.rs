@@ -65,6 +65,13 @@ impl DotRanges {
         self.0.get(at).is_some_and(|(start, _)| *start <= counter)
     }
 
+    /// Whether a counter of `start..=end` is in the set.
+    #[must_use]
+    pub fn overlaps(&self, start: u64, end: u64) -> bool {
+        let at = self.0.partition_point(|(_, own_end)| *own_end < start);
+        self.0.get(at).is_some_and(|(own_start, _)| *own_start <= end)
+    }
+
     /// Whether every counter of `other` is in this set.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
@@ -210,6 +217,8 @@ mod tests {
             prop_assert_eq!(a.len(), x.len() as u64);
             for counter in 0..50 {
                 prop_assert_eq!(a.contains(counter), x.contains(&counter));
+                let here = counter..=counter + 3;
+                prop_assert_eq!(a.overlaps(counter, counter + 3), x.range(here).next().is_some());
             }
             prop_assert_eq!(DotRanges::from_gaps(&a.to_gaps()).unwrap(), a);
         }

@@ -45,7 +45,7 @@ impl<'a> Edit<'a> {
         outcome: Result<T, Misuse>,
         bytes_max: usize,
     ) -> Result<Edited<T>, Misuse> {
-        let found = encoded_bytes(&self.delta);
+        let found = self.delta.cost();
         let too_large = || {
             let (found, limit) = (found as u64, bytes_max as u64);
             Misuse::TooLarge { what: "the change", found, limit }
@@ -314,8 +314,9 @@ impl<'a> Edit<'a> {
 
 impl Document {
     /// Asserts a record again whose existence was taken while an edit is live: in several changes where
-    /// it is too large for one, with the existence in the last.
-    pub fn assert(&mut self, author: Author, orphan: &Orphan) -> Vec<Edited<()>> {
+    /// it is too large for one, with the existence in the last. A single element whose copy would make
+    /// a delta larger than `bytes_max` is left out.
+    pub fn assert(&mut self, author: Author, bytes_max: usize, orphan: &Orphan) -> Vec<Edited<()>> {
         let mut parts = vec![Vec::new()];
         let mut bytes = 0;
         for copy in orphan.copies(&self.elements(&orphan.place)) {
@@ -329,7 +330,7 @@ impl Document {
         }
         let mut write = |part: Vec<Element>| {
             let place = orphan.place.clone();
-            self.edit(author, usize::MAX, |edit| {
+            self.edit(author, bytes_max, |edit| {
                 edit.write(place, part, Vec::new());
                 Ok(())
             })
@@ -356,14 +357,6 @@ impl Document {
 
 /// Up to how many bytes of an asserted record go into one change. Arbitrary, far below the limit.
 const ASSERTED_BYTES: usize = 32 * 1024;
-
-/// No less than the bytes of the delta on the wire.
-fn encoded_bytes(delta: &Delta) -> usize {
-    let slots: usize = delta.entries.iter().map(|entry| entry.slots.len()).sum();
-    let parts = delta.entries.len() * 32 + slots * 5 + delta.notes.len() * 24;
-    let context = delta.context.range_count() * 20 + delta.context.replica_count() * 32;
-    delta.byte_count() + parts + context
-}
 
 /// Everything that a record holds: every distinct value of each register, every member.
 fn whole(record: &Record) -> Vec<Kind> {

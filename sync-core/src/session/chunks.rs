@@ -59,17 +59,19 @@ pub(super) fn split(dots: &CausalContext, mut notes: Vec<Note>, size: ChunkSize)
     pieces
 }
 
-/// Cuts entries into deltas of about the bytes of a chunk.
+/// Cuts entries into deltas of at most the bytes of a chunk; a larger entry has one of its own, which
+/// is no larger than the delta that it came in.
 pub(super) fn split_entries(entries: Vec<Entry>, size: ChunkSize) -> Vec<Delta> {
     let mut pieces: Vec<Delta> = Vec::new();
     let mut room = 0usize;
     for entry in entries {
-        if room == 0 {
+        let cost = super::Page::cost(&entry);
+        if pieces.is_empty() || cost > room {
             pieces.push(Delta::default());
-            room = size.bytes.max(1);
+            room = size.bytes;
         }
         if let Some(piece) = pieces.last_mut() {
-            room = room.saturating_sub(super::Page::cost(&entry));
+            room = room.saturating_sub(cost);
             let live: DotRanges = entry.live_ranges();
             piece.context.insert_ranges(entry.replica(), &live);
             piece.entries.push(entry);

@@ -26,6 +26,10 @@ use crate::time::HybridClock;
 use crate::types::Place;
 use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX};
 
+/// The most bytes of a change: a copy of any element in it, which says what it copies, still fits
+/// into a delta.
+const CHANGE_BYTES_MAX: usize = DELTA_BYTES_MAX - 512;
+
 /// Names a batch of steps that the driver stores in one transaction.
 pub type PersistId = u64;
 
@@ -316,7 +320,7 @@ impl Client {
         let opened = self.opened_mut(document)?;
         let replica = opened.author()?;
         let author = Author { replica, stamp };
-        let edited = opened.document.edit(author, DELTA_BYTES_MAX, change)?;
+        let edited = opened.document.edit(author, CHANGE_BYTES_MAX, change)?;
         if !edited.delta.is_empty() {
             self.accept(now, document, replica, edited.delta, edited.places, Vec::new());
         }
@@ -385,12 +389,17 @@ impl Client {
     }
 
     /// Takes deltas that others stored while this tab was isolated, asserts what they left of records
-    /// that are edited here, and stores that.
+    /// that are edited here, and stores that. They are joined as one, since a later one may remove
+    /// what an earlier one left of a record.
     pub fn rejoin(&mut self, now: Now, document: &str, deltas: &[Delta]) -> Result<(), Misuse> {
+        let mut store = MemoryStore::default();
         for delta in deltas {
-            let change = self.opened_mut(document)?.document.join(delta);
-            self.accept_remote(now, document, change, Vec::new(), Then::default());
+            store.join(delta);
         }
+        let mut all = store.to_delta();
+        all.notes.extend(deltas.iter().flat_map(|delta| delta.notes.iter().cloned()));
+        let change = self.opened_mut(document)?.document.join(&all);
+        self.accept_remote(now, document, change, Vec::new(), Then::default());
         Ok(())
     }
 
@@ -493,7 +502,9 @@ impl Client {
         let Some(opened) = self.documents.get_mut(document) else { return };
         if let Ok(replica) = opened.author() {
             let author = Author { replica, stamp };
-            let asserted = orphans.iter().flat_map(|orphan| opened.document.assert(author, orphan));
+            let asserted = orphans
+                .iter()
+                .flat_map(|orphan| opened.document.assert(author, DELTA_BYTES_MAX, orphan));
             for edited in asserted.collect::<Vec<_>>() {
                 then.on_disk = Some(Dot::new(replica, edited.delta.context.max_of(replica)));
                 places.extend(edited.places);

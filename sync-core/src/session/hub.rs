@@ -33,6 +33,10 @@ const HELLO_MS_MAX: u64 = 10_000;
 /// claims one for each tab.
 const CLAIMS_MAX: usize = 256;
 
+/// The most bytes of presence that a newcomer is told of. Arbitrary, far below what a connection may
+/// have waiting.
+const SHOWN_BYTES_MAX: usize = 1024 * 1024;
+
 /// What happened to a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HubInput {
@@ -308,7 +312,12 @@ impl Hub {
         room.members.insert((connection, channel));
         let shown = room.shown.clone();
         self.send(connection, &opened);
+        let mut shown_bytes = 0;
         for (replica, (_, name, state)) in shown {
+            shown_bytes += name.len() + state.len();
+            if shown_bytes > SHOWN_BYTES_MAX {
+                break;
+            }
             let shown = Some((name, state));
             self.send(connection, &HubMessage::Presence { channel, replica, shown });
         }
@@ -422,6 +431,10 @@ impl Hub {
             }
             room.claims.insert(replica, (connection, channel, opening));
             if let Some((older, _, _)) = held {
+                // What it shows goes with this connection from here on.
+                if let Some(shown) = room.shown.get_mut(&replica) {
+                    shown.0 = connection;
+                }
                 self.close(older, Fault::Superseded);
             }
             let state = self.channel(connection, channel)?;

@@ -53,7 +53,7 @@ impl Device {
         for delta in deltas {
             for orphan in self.document.join(delta).orphans {
                 let author = self.author();
-                let edits = self.document.assert(author, &orphan).into_iter();
+                let edits = self.document.assert(author, usize::MAX, &orphan).into_iter();
                 asserted.extend(edits.map(|edited| edited.delta));
             }
         }

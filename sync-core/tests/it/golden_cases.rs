@@ -283,7 +283,7 @@ fn sample_deltas() -> Vec<Delta> {
     let removed = one.edit(author(1, 4_000), DELTA_BYTES_MAX, |edit| edit.remove("notes", &id));
     let removed = removed.unwrap().delta;
     let orphan = two.join(&removed).orphans.remove(0);
-    let asserted = two.assert(author(2, 5_000), &orphan).remove(0).delta;
+    let asserted = two.assert(author(2, 5_000), usize::MAX, &orphan).remove(0).delta;
     vec![made, left, right, tagged, removed, asserted]
 }
 

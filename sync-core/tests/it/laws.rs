@@ -41,7 +41,7 @@ fn history(deeds: &[(usize, Deed)]) -> Vec<Delta> {
             for delta in said[*from].clone() {
                 let orphans = documents[*who].join(&delta).orphans;
                 for orphan in orphans {
-                    let asserted = documents[*who].assert(author, &orphan);
+                    let asserted = documents[*who].assert(author, usize::MAX, &orphan);
                     made.extend(asserted.into_iter().map(|edited| edited.delta));
                 }
             }

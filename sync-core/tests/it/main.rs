@@ -8,6 +8,7 @@
 
 mod chaos;
 mod documents;
+mod edges;
 mod golden;
 mod golden_cases;
 mod hostile;

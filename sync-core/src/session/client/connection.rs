@@ -3,8 +3,9 @@
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Claimed, Client, ClientEvent, ClientOutput, Peer, Phase, Step, Then};
+use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Peer, Phase, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
+use crate::document::Change;
 use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::wire::{
@@ -17,6 +18,10 @@ const PING_MS: u64 = 20_000;
 
 /// How long the hub may be silent, in milliseconds.
 const SILENCE_MS_MAX: u64 = 45_000;
+
+/// The most ranges of dead dots that wait for the end of a catch-up. Arbitrary: far above what an
+/// honest hub sends of a large document, and a bound on the memory that another one can take.
+const HELD_RANGES_MAX: usize = 256 * 1024;
 
 /// The transport, for all documents.
 #[derive(Debug, Default)]
@@ -47,6 +52,10 @@ pub(super) struct Link {
     last_push: u64,
     under_way: BTreeMap<u64, Option<Dot>>,
     next_chunk: u64,
+    /// Removals of the catch-up that is under way. They are joined as one at its end: a part of them
+    /// would look like an edit that a delete did not see.
+    held: Delta,
+    held_ranges: usize,
 }
 
 /// What a hub gets back that it lacks although it, or another hub, acknowledged it.
@@ -263,7 +272,23 @@ impl Client {
             return Err("the hub sent chunks out of order");
         }
         opened.link.next_chunk = number;
-        let change = opened.document.join(delta);
+        let then = Then { chunk: Some(number), ..Then::default() };
+        let held = opened.link.held_ranges + delta.context.range_count() + delta.notes.len();
+        if delta.entries.is_empty() && cursor.is_none() && held <= HELD_RANGES_MAX {
+            opened.link.held_ranges = held;
+            opened.link.held.context.union(&delta.context);
+            opened.link.held.notes.extend(delta.notes.iter().cloned());
+            // Nothing of it is on disk, and the cursor is not moved before it is.
+            self.persist(name, Vec::new(), then);
+            return Ok(());
+        }
+        let mut delta = delta.clone();
+        if cursor.is_some() {
+            let held = std::mem::take(&mut opened.link.held);
+            delta.context.union(&held.context);
+            delta.notes.extend(held.notes);
+        }
+        let (change, renewed) = opened.join_remote(&delta);
         let mut steps = Vec::new();
         if change.is_new {
             steps.push(Step::Join(delta.clone()));
@@ -273,8 +298,10 @@ impl Client {
             opened.link.phase = Phase::Live;
             steps.push(Step::Follow(cursor));
         }
-        let then = Then { chunk: Some(number), ..Then::default() };
-        self.observe(now, delta);
+        if let Some(author) = renewed {
+            self.renew(name, author);
+        }
+        self.observe(now, &delta);
         self.accept_remote(now, name, change, steps, then);
         if cursor.is_some() {
             self.tell_status(name);
@@ -290,7 +317,7 @@ impl Client {
         delta: &Delta,
     ) -> Result<(), &'static str> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
-        let change = opened.document.join(delta);
+        let (change, renewed) = opened.join_remote(delta);
         let mut steps = Vec::new();
         if change.is_new {
             steps.push(Step::Join(delta.clone()));
@@ -299,6 +326,9 @@ impl Client {
         if opened.link.phase == Phase::Live {
             opened.cursor = Some(cursor);
             steps.push(Step::Follow(cursor));
+        }
+        if let Some(author) = renewed {
+            self.renew(name, author);
         }
         if !steps.is_empty() {
             self.observe(now, delta);
@@ -362,7 +392,8 @@ impl Client {
     }
 
     /// Cuts what the hub lacks: the entries, then every dead dot, so that nothing that was removed
-    /// here stays there.
+    /// here stays there. What died by a change in the outbox dies there with that change, which is
+    /// whole or not at all.
     fn cut_refill(&mut self, name: &str) {
         let Some(opened) = self.documents.get_mut(name) else { return };
         if !opened.is_stored() {
@@ -372,11 +403,11 @@ impl Client {
             let part = opened.document.store().part(lacking);
             let mut pieces: VecDeque<_> = split_entries(part.entries, ChunkSize::default()).into();
             let live = opened.document.store().live();
-            pieces.extend(split(
-                &opened.link.said.difference(&live),
-                Vec::new(),
-                ChunkSize::default(),
-            ));
+            let mut dead = opened.link.said.difference(&live);
+            for item in opened.outbox.iter() {
+                dead = dead.difference(&item.delta.context);
+            }
+            pieces.extend(split(&dead, Vec::new(), ChunkSize::default()));
             opened.refill = Refill::Pieces(pieces);
         }
     }
@@ -458,8 +489,12 @@ impl Client {
         let fingerprint = &replica.as_bytes()[..12];
         let same = known.filter(|(known, _)| &known.as_bytes()[..12] == fingerprint);
         let last = same.map(|(known, _)| known.incarnation()).max();
-        let next = last.unwrap_or(0).max(replica.incarnation()).saturating_add(1);
-        let fresh = replica.with_incarnation(next);
+        let last = last.unwrap_or(0).max(replica.incarnation());
+        let fresh = match last.checked_add(1) {
+            Some(next) => replica.with_incarnation(next),
+            // Somebody used up the incarnations of this fingerprint.
+            None => another_fingerprint(replica, claimed.opening),
+        };
         opened.author = Some(fresh);
         opened.on_disk.insert(fresh, 0);
         let claim = Claim { replica: fresh, opening: claimed.opening };
@@ -498,4 +533,27 @@ impl Client {
     fn send(&mut self, message: &ClientMessage) {
         self.outputs.push_back(ClientOutput::Send(message.encode()));
     }
+}
+
+impl Opened {
+    /// Joins what came from the hub. Gives the author as well if it was written by somebody else: a
+    /// copy of this replica, or one that pretends to be it.
+    fn join_remote(&mut self, delta: &Delta) -> (Change, Option<ReplicaId>) {
+        let last = |opened: &Self, author| opened.document.context().max_of(author);
+        let before = self.author.map(|author| (author, last(self, author)));
+        let change = self.document.join(delta);
+        let renewed = before.filter(|(author, before)| last(self, *author) > *before);
+        (change, renewed.map(|(author, _)| author))
+    }
+}
+
+/// The first incarnation of a fingerprint that was moved on by a number drawn at random.
+fn another_fingerprint(replica: ReplicaId, random: u64) -> ReplicaId {
+    let mut fingerprint = [0; 12];
+    fingerprint.copy_from_slice(&replica.as_bytes()[..12]);
+    let mut number = [0; 8];
+    number.copy_from_slice(&fingerprint[..8]);
+    let moved = u64::from_be_bytes(number).wrapping_add(random | 1);
+    fingerprint[..8].copy_from_slice(&moved.to_be_bytes());
+    ReplicaId::from_fingerprint(fingerprint)
 }

@@ -99,7 +99,7 @@ impl Outbox {
         let last = own.map_or(0, |ranges| ranges.max());
         // Dots of the replica that are older than the new ones are superseded ones.
         let joinable = self.0.last_mut().filter(|slot| {
-            let bytes = slot.item.delta.byte_count() + delta.byte_count();
+            let bytes = slot.item.delta.cost() + delta.cost();
             slot.item.state == OutboxState::Pending
                 && slot.item.replica == replica
                 && slot.item.last < last

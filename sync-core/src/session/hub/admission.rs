@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::causal::{CausalContext, Delta, DotRanges, DotStore, ReplicaId};
+use crate::causal::{CausalContext, Delta, DotRanges, DotStore, RUN_DOTS_MAX, ReplicaId};
 use crate::session::hub_store::{DocumentId, HubStore};
-use crate::wire::{Fault, REPLICAS_MAX};
+use crate::wire::{DELTA_BYTES_MAX, Fault, REPLICAS_MAX};
 
 /// Refuses a client whose replicas would not fit into the document beside those that are there.
 pub(super) fn check_replica_count(
@@ -59,6 +59,9 @@ pub(super) fn admit<S: HubStore>(
             return Ok(Err(Fault::OutOfOrder("the counters of a replica have a gap".into())));
         }
     }
+    if let Some(fault) = outgrown(&view, delta)? {
+        return Ok(Err(fault));
+    }
     drop(view);
     if new_replicas {
         let own = store.context(document)?;
@@ -67,6 +70,32 @@ pub(super) fn admit<S: HubStore>(
         }
     }
     Ok(Ok(None))
+}
+
+/// The fault of a delta that adds to a run until it does not fit into a message. A run that is written
+/// as one, and comes in parts as it is found in different places, never does.
+fn outgrown<S: DotStore>(store: &S, delta: &Delta) -> Result<Option<Fault>, S::Error> {
+    let mut of_replica: Option<(ReplicaId, DotRanges)> = None;
+    for entry in &delta.entries {
+        let (replica, first) = (entry.replica(), entry.first.counter);
+        let seen = match of_replica.take() {
+            Some((of, seen)) if of == replica => seen,
+            Some(_) | None => store.seen(replica)?,
+        };
+        if seen.overlaps(first, first.saturating_add(RUN_DOTS_MAX as u64 - 1)) {
+            let known = store.overlapping(replica, first, first)?;
+            if let Some(known) = known.into_iter().find(|known| known.first == entry.first) {
+                let new = entry.live().filter(|(dot, _)| !seen.contains(dot.counter));
+                let found = known.byte_count() + new.map(|(_, slot)| slot.len()).sum::<usize>();
+                if found > DELTA_BYTES_MAX {
+                    let (found, limit) = (found as u64, DELTA_BYTES_MAX as u64);
+                    return Ok(Some(Fault::TooLarge { what: "an entry", found, limit }));
+                }
+            }
+        }
+        of_replica = Some((replica, seen));
+    }
+    Ok(None)
 }
 
 /// Whether the new counters stand at the end of what is known then, in one piece with it.

@@ -144,7 +144,14 @@ impl CatchUp {
         }
         if let (None, Some(end)) = (self.resume, end) {
             let between = store.context(document)?.between(after.map(|after| after.last), end.last);
-            delta.context.union(&between.difference(&self.theirs).difference(&sent));
+            let between = between.difference(&self.theirs).difference(&sent);
+            // What does not fit comes with the removals.
+            let dots = between.iter().flat_map(|(replica, ranges)| {
+                ranges.iter().map(move |(start, end)| (replica, start, end))
+            });
+            for (replica, start, end) in dots.take(self.size.items) {
+                delta.context.insert_range(replica, start, end);
+            }
         }
         Ok(delta)
     }
