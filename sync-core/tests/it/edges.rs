@@ -105,6 +105,30 @@ fn a_removal_that_comes_in_pieces_leaves_no_copies() {
 }
 
 #[test]
+fn a_removal_that_overtakes_a_catch_up_leaves_no_copies() {
+    use sync_core::session::ChunkSize;
+    let mut world = World::with_chunk_size(7, 3, ChunkSize { bytes: 300, items: 3 });
+    (0..3).for_each(|at| world.connect(at));
+    world.write(0, "n", &[("title", "t")]);
+    world.settle();
+    world.write(1, "n", &[("body", "b")]);
+    world.settle();
+    world.disconnect(2);
+    for number in 0..20 {
+        world.write(0, &format!("m{number}"), &[("title", "t")]);
+    }
+    world.write(1, "n", &[("body", "c")]);
+    world.settle();
+    world.connect(2);
+    assert!(world.carry(2, true) && world.carry(2, false) && world.carry(2, true), "hello, open");
+    world.remove(0, "n");
+    while world.store_one(0) || world.carry(0, true) || world.carry(0, false) {}
+    world.heal();
+    let left = world.store.state(DOCUMENT).unwrap().iter().count();
+    assert_eq!(left, 20, "deleted means deleted");
+}
+
+#[test]
 fn a_refill_does_not_remove_what_a_change_that_waits_replaces() {
     let mut world = two();
     world.write(0, "n", &[("title", "t")]);

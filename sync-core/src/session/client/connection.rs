@@ -19,9 +19,9 @@ const PING_MS: u64 = 20_000;
 /// How long the hub may be silent, in milliseconds.
 const SILENCE_MS_MAX: u64 = 45_000;
 
-/// The most ranges of dead dots that wait for the end of a catch-up. Arbitrary: far above what an
-/// honest hub sends of a large document, and a bound on the memory that another one can take.
-const HELD_RANGES_MAX: usize = 256 * 1024;
+/// The most bytes of removals that wait for the end of a catch-up. Arbitrary: far above what an honest
+/// hub sends of a large document, and a bound on the memory that another one can take.
+const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The transport, for all documents.
 #[derive(Debug, Default)]
@@ -52,10 +52,10 @@ pub(super) struct Link {
     last_push: u64,
     under_way: BTreeMap<u64, Option<Dot>>,
     next_chunk: u64,
-    /// Removals of the catch-up that is under way. They are joined as one at its end: a part of them
-    /// would look like an edit that a delete did not see.
+    /// Removals of the catch-up that is under way, and those that overtake it. They are joined as one
+    /// at its end: a part of them would look like an edit that a delete did not see.
     held: Delta,
-    held_ranges: usize,
+    held_bytes: usize,
 }
 
 /// What a hub gets back that it lacks although it, or another hub, acknowledged it.
@@ -273,20 +273,14 @@ impl Client {
         }
         opened.link.next_chunk = number;
         let then = Then { chunk: Some(number), ..Then::default() };
-        let held = opened.link.held_ranges + delta.context.range_count() + delta.notes.len();
-        if delta.entries.is_empty() && cursor.is_none() && held <= HELD_RANGES_MAX {
-            opened.link.held_ranges = held;
-            opened.link.held.context.union(&delta.context);
-            opened.link.held.notes.extend(delta.notes.iter().cloned());
+        if delta.entries.is_empty() && cursor.is_none() && opened.link.hold(delta) {
             // Nothing of it is on disk, and the cursor is not moved before it is.
             self.persist(name, Vec::new(), then);
             return Ok(());
         }
         let mut delta = delta.clone();
         if cursor.is_some() {
-            let held = std::mem::take(&mut opened.link.held);
-            delta.context.union(&held.context);
-            delta.notes.extend(held.notes);
+            delta.join(&std::mem::take(&mut opened.link.held));
         }
         let (change, renewed) = opened.join_remote(&delta);
         let mut steps = Vec::new();
@@ -317,6 +311,10 @@ impl Client {
         delta: &Delta,
     ) -> Result<(), &'static str> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        let is_removal = !delta.notes.is_empty();
+        if is_removal && opened.link.phase == Phase::CatchingUp && opened.link.hold(delta) {
+            return Ok(());
+        }
         let (change, renewed) = opened.join_remote(delta);
         let mut steps = Vec::new();
         if change.is_new {
@@ -532,6 +530,24 @@ impl Client {
 
     fn send(&mut self, message: &ClientMessage) {
         self.outputs.push_back(ClientOutput::Send(message.encode()));
+    }
+}
+
+impl Link {
+    /// Keeps a delta for the end of the catch-up, where there is room for it.
+    fn hold(&mut self, delta: &Delta) -> bool {
+        let bytes = self.held_bytes + delta.cost();
+        let fits = bytes <= HELD_BYTES_MAX;
+        if fits {
+            self.held_bytes = bytes;
+            if delta.entries.is_empty() && self.held.entries.is_empty() {
+                self.held.context.union(&delta.context);
+                self.held.notes.extend(delta.notes.iter().cloned());
+            } else {
+                self.held.join(delta);
+            }
+        }
+        fits
     }
 }
 
