@@ -78,6 +78,25 @@ test("what is stored is read again, and damage is noticed", () => {
   assert.match(other.replica, /^02/, "nobody knows which counters were used");
 });
 
+test("a removal of more ranges than a delta may have is stored in pieces", async () => {
+  const { fold } = await import("../dist/kernel.js");
+  const kernel = open();
+  const every = (step) => new Set(Array.from({ length: 9_000 / step }, (_, i) => i * step));
+  const pieces = [];
+  for (let i = 0; i < 2; i += 1) {
+    const id = freshId(2000 + i, new Uint8Array(10));
+    kernel.call((handle) => handle.insert(1, "notes", id, { s: every(1) }));
+    kernel.drain();
+    kernel.call((handle) => handle.update(1, "notes", id, { s: every(2) }));
+    for (const output of kernel.drain()) {
+      if (output.type === "persist") pieces.push(...output.steps.flatMap((step) => (step.type === "join" ? step.pieces : [])));
+    }
+  }
+  const folded = fold(pieces);
+  assert.ok(folded.length > 1);
+  assert.notEqual(fold(folded), undefined, "every piece can be read again");
+});
+
 test("a state larger than a delta may be is stored in pieces", async () => {
   const { fold } = await import("../dist/kernel.js");
   const kernel = open();

@@ -6,7 +6,10 @@
 use js_sys::{Array, Object};
 use sync_core::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
 use sync_core::session::{OutboxItem, OutboxState};
-use sync_core::wire::{CHUNK_BYTES, Cursor, DELTA_BYTES_MAX, decode_delta, encode_delta};
+use sync_core::wire::{
+    CHUNK_BYTES, CONTEXT_RANGES_MAX, Cursor, DELTA_BYTES_MAX, REPLICAS_MAX, decode_delta,
+    encode_delta,
+};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -49,10 +52,12 @@ fn open_piece(bytes: &[u8]) -> Option<Delta> {
     decode_delta(body).ok()
 }
 
-/// A delta in pieces: one, unless it is larger than a delta may be.
+/// A delta in pieces: one, unless it is larger than a delta may be, in bytes or in ranges.
 pub(crate) fn seal_all(delta: &Delta) -> Array {
     let whole = encode_delta(delta);
-    if whole.len() <= DELTA_BYTES_MAX {
+    let is_narrow = delta.context.range_count() <= CONTEXT_RANGES_MAX
+        && delta.context.replica_count() <= REPLICAS_MAX;
+    if whole.len() <= DELTA_BYTES_MAX && is_narrow {
         return Array::of1(&seal(&whole));
     }
     let pieces = Array::new();
