@@ -250,8 +250,22 @@ fn create(path: &Path, schema: &Schema<'_>) -> Result<(), OpenError> {
         connection.close().map_err(|(_, error)| error)
     };
     made().map_err(|source| OpenError::Sqlite { path: path.to_path_buf(), source })?;
+    set_aside(path)?;
     let renamed = fs::rename(&draft, path).and_then(|()| sync_folder(path));
     renamed.map_err(|source| refused(path, source))
+}
+
+/// Renames the logs of a file that is no longer there: SQLite would play them into the new one.
+fn set_aside(path: &Path) -> Result<(), OpenError> {
+    for log in ["-wal", "-journal"].map(|suffix| with_suffix(path, suffix)) {
+        match fs::rename(&log, with_suffix(&log, ".left")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(refused(path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file that was checked, migrates it, and sets the connection up.

@@ -221,3 +221,21 @@ fn deleted_bytes_are_gone_from_every_file_after_a_checkpoint() {
     database.checkpoint().unwrap();
     assert!(!holds());
 }
+
+#[test]
+fn what_a_file_that_was_moved_away_left_behind_is_not_taken_for_the_new_ones() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.db");
+    let log = folder.path().join("a.db-wal");
+    let database = open(&path, &ONE).unwrap();
+    database.execute("INSERT INTO notes (text) VALUES ('old')", []).unwrap();
+    let left = fs::read(&log).unwrap();
+    assert!(!left.is_empty());
+    drop(database);
+    fs::rename(&path, folder.path().join("away.db")).unwrap();
+    fs::write(&log, &left).unwrap();
+    let database = open(&path, &ONE).unwrap();
+    let count = database.query_row("SELECT count(*) FROM notes", [], |row| row.get::<_, i64>(0));
+    assert_eq!(count, Ok(0));
+    assert_eq!(fs::read(folder.path().join("a.db-wal.left")).unwrap(), left, "nothing is lost");
+}
