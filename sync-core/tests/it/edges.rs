@@ -129,6 +129,36 @@ fn a_removal_that_overtakes_a_catch_up_leaves_no_copies() {
 }
 
 #[test]
+fn the_removals_of_a_refill_leave_no_copies() {
+    let mut world = two();
+    for number in 0..900 {
+        world.write(0, &format!("n{number}"), &[("title", "t")]);
+        while world.store_one(0) || world.carry(0, true) || world.carry(0, false) {}
+    }
+    world.settle();
+    for number in 0..900 {
+        world.write(1, &format!("n{number}"), &[("body", "b")]);
+        while world.store_one(1) || world.carry(1, true) || world.carry(1, false) {}
+    }
+    world.settle();
+    let backup = world.store.clone();
+    world.disconnect(1);
+    for number in (0..900).step_by(2) {
+        world.remove(0, &format!("n{number}"));
+        while world.store_one(0) || world.carry(0, true) || world.carry(0, false) {}
+    }
+    world.settle();
+    world.disconnect(0);
+    world.restart_hub(backup);
+    world.connect(1);
+    world.settle();
+    world.heal();
+    let left = world.store.state(DOCUMENT).unwrap().iter().count();
+    let log = world.devices[1].client.conflict_log(DOCUMENT).unwrap().count();
+    assert_eq!((left, log), (900, 0), "two entries of each record that was kept, and no conflict");
+}
+
+#[test]
 fn a_refill_does_not_remove_what_a_change_that_waits_replaces() {
     let mut world = two();
     world.write(0, "n", &[("title", "t")]);
@@ -363,4 +393,19 @@ fn who_shows_much_does_not_drown_whoever_comes() {
         })
         .sum();
     assert!(sent < 2 * 1024 * 1024, "{sent} bytes");
+}
+
+#[test]
+fn removals_of_many_replicas_fit_into_a_refill() {
+    let mut world = two();
+    let mut delta = Delta::default();
+    for number in 0..4_000u128 {
+        let replica = ReplicaId::from_bytes((number << 64 | 7).to_be_bytes());
+        delta.context.insert(Dot::new(replica, i64::MAX as u64 - 9));
+    }
+    let cursor = Cursor { boot: 0, seq: 1 };
+    world.hear(0, HubMessage::Delta { channel: 1, cursor, delta }.encode());
+    world.tolerant = false;
+    world.disconnect(0);
+    world.heal();
 }

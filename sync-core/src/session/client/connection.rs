@@ -23,6 +23,10 @@ const SILENCE_MS_MAX: u64 = 45_000;
 /// hub sends of a large document, and a bound on the memory that another one can take.
 const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// The most ranges of dead dots in one push of a refill. As many as fit into a delta, at most 52 bytes
+/// each: others take each push as a removal of its own, and see parts of one where it is cut.
+const REFILL_RANGES_MAX: usize = 3_000;
+
 /// The transport, for all documents.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
@@ -405,7 +409,8 @@ impl Client {
             for item in opened.outbox.iter() {
                 dead = dead.difference(&item.delta.context);
             }
-            pieces.extend(split(&dead, Vec::new(), ChunkSize::default()));
+            let size = ChunkSize { items: REFILL_RANGES_MAX, ..ChunkSize::default() };
+            pieces.extend(split(&dead, Vec::new(), size));
             opened.refill = Refill::Pieces(pieces);
         }
     }
