@@ -7,21 +7,10 @@ import { after, before, beforeEach, afterEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { build, preview } from "vite";
+import { CHROMIUM, POLICY } from "./rig.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const standIn = fileURLToPath(new URL("stand-in.js", import.meta.url));
-const CHROMIUM_ARGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-/** What the README promises to be enough. */
-const POLICY =
-  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; img-src 'self' data:";
 
 let folder, server, browser, address, page, complaints;
 
@@ -32,8 +21,7 @@ before(async () => {
   const headers = { "content-security-policy": POLICY };
   server = await preview({ ...common, preview: { host: "127.0.0.1", port: 0, headers } });
   address = `http://127.0.0.1:${server.httpServer.address().port}/`;
-  const executablePath = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
-  browser = await chromium.launch({ executablePath, args: CHROMIUM_ARGS });
+  browser = await chromium.launch(CHROMIUM);
 });
 
 after(async () => {

@@ -17,6 +17,20 @@ const HUB = program("SYNC_HUB_BIN", "target/debug/sync-hub");
 const NOTES = program("SYNC_NOTES_BIN", "target/debug/examples/notes");
 const DIST = program("SYNC_DEMO_DIST", "demo-web/dist");
 
+/** How Chromium is started. */
+export const CHROMIUM = {
+  executablePath: process.env.CHROMIUM_BIN ?? "/usr/bin/chromium",
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+};
+
 /** Things to undo, the last first. */
 const cleanups = [];
 export const onEnd = (cleanup) => cleanups.push(cleanup);
@@ -121,7 +135,8 @@ const TYPES = {
   ".svg": "image/svg+xml",
   ".webmanifest": "application/manifest+json",
 };
-const POLICY =
+/** What the README promises to be enough. */
+export const POLICY =
   "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ws: wss:; img-src 'self' data:";
 
 /** Serves a folder, the built app's by default; it stays up whatever happens to the hub. */
@@ -150,17 +165,8 @@ export async function serve(folder = DIST, policy = POLICY) {
 /** A browser profile of its own, on disk: one device. */
 export async function profile(name) {
   const context = await chromium.launchPersistentContext(await temporary(name), {
-    executablePath: process.env.CHROMIUM_BIN ?? "/usr/bin/chromium",
+    ...CHROMIUM,
     viewport: { width: 1280, height: 800 },
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
   });
   context.setDefaultTimeout(20_000);
   onEnd(() => context.close());

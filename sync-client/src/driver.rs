@@ -41,8 +41,8 @@ pub(crate) struct Driver {
     backoff: Backoff,
     /// When the hub's welcome must be here, by the monotonic clock.
     welcome_by_ms: Option<u64>,
-    /// Whether a document was live on the present connection.
-    was_live: bool,
+    /// Since when a document is live on the present connection, by the monotonic clock.
+    live_since_ms: Option<u64>,
     /// Why the last connection or attempt ended.
     lost: Option<Why>,
     /// Why the hub turned this client away for good.
@@ -59,7 +59,7 @@ impl Driver {
             queue: Queue::new(),
             backoff: Backoff::default(),
             welcome_by_ms: None,
-            was_live: false,
+            live_since_ms: None,
             lost: None,
             turned_away: None,
         }
@@ -142,7 +142,9 @@ impl Driver {
             ClientEvent::Changed { document, places } => Event::Changed { document, places },
             ClientEvent::Status { document } => {
                 let phase = self.shared.lock().session.phase(&document);
-                self.was_live |= phase == Ok(Phase::Live);
+                if phase == Ok(Phase::Live) {
+                    self.live_since_ms.get_or_insert(self.shared.now().monotonic_ms);
+                }
                 Event::Status { document }
             }
             ClientEvent::Peers { document } => Event::Peers { document },
@@ -232,7 +234,7 @@ impl Driver {
             LineEvent::Connected => {
                 let now = self.shared.now();
                 self.welcome_by_ms = Some(now.monotonic_ms.saturating_add(WELCOME_MS_MAX));
-                self.was_live = false;
+                self.live_since_ms = None;
                 self.handle(ClientInput::Connected);
             }
             LineEvent::Frame(frame) => self.handle(ClientInput::Frame(frame.into())),
@@ -253,9 +255,8 @@ impl Driver {
     fn end_line(&mut self, error: LineError) {
         self.queue.clear();
         self.welcome_by_ms = None;
-        if std::mem::take(&mut self.was_live) {
-            self.backoff.reset();
-        }
+        let now_ms = self.shared.now().monotonic_ms;
+        let live_ms = self.live_since_ms.take().map_or(0, |since| now_ms.saturating_sub(since));
         let error = Arc::new(error);
         match *error {
             LineError::Closed { code, .. } if Fault::is_final(code) => {
@@ -272,8 +273,8 @@ impl Driver {
                 self.lost = Some(error);
                 // Without a random number there is no jitter, and the wait is as long as it can be.
                 let jitter = random::bytes().map_or(u32::MAX, u32::from_ne_bytes);
-                let wait = u64::from(self.backoff.next_ms(jitter));
-                self.line = Line::Waiting(self.shared.now().monotonic_ms.saturating_add(wait));
+                let wait = u64::from(self.backoff.next_ms(live_ms, jitter));
+                self.line = Line::Waiting(now_ms.saturating_add(wait));
             }
         }
         self.handle(ClientInput::Disconnected);

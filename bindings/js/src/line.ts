@@ -41,6 +41,8 @@ export class Line {
   #stopDeadline: () => void = () => {};
   #stopTimeout: () => void = () => {};
   #stopRetry: (() => void) | undefined;
+  /** Since when the present connection is of use, by the monotonic clock. */
+  #liveSince: number | undefined;
 
   constructor(environment: Environment, engine: Engine, address: string, opened: () => void) {
     this.#environment = environment;
@@ -83,11 +85,12 @@ export class Line {
   /** Ends the connection and tries again later. */
   retry(reason: string): void {
     if (!this.#isWanted) return;
+    const liveMs = this.#liveSince === undefined ? 0 : this.#environment.monotonicMs() - this.#liveSince;
     this.#drop();
     this.#show("connecting", reason);
     const wait = this.#engine.kernel.call((handle) => {
       const random = new DataView(this.#environment.random(4).buffer).getUint32(0);
-      return handle.backoff(random);
+      return handle.backoff(liveMs, random);
     });
     this.#stopRetry ??= this.#environment.after(wait, () => {
       this.#stopRetry = undefined;
@@ -128,8 +131,7 @@ export class Line {
   #receive(bytes: Uint8Array): void {
     this.#engine.drive((kernel, { monotonic, unix }) => {
       kernel.call((handle) => handle.frame(monotonic, unix, bytes));
-      // A connection that brought this far was of use.
-      if (kernel.isLive()) kernel.call((handle) => handle.backoff_reset());
+      if (kernel.isLive()) this.#liveSince ??= monotonic;
     });
     this.#arm();
   }
@@ -162,6 +164,7 @@ export class Line {
   #drop(): void {
     this.#stopDeadline();
     this.#stopTimeout();
+    this.#liveSince = undefined;
     const socket = this.#socket;
     if (!socket) return;
     this.#socket = undefined;

@@ -323,14 +323,10 @@ impl Kernel {
         self.client.release(&self.name, replica_from_js(replica)?).map_err(|e| misuse(&e))
     }
 
-    /// How long to wait before the next attempt to connect, in milliseconds.
-    pub fn backoff(&mut self, random: u32) -> u32 {
-        self.backoff.next_ms(random)
-    }
-
-    /// Starts the waits over, after a connection that was of use.
-    pub fn backoff_reset(&mut self) {
-        self.backoff.reset();
+    /// How long to wait before the next attempt to connect, in milliseconds, after a connection that
+    /// was of use for `live_ms`.
+    pub fn backoff(&mut self, live_ms: f64, random: u32) -> u32 {
+        self.backoff.next_ms(live_ms as u64, random)
     }
 
     fn change(
