@@ -35,6 +35,8 @@ pub struct Joined {
     pub killed: Vec<Killed>,
     /// Dots that died here or that were never seen and arrived dead.
     pub buried: CausalContext,
+    /// Dots that are live here with other bytes: two writers used one name. What is here stays.
+    pub clashes: Vec<Dot>,
 }
 
 impl Joined {
@@ -73,7 +75,20 @@ pub fn join<S: DotStore>(store: &mut S, delta: &Delta) -> Result<Joined, S::Erro
 fn add<S: DotStore>(store: &mut S, entry: &Entry, joined: &mut Joined) -> Result<(), S::Error> {
     let replica = entry.replica();
     let mut seen = store.seen(replica)?;
-    let fresh = entry.live_ranges().difference(&seen);
+    let live = entry.live_ranges();
+    let fresh = live.difference(&seen);
+    if fresh != live {
+        for known in store.overlapping(replica, entry.first.counter, entry.last())? {
+            let seen = known.live().filter(|(dot, _)| !fresh.contains(dot.counter));
+            let other = seen.filter(|(dot, slot)| {
+                let same = |(live, bytes): (Dot, &ByteBuf)| {
+                    live == *dot && bytes == *slot && known.header == entry.header
+                };
+                live.contains(dot.counter) && !entry.live().any(same)
+            });
+            joined.clashes.extend(other.map(|(dot, _)| dot));
+        }
+    }
     if fresh.is_empty() {
         return Ok(());
     }

@@ -345,7 +345,8 @@ impl Hub {
             return Ok(());
         }
         let seq = store.seq() + 1;
-        let joined = join(&mut store.document(document, seq), &delta).map_err(Stop::Storage)?;
+        let mut joined = join(&mut store.document(document, seq), &delta).map_err(Stop::Storage)?;
+        let clash = std::mem::take(&mut joined.clashes).into_iter().next();
         let cursor = if joined.is_empty() {
             Cursor { boot: store.boot().boot, seq: store.seq() }
         } else {
@@ -357,7 +358,14 @@ impl Hub {
             self.relay(document, (connection, channel), cursor, &delta);
             cursor
         };
-        self.send(connection, &HubMessage::Stored { channel, id, cursor });
+        let answer = match clash {
+            None => HubMessage::Stored { channel, id, cursor },
+            Some(dot) => {
+                let reason = format!("a copy of this replica wrote something else as {dot}");
+                HubMessage::Refused { channel, id, reason }
+            }
+        };
+        self.send(connection, &answer);
         Ok(())
     }
 

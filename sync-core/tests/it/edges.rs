@@ -409,3 +409,27 @@ fn removals_of_many_replicas_fit_into_a_refill() {
     world.disconnect(0);
     world.heal();
 }
+
+#[test]
+fn what_a_copy_wrote_under_a_name_that_was_used_is_refused_and_never_counts_as_stored() {
+    let mut world = World::new(31, 2);
+    (0..2).for_each(|at| world.connect(at));
+    world.write(0, "n", &[("title", "t")]);
+    world.settle();
+    world.add_device();
+    let (disk, replica) = (world.devices[0].disk.clone(), world.devices[0].replica);
+    world.devices[2].disk = disk;
+    world.devices[2].replica = replica;
+    world.crash(2);
+    // The copy writes before the hub can tell it that its original is here, which writes as well.
+    world.connect(2);
+    assert!(world.carry(2, true) && world.carry(2, false), "hello, welcome");
+    world.write(2, "copy", &[("title", "by the copy")]);
+    let dot = world.last_dot(2);
+    world.write(0, "own", &[("title", "by the first")]);
+    world.settle();
+    let receipt = world.devices[2].client.receipt(DOCUMENT, dot).unwrap();
+    assert!(receipt.disk && !receipt.hub && receipt.parked, "{receipt:?}");
+    assert!(world.fields(2, "copy").is_some(), "a refusal erases nothing here");
+    assert!((0..2).all(|at| world.fields(at, "own").is_some()));
+}

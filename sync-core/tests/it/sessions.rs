@@ -30,14 +30,7 @@ fn a_change_reaches_the_other_device() {
 fn nothing_is_sent_before_it_is_on_disk_and_a_receipt_is_never_early() {
     let mut world = two();
     world.write(0, "n", &[("title", "hello")]);
-    let dot = {
-        let replica = world.devices[0].replica;
-        let client = &world.devices[0].client;
-        sync_core::causal::Dot::new(
-            replica,
-            client.document(DOCUMENT).unwrap().context().max_of(replica),
-        )
-    };
+    let dot = world.last_dot(0);
     let receipt = |world: &World| world.devices[0].client.receipt(DOCUMENT, dot).unwrap();
     let none = Receipt { disk: false, hub: false, parked: false };
     assert_eq!(receipt(&world), none);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use sync_core::causal::ReplicaId;
+use sync_core::causal::{Dot, ReplicaId};
 use sync_core::error::Misuse;
 use sync_core::session::{
     Boot, ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, ConnectionId, Hub, HubInput,
@@ -142,6 +142,12 @@ impl World {
             other => format!("{other:?}"),
         };
         Some(record.fields().into_iter().map(|(name, field)| (name, text(field))).collect())
+    }
+
+    /// The last dot that a device wrote.
+    pub(crate) fn last_dot(&self, at: usize) -> Dot {
+        let Device { client, replica, .. } = &self.devices[at];
+        Dot::new(*replica, client.document(DOCUMENT).unwrap().context().max_of(*replica))
     }
 
     pub(crate) fn connect(&mut self, at: usize) {
