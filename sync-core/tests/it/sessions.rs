@@ -307,3 +307,38 @@ fn a_receipt_is_not_early_when_the_replica_is_renewed_meanwhile() {
     client.handle(now, ClientInput::Persisted(last));
     assert_eq!(is_on_disk(&client, new), Ok(true));
 }
+
+#[test]
+fn a_document_is_opened_at_the_hub_only_with_what_is_on_disk() {
+    let mut world = World::new(6, 1);
+    world.write(0, "n", &[("title", "t")]);
+    world.connect(0);
+    assert!(world.carry(0, true) && world.carry(0, false), "hello, welcome");
+    assert!(!world.carry(0, true), "the context would name a dot that a crash may take");
+    assert!(world.store_one(0));
+    assert!(world.carry(0, true), "open");
+    world.heal();
+}
+
+#[test]
+fn a_restored_device_writes_under_a_fresh_incarnation_as_soon_as_the_hub_has_spoken() {
+    let mut world = two();
+    world.write(0, "n", &[("title", "t")]);
+    world.settle();
+    let backup = world.devices[0].disk.clone();
+    world.write(0, "n", &[("title", "after the backup")]);
+    world.settle();
+    let replica = world.devices[0].replica;
+    world.devices[0].disk = backup;
+    world.crash(0);
+    world.connect(0);
+    let opened = world.carry(0, true) && world.carry(0, false) && world.carry(0, true);
+    assert!(opened && world.carry(0, false), "hello, welcome, open, opened");
+    world.write(0, "new", &[("title", "after the restore")]);
+    world.heal();
+    assert_ne!(world.devices[0].replica, replica);
+    for at in 0..2 {
+        assert_eq!(world.fields(at, "n").unwrap()["title"], "after the backup");
+        assert_eq!(world.fields(at, "new").unwrap()["title"], "after the restore");
+    }
+}
