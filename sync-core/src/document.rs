@@ -127,12 +127,6 @@ impl Document {
         record.sets.into_values().flat_map(BTreeMap::into_keys).collect()
     }
 
-    /// The names of the collections that hold something.
-    #[must_use]
-    pub fn collections(&self) -> BTreeSet<&str> {
-        self.places.keys().filter_map(name_of).collect()
-    }
-
     /// Everything that clashes, by record.
     #[must_use]
     pub fn conflicts(&self) -> Vec<(Place, Conflict)> {
@@ -200,10 +194,6 @@ impl Document {
         }
         Some(place)
     }
-}
-
-fn name_of(place: &Place) -> Option<&str> {
-    if let Place::Record { collection, .. } = place { Some(collection) } else { None }
 }
 
 /// Whether an element says that a record exists.

@@ -69,6 +69,15 @@ impl FromIterator<(ReplicaId, u64)> for VersionVector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causal::{CausalContext, Dot};
+
+    #[test]
+    fn a_context_gives_its_gap_free_prefixes() {
+        let (a, b) = (ReplicaId::from_bytes([1; 16]), ReplicaId::from_bytes([2; 16]));
+        let seen = [(a, 1), (a, 2), (a, 4), (b, 2)].map(|(id, counter)| Dot::new(id, counter));
+        let vector = seen.into_iter().collect::<CausalContext>().version_vector();
+        assert_eq!((vector.of(a), vector.of(b)), (2, 0));
+    }
 
     #[test]
     fn compares_all_four_ways() {

@@ -377,19 +377,8 @@ impl Client {
         Ok(&self.opened(document)?.peers)
     }
 
-    /// Takes a delta that another tab of this profile has stored. It is on disk already, and that tab
-    /// has asserted what had to be.
-    pub fn absorb(&mut self, now: Now, document: &str, delta: &Delta) -> Result<(), Misuse> {
-        let change = self.opened_mut(document)?.document.join(delta);
-        // The tab that stored the delta has stored the log entries too.
-        let mut steps = Vec::new();
-        self.log_conflicts(now, document, &change.places, &BTreeMap::new(), &mut steps);
-        self.tell_changed(document, change.places);
-        Ok(())
-    }
-
-    /// Takes deltas that others stored while this tab was isolated, asserts what they left of records
-    /// that are edited here, and stores that. They are joined as one, since a later one may remove
+    /// Takes deltas that other tabs of this profile have stored, asserts what they left of records that
+    /// are edited here, and stores that. They are joined as one, since a later one may remove
     /// what an earlier one left of a record.
     pub fn rejoin(&mut self, now: Now, document: &str, deltas: &[Delta]) -> Result<(), Misuse> {
         let mut store = MemoryStore::default();

@@ -416,11 +416,7 @@ fn what_a_copy_wrote_under_a_name_that_was_used_is_refused_and_never_counts_as_s
     (0..2).for_each(|at| world.connect(at));
     world.write(0, "n", &[("title", "t")]);
     world.settle();
-    world.add_device();
-    let (disk, replica) = (world.devices[0].disk.clone(), world.devices[0].replica);
-    world.devices[2].disk = disk;
-    world.devices[2].replica = replica;
-    world.crash(2);
+    assert_eq!(world.copy_device(0), 2);
     // The copy writes before the hub can tell it that its original is here, which writes as well.
     world.connect(2);
     assert!(world.carry(2, true) && world.carry(2, false), "hello, welcome");

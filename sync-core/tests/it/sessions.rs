@@ -152,11 +152,8 @@ fn a_copied_device_writes_under_a_fresh_incarnation() {
     world.write(0, "n", &[("title", "t")]);
     world.settle();
     // A second device starts from a copy of the first one's disk, while the first is online.
-    world.add_device();
-    let (disk, replica) = (world.devices[0].disk.clone(), world.devices[0].replica);
-    world.devices[2].disk = disk;
-    world.devices[2].replica = replica;
-    world.crash(2);
+    let replica = world.devices[0].replica;
+    assert_eq!(world.copy_device(0), 2);
     world.connect(2);
     world.settle();
     world.write(2, "copy", &[("title", "by the copy")]);
@@ -341,4 +338,21 @@ fn a_restored_device_writes_under_a_fresh_incarnation_as_soon_as_the_hub_has_spo
         assert_eq!(world.fields(at, "n").unwrap()["title"], "after the backup");
         assert_eq!(world.fields(at, "new").unwrap()["title"], "after the restore");
     }
+}
+
+#[test]
+fn a_chunk_is_confirmed_only_once_it_is_on_disk() {
+    let mut world = World::new(7, 2);
+    world.connect(0);
+    world.write(0, "n", &[("title", "t")]);
+    world.settle();
+    world.connect(1);
+    let opened = world.carry(1, true) && world.carry(1, false) && world.carry(1, true);
+    assert!(opened && world.carry(1, false), "hello, welcome, open, opened");
+    assert!(world.carry(1, false), "the chunk with the note");
+    assert!(world.fields(1, "n").is_some());
+    assert!(!world.carry(1, true), "nothing is confirmed yet");
+    assert!(world.store_one(1));
+    assert!(world.carry(1, true), "the confirmation");
+    world.heal();
 }

@@ -102,6 +102,17 @@ impl World {
         self.devices.push(Device { client, disk, replica, storing: VecDeque::new(), line: None });
     }
 
+    /// Adds a device that starts from a copy of another one's disk, and gives its number.
+    pub(crate) fn copy_device(&mut self, at: usize) -> usize {
+        self.add_device();
+        let copy = self.devices.len() - 1;
+        let (disk, replica) = (self.devices[at].disk.clone(), self.devices[at].replica);
+        self.devices[copy].disk = disk;
+        self.devices[copy].replica = replica;
+        self.crash(copy);
+        copy
+    }
+
     /// Makes a change on a device.
     pub(crate) fn change(
         &mut self,
