@@ -2,21 +2,31 @@
 //!
 //! A dot that is in the context and has no live slot was removed, so there are no tombstones
 //! (Almeida, Shoker, Baquero, *Delta State Replicated Data Types*, 2018; Bieniusa et al., *An
-//! optimized conflict-free replicated set*, 2012). This module knows no types, no names and no user
-//! data: headers and slots are opaque bytes.
+//! optimized conflict-free replicated set*, 2012). This module knows no types and no user data:
+//! labels, ids and slots are opaque bytes.
 
 mod compare;
 mod context;
 mod delta;
 mod dot;
+mod entry;
 mod join;
+mod label;
+mod memory;
+mod place_id;
 mod ranges;
+mod slots;
 mod store;
 
 pub use compare::{Causality, VersionVector};
 pub use context::CausalContext;
-pub use delta::{Delta, Entry, Note, RUN_DOTS_MAX};
+pub use delta::{Delta, Note};
 pub use dot::{Dot, ReplicaId};
-pub use join::{Joined, Killed, Run, join};
+pub use entry::{Entry, EntryView};
+pub use join::{Joined, join};
+pub use label::{LABEL_BYTES_MAX, Label};
+pub use memory::MemoryStore;
+pub use place_id::{PLACE_ID_BYTES_MAX, PlaceId};
 pub use ranges::DotRanges;
-pub use store::{DotStore, MemoryStore};
+pub use slots::{RUN_DOTS_MAX, Slots};
+pub use store::{DotStore, PlaceStore};

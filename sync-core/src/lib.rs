@@ -10,4 +10,5 @@ pub mod error;
 pub mod session;
 pub mod time;
 pub mod types;
+mod varint;
 pub mod wire;

@@ -1,13 +1,13 @@
 //! The causal context: every dot that was ever seen.
 
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
 
 use super::{Dot, DotRanges, ReplicaId, VersionVector};
 
 /// Every dot seen: a version vector (gap-free prefixes) and loose dots, kept together as ranges for
-/// each replica.
+/// each replica, in the order of replica ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CausalContext(BTreeMap<ReplicaId, DotRanges>);
+pub struct CausalContext(SmallVec<[(ReplicaId, DotRanges); 1]>);
 
 impl CausalContext {
     /// Whether nothing was seen.
@@ -25,7 +25,7 @@ impl CausalContext {
     /// How many ranges there are in all: what the context costs.
     #[must_use]
     pub fn range_count(&self) -> usize {
-        self.0.values().map(DotRanges::range_count).sum()
+        self.0.iter().map(|(_, ranges)| ranges.range_count()).sum()
     }
 
     /// Iterates over the replicas and their counters, in the order of ids.
@@ -33,10 +33,25 @@ impl CausalContext {
         self.0.iter().map(|(replica, ranges)| (*replica, ranges))
     }
 
+    fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.cmp(&replica))
+    }
+
+    fn of_mut(&mut self, replica: ReplicaId) -> &mut DotRanges {
+        let at = match self.position(replica) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.insert(at, (replica, DotRanges::default()));
+                at
+            }
+        };
+        &mut self.0[at].1
+    }
+
     /// The counters seen of one replica.
     #[must_use]
     pub fn of(&self, replica: ReplicaId) -> Option<&DotRanges> {
-        self.0.get(&replica)
+        self.position(replica).ok().map(|at| &self.0[at].1)
     }
 
     /// The highest counter seen of one replica, or 0.
@@ -65,23 +80,26 @@ impl CausalContext {
     /// Adds the dots `start..=end` of one replica.
     pub fn insert_range(&mut self, replica: ReplicaId, start: u64, end: u64) {
         if start != 0 && start <= end {
-            self.0.entry(replica).or_default().insert(start, end);
+            self.of_mut(replica).insert(start, end);
         }
     }
 
     /// Adds counters of one replica.
     pub fn insert_ranges(&mut self, replica: ReplicaId, ranges: &DotRanges) {
         if !ranges.is_empty() {
-            self.0.entry(replica).or_default().union(ranges);
+            self.of_mut(replica).union(ranges);
         }
     }
 
     /// Replaces the counters of one replica.
     pub fn set(&mut self, replica: ReplicaId, ranges: DotRanges) {
-        if ranges.is_empty() {
-            self.0.remove(&replica);
-        } else {
-            self.0.insert(replica, ranges);
+        match (self.position(replica), ranges.is_empty()) {
+            (Ok(at), true) => {
+                self.0.remove(at);
+            }
+            (Ok(at), false) => self.0[at].1 = ranges,
+            (Err(_), true) => {}
+            (Err(at), false) => self.0.insert(at, (replica, ranges)),
         }
     }
 
@@ -89,6 +107,16 @@ impl CausalContext {
     pub fn union(&mut self, other: &Self) {
         for (replica, ranges) in other.iter() {
             self.insert_ranges(replica, ranges);
+        }
+    }
+
+    /// Takes the dots `start..=end` of one replica out.
+    pub fn remove_range(&mut self, replica: ReplicaId, start: u64, end: u64) {
+        if let Ok(at) = self.position(replica) {
+            self.0[at].1.remove(start, end);
+            if self.0[at].1.is_empty() {
+                self.0.remove(at);
+            }
         }
     }
 

@@ -47,6 +47,12 @@ impl ReplicaId {
         u32::from_be_bytes(tail)
     }
 
+    /// Whether both are incarnations of one fingerprint.
+    #[must_use]
+    pub fn is_kin(&self, other: &Self) -> bool {
+        self.0[..12] == other.0[..12]
+    }
+
     /// The same fingerprint under another incarnation: another replica.
     #[must_use]
     pub fn with_incarnation(&self, incarnation: u32) -> Self {

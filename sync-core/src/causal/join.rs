@@ -1,38 +1,15 @@
 //! The join of a delta into a store: the least upper bound of two states.
 
-use serde_bytes::ByteBuf;
-
-use super::{CausalContext, Delta, Dot, DotStore, Entry};
-
-/// A dot that was live until a join.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Killed {
-    /// The dot.
-    pub dot: Dot,
-    /// The header of its entry.
-    pub header: ByteBuf,
-    /// Its slot, which is gone from the store.
-    pub slot: ByteBuf,
-    /// The run that it was part of.
-    pub run: Run,
-}
-
-/// Where a run of dots starts, and how many there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// The counter of the first dot.
-    pub start: u64,
-    /// The number of dots.
-    pub len: usize,
-}
+use super::entry::mask_of;
+use super::{CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView};
 
 /// What a join changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Joined {
-    /// Dots that became live: entries with only these slots.
-    pub added: Vec<Entry>,
-    /// Dots that were live and are no more.
-    pub killed: Vec<Killed>,
+    /// Which slots of which entry of the delta became live: its index and a mask.
+    pub added: Vec<(usize, u64)>,
+    /// What was live and is no more: entries with only these slots.
+    pub killed: Vec<Entry>,
     /// Dots that died here or that were never seen and arrived dead.
     pub buried: CausalContext,
     /// Dots that are live here with other bytes: two writers used one name. What is here stays.
@@ -49,105 +26,83 @@ impl Joined {
 
 /// Joins a delta into a store: commutative, associative and idempotent.
 ///
-/// The delta's entries must have all live dots in its context; the wire decoder refuses others.
+/// No dot that the delta declares dead may be live in one of its entries; the wire decoder refuses
+/// that.
 pub fn join<S: DotStore>(store: &mut S, delta: &Delta) -> Result<Joined, S::Error> {
     let mut joined = Joined::default();
-    for entry in &delta.entries {
-        add(store, entry, &mut joined)?;
+    for (at, entry) in delta.entries.iter().enumerate() {
+        let fresh = add(store, entry, &mut joined)?;
+        if fresh != 0 {
+            joined.added.push((at, fresh));
+        }
     }
-    for (replica, ranges) in delta.dead().iter() {
-        let mut seen = store.seen(replica)?;
-        joined.buried.insert_ranges(replica, &ranges.difference(&seen));
+    for (replica, ranges) in delta.dead.iter() {
+        let seen = store.seen(replica)?;
+        let is_seen = seen.covers(ranges);
+        if !is_seen {
+            joined.buried.insert_ranges(replica, &ranges.difference(&seen));
+        }
+        let known = joined.killed.len();
         for (start, end) in ranges.iter() {
-            for entry in store.overlapping(replica, start, end)? {
-                kill(store, entry, start, end, &mut joined)?;
+            store.kill(replica, start, end, &mut joined.killed)?;
+        }
+        for killed in &joined.killed[known..] {
+            for (dot, _) in killed.live() {
+                joined.buried.insert(dot);
             }
         }
-        if !seen.covers(ranges) {
-            seen.union(ranges);
-            store.set_seen(replica, seen)?;
+        if !is_seen {
+            store.see(replica, ranges)?;
         }
     }
     Ok(joined)
 }
 
-/// Adds the live dots of an entry that were never seen.
-fn add<S: DotStore>(store: &mut S, entry: &Entry, joined: &mut Joined) -> Result<(), S::Error> {
+/// Adds the live dots of an entry that were never seen. Gives their slots.
+fn add<S: DotStore>(store: &mut S, entry: &Entry, joined: &mut Joined) -> Result<u64, S::Error> {
     let replica = entry.replica();
-    let mut seen = store.seen(replica)?;
-    let live = entry.live_ranges();
-    let fresh = live.difference(&seen);
+    let first = entry.first.counter;
+    let live = entry.slots.live();
+    let seen = store.seen(replica)?;
+    let fresh = live & !seen_mask(&seen, first);
     if fresh != live {
-        for known in store.overlapping(replica, entry.first.counter, entry.last())? {
-            let seen = known.live().filter(|(dot, _)| !fresh.contains(dot.counter));
-            let other = seen.filter(|(dot, slot)| {
-                let same = |(live, bytes): (Dot, &ByteBuf)| {
-                    live == *dot && bytes == *slot && known.header == entry.header
-                };
-                live.contains(dot.counter) && !entry.live().any(same)
-            });
-            joined.clashes.extend(other.map(|(dot, _)| dot));
+        for known in store.overlapping(replica, first, entry.last())? {
+            clashes(known.view(), entry.view(), &mut joined.clashes);
         }
     }
-    if fresh.is_empty() {
-        return Ok(());
+    if fresh == 0 {
+        return Ok(0);
     }
-    let mut added = entry.clone();
-    for (counter, slot) in (entry.first.counter..).zip(&mut added.slots) {
-        if !fresh.contains(counter) {
-            *slot = None;
-        }
-    }
-    let known = store.overlapping(replica, entry.first.counter, entry.first.counter)?;
-    let merged = match known.into_iter().find(|known| known.first == entry.first) {
-        Some(known) => merge(known, &added),
-        None => added.clone(),
+    let (entry, new) = if fresh == live {
+        (entry.clone(), entry.live_ranges())
+    } else {
+        let part = entry.only(fresh);
+        let new = part.live_ranges();
+        (part, new)
     };
-    store.put(merged, true)?;
-    seen.union(&fresh);
-    store.set_seen(replica, seen)?;
-    joined.added.push(added);
-    Ok(())
+    store.add(entry)?;
+    store.see(replica, &new)?;
+    Ok(fresh)
 }
 
-/// Lays the live slots of `added` over the run that is known.
-fn merge(mut known: Entry, added: &Entry) -> Entry {
-    if known.slots.len() < added.slots.len() {
-        known.slots.resize(added.slots.len(), None);
+/// The slots of a run from `first` that were seen.
+fn seen_mask(seen: &DotRanges, first: u64) -> u64 {
+    if seen.max() < first {
+        return 0;
     }
-    for (own, new) in known.slots.iter_mut().zip(&added.slots) {
-        if new.is_some() {
-            own.clone_from(new);
-        }
-    }
-    known
+    let touching = seen.overlapping(first, first.saturating_add(63));
+    touching.fold(0, |mask, (start, end)| mask | mask_of(first, start, end))
 }
 
-/// Kills the dots `start..=end` of a run.
-fn kill<S: DotStore>(
-    store: &mut S,
-    mut entry: Entry,
-    start: u64,
-    end: u64,
-    joined: &mut Joined,
-) -> Result<(), S::Error> {
-    let replica = entry.replica();
-    let run = Run { start: entry.first.counter, len: entry.slots.len() };
-    let mut touched = false;
-    for (counter, slot) in (entry.first.counter..).zip(&mut entry.slots) {
-        if !(start..=end).contains(&counter) {
-            continue;
+/// Finds the dots that are live in both and do not say the same.
+fn clashes(known: EntryView<'_>, new: EntryView<'_>, clashes: &mut Vec<Dot>) {
+    let same_place = known.stamp == new.stamp
+        && known.id == new.id
+        && known.label.space() == new.label.space();
+    for (dot, name, bytes) in new.named() {
+        let other = known.named().find(|(other, _, _)| *other == dot);
+        if other.is_some_and(|other| !same_place || (other.1, other.2) != (name, bytes)) {
+            clashes.push(dot);
         }
-        if let Some(slot) = slot.take() {
-            let dot = Dot::new(replica, counter);
-            joined.killed.push(Killed { dot, header: entry.header.clone(), slot, run });
-            joined.buried.insert(dot);
-            touched = true;
-        }
-    }
-    match (touched, entry.is_dead()) {
-        (false, _) => Ok(()),
-        (true, true) => store.remove(entry.first),
-        (true, false) => store.put(entry, false),
     }
 }

@@ -1,5 +1,6 @@
 //! A set of counters of one replica, as sorted disjoint ranges.
 
+use smallvec::SmallVec;
 use std::ops::RangeInclusive;
 
 use crate::error::Malformed;
@@ -7,9 +8,9 @@ use crate::error::Malformed;
 /// Counters of one replica: sorted, disjoint, non-adjacent inclusive ranges, none holding 0.
 ///
 /// A range that starts at 1 is the gap-free prefix (the version vector's part); the others are loose
-/// dots. Ranges close up by themselves as gaps fill.
+/// dots. Ranges close up by themselves as gaps fill. A single range takes no allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DotRanges(Vec<(u64, u64)>);
+pub struct DotRanges(SmallVec<[(u64, u64); 1]>);
 
 impl DotRanges {
     /// The set of one range; empty for an empty range or one that starts at 0.
@@ -72,6 +73,12 @@ impl DotRanges {
         self.0.get(at).is_some_and(|(own_start, _)| *own_start <= end)
     }
 
+    /// The ranges that overlap `start..=end`, whole.
+    pub fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let at = self.0.partition_point(|(_, own_end)| *own_end < start);
+        self.0[at..].iter().copied().take_while(move |(own_start, _)| *own_start <= end)
+    }
+
     /// Whether every counter of `other` is in this set.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
@@ -86,6 +93,19 @@ impl DotRanges {
         if start == 0 || start > end {
             return;
         }
+        if let Some((_, last)) = self.0.last_mut() {
+            if *last < start {
+                if *last + 1 == start {
+                    *last = end;
+                } else {
+                    self.0.push((start, end));
+                }
+                return;
+            }
+        } else {
+            self.0.push((start, end));
+            return;
+        }
         // Every range that overlaps or touches `start..=end` melts into one.
         let from = self.0.partition_point(|(_, own_end)| own_end.saturating_add(1) < start);
         let to = from
@@ -95,7 +115,8 @@ impl DotRanges {
             return;
         }
         let merged = (self.0[from].0.min(start), self.0[to - 1].1.max(end));
-        self.0.splice(from..to, [merged]);
+        self.0[from] = merged;
+        self.0.drain(from + 1..to);
     }
 
     /// Adds every counter of `other`.
@@ -108,7 +129,7 @@ impl DotRanges {
     /// The counters of this set that are not in `other`.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        let mut rest = Vec::new();
+        let mut rest = SmallVec::new();
         let mut cuts = other.0.iter().peekable();
         for (mut start, end) in self.iter() {
             while let Some((cut_start, cut_end)) = cuts.peek().copied().copied() {
@@ -142,6 +163,13 @@ impl DotRanges {
         self.difference(&self.difference(other))
     }
 
+    /// Takes the counters `start..=end` out.
+    pub fn remove(&mut self, start: u64, end: u64) {
+        if self.overlaps(start, end) {
+            *self = self.difference(&Self::of(start..=end));
+        }
+    }
+
     /// As numbers for the wire: the first start, then for each range its length less one and the gap
     /// to the next range's start.
     #[must_use]
@@ -159,7 +187,7 @@ impl DotRanges {
     /// Reads what [`to_gaps`](Self::to_gaps) wrote. Refuses anything not in its one canonical form.
     pub fn from_gaps(gaps: &[u64]) -> Result<Self, Malformed> {
         let broken = || Malformed::Inconsistent { what: "ranges are sorted, disjoint and apart" };
-        let mut ranges = Vec::with_capacity(gaps.len() / 2);
+        let mut ranges = SmallVec::with_capacity(gaps.len() / 2);
         let mut last = 0u64;
         let (pairs, rest) = gaps.as_chunks::<2>();
         if !rest.is_empty() {

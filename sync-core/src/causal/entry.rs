@@ -1,0 +1,171 @@
+//! Entries: what is stored.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{Dot, DotRanges, Label, PlaceId, ReplicaId, Slots};
+use crate::time::Stamp;
+
+/// A run of consecutive dots of one replica, about one object: what they have in common, and a slot of
+/// bytes for each dot.
+///
+/// A slot is gone once its dot is dead, and its name with it, wherever the removal is known, also where
+/// nobody can read them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The run's first dot.
+    pub first: Dot,
+    /// When it was written, by the author's clock.
+    pub stamp: Stamp,
+    /// The space of the object, and a name for each slot.
+    pub label: Label,
+    /// Which object of the space.
+    pub id: PlaceId,
+    /// Opaque bytes for each dot of the run.
+    pub slots: Slots,
+}
+
+/// An entry as a store shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct EntryView<'a> {
+    /// The run's first dot.
+    pub first: Dot,
+    /// When it was written, by the author's clock.
+    pub stamp: Stamp,
+    /// The space of the object, and a name for each slot.
+    pub label: &'a Label,
+    /// Which object of the space.
+    pub id: &'a PlaceId,
+    /// Opaque bytes for each dot of the run.
+    pub slots: &'a Slots,
+}
+
+impl Entry {
+    /// Who wrote it.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.first.replica
+    }
+
+    /// The counter of the run's last dot.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.first.counter + (self.slots.len() as u64).saturating_sub(1)
+    }
+
+    /// The live dots and their slots.
+    pub fn live(&self) -> impl Iterator<Item = (Dot, &[u8])> {
+        self.view().live()
+    }
+
+    /// The counters of the live dots.
+    #[must_use]
+    pub fn live_ranges(&self) -> DotRanges {
+        let mut live = DotRanges::default();
+        for (dot, _) in self.live() {
+            live.insert(dot.counter, dot.counter);
+        }
+        live
+    }
+
+    /// The bytes of label, id and slots: what the entry costs.
+    #[must_use]
+    pub fn byte_count(&self) -> usize {
+        self.label.byte_count() + self.id.len() + self.slots.as_packed().len()
+    }
+
+    /// The entry as a store shows it.
+    #[must_use]
+    #[inline]
+    pub fn view(&self) -> EntryView<'_> {
+        let Self { first, stamp, label, id, slots } = self;
+        EntryView { first: *first, stamp: *stamp, label, id, slots }
+    }
+
+    /// The entry with only the slots of a mask live.
+    #[must_use]
+    pub fn only(&self, mask: u64) -> Self {
+        Self { label: self.label.only(mask), slots: self.slots.only(mask), ..self.clone() }
+    }
+
+    /// Takes the dots `start..=end` out. Gives the entry of what was live of them.
+    pub fn take(&mut self, start: u64, end: u64) -> Option<Self> {
+        let live = self.slots.live();
+        let mask = live & mask_of(self.first.counter, start, end);
+        if mask == 0 {
+            return None;
+        }
+        let taken = self.only(mask);
+        *self = self.only(live & !mask);
+        Some(taken)
+    }
+}
+
+/// The slots of a run from `first` whose counters are in `start..=end`.
+pub(super) fn mask_of(first: u64, start: u64, end: u64) -> u64 {
+    let low = start.saturating_sub(first).min(64) as u32;
+    let high = end.saturating_add(1).saturating_sub(first).min(64) as u32;
+    let below = |bit: u32| 1u64.checked_shl(bit).map_or(u64::MAX, |bit| bit - 1);
+    below(high) & !below(low)
+}
+
+impl<'a> EntryView<'a> {
+    /// The live dots and their slots.
+    #[inline]
+    pub fn live(self) -> impl Iterator<Item = (Dot, &'a [u8])> {
+        let Dot { replica, counter } = self.first;
+        let slots = (counter..).zip(self.slots.iter());
+        slots.filter_map(move |(counter, slot)| Some((Dot::new(replica, counter), slot?)))
+    }
+
+    /// The live slots: the dot, its name and its bytes.
+    #[inline]
+    pub fn named(self) -> impl Iterator<Item = (Dot, &'a [u8], &'a [u8])> {
+        let Self { first, label, slots, .. } = self;
+        (0..).zip(slots.iter()).filter_map(move |(at, slot)| {
+            Some((Dot::new(first.replica, first.counter + at as u64), label.name(at), slot?))
+        })
+    }
+
+    /// A hash of each live dot with all that it says, whatever the run's other slots are (XXH3, 64
+    /// bits). It finds differences between parties that do not cheat; it is no proof against others.
+    pub fn hashes(self) -> impl Iterator<Item = (u64, u64)> {
+        let Self { first, stamp, label, id, slots } = self;
+        let space = label.space_hash() ^ stamp.to_bits().rotate_left(17);
+        let place = xxh3_64_with_seed(id, space) ^ replica_hash(first.replica);
+        (0..).zip(slots.iter()).filter_map(move |(at, slot)| {
+            let counter = first.counter + at as u64;
+            let seed = place ^ label.name_hash(at).rotate_left(29) ^ counter.wrapping_mul(GOLDEN);
+            Some((counter, xxh3_64_with_seed(slot?, seed)))
+        })
+    }
+
+    /// A copy of the entry.
+    #[must_use]
+    pub fn to_entry(self) -> Entry {
+        let Self { first, stamp, label, id, slots } = self;
+        Entry { first, stamp, label: label.clone(), id: id.clone(), slots: slots.clone() }
+    }
+}
+
+/// The fractional part of the golden ratio in 64 bits, an odd number that spreads consecutive ones.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn replica_hash(replica: ReplicaId) -> u64 {
+    let number = u128::from_le_bytes(*replica.as_bytes());
+    (number as u64).wrapping_mul(GOLDEN) ^ ((number >> 64) as u64).rotate_left(32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_the_part_of_a_range_within_the_run() {
+        assert_eq!(mask_of(10, 1, 9), 0);
+        assert_eq!(mask_of(10, 1, 10), 1);
+        assert_eq!(mask_of(10, 11, 12), 0b110);
+        assert_eq!(mask_of(10, 0, u64::MAX), u64::MAX);
+        assert_eq!(mask_of(10, 73, 73), 1 << 63);
+        assert_eq!(mask_of(10, 74, u64::MAX), 0);
+    }
+}

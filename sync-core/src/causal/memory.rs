@@ -1,0 +1,423 @@
+//! A document's entries and context in memory.
+//!
+//! A row is an entry; two indexes find it, by dot and by object. Rows of one object form a chain.
+
+mod labels;
+mod rows;
+mod sorted;
+
+use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+use self::labels::Labels;
+use self::rows::{NONE, Row, Rows};
+use self::sorted::{Position, Sorted};
+use super::entry::mask_of;
+use super::{
+    CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView, PlaceId, PlaceStore,
+    ReplicaId,
+};
+
+/// A document's entries and context in memory.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    context: CausalContext,
+    rows: Rows,
+    /// The rows of each replica, in the order of counters.
+    writers: Vec<Writer>,
+    /// The rows of each space, one for each object, in the order of ids.
+    spaces: BTreeMap<Box<[u8]>, Sorted>,
+    labels: Labels,
+    open: BTreeSet<(Box<[u8]>, PlaceId)>,
+}
+
+#[derive(Debug, Clone)]
+struct Writer {
+    replica: ReplicaId,
+    runs: Sorted,
+}
+
+impl MemoryStore {
+    /// Takes a context and entries as they were stored. Entries must not overlap.
+    pub fn load(context: CausalContext, entries: impl IntoIterator<Item = Entry>) -> Self {
+        let mut store = Self { context, ..Self::default() };
+        for entry in entries {
+            let Ok(()) = store.add(entry);
+        }
+        store
+    }
+
+    /// The whole state as a delta.
+    #[must_use]
+    pub fn to_delta(&self) -> Delta {
+        let entries = self.iter().map(EntryView::to_entry).collect();
+        Delta { entries, dead: self.context.difference(&self.live()), notes: Vec::new() }
+    }
+
+    pub(super) fn into_delta(self) -> Delta {
+        self.to_delta()
+    }
+
+    /// The causal context.
+    #[must_use]
+    pub fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn entry_count(&self) -> usize {
+        self.rows.count()
+    }
+
+    /// Iterates over the entries in the order of their first dots.
+    pub fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
+        let mut writers: Vec<_> = self.writers.iter().collect();
+        writers.sort_unstable_by_key(|writer| writer.replica);
+        writers.into_iter().flat_map(|writer| writer.runs.iter().map(|row| self.view(row)))
+    }
+
+    /// The entries after a dot, in the order of their first dots.
+    pub fn iter_after(&self, after: Option<Dot>) -> impl Iterator<Item = EntryView<'_>> {
+        let mut writers: Vec<_> = self.writers.iter().collect();
+        writers.sort_unstable_by_key(|writer| writer.replica);
+        writers.retain(|writer| after.is_none_or(|after| writer.replica >= after.replica));
+        writers.into_iter().flat_map(move |writer| {
+            let after = after.filter(|after| after.replica == writer.replica);
+            let from = after.map_or(0, |after| after.counter.saturating_add(1));
+            let (Ok(at) | Err(at)) =
+                writer.runs.find(|row| self.rows.of(row).counter.cmp(&from));
+            writer.runs.iter_from(at).map(|row| self.view(row))
+        })
+    }
+
+    /// The entry whose run spans this dot, if any of its dots is live.
+    #[must_use]
+    pub fn entry_of(&self, dot: Dot) -> Option<EntryView<'_>> {
+        let writer = self.writer(dot.replica)?;
+        let row = self.runs(writer, dot.counter, dot.counter).next()?;
+        Some(self.view(row))
+    }
+
+    /// The dots that are live.
+    #[must_use]
+    pub fn live(&self) -> CausalContext {
+        let mut live = CausalContext::default();
+        for entry in self.iter() {
+            let mut ranges = DotRanges::default();
+            entry.live().for_each(|(dot, _)| ranges.insert(dot.counter, dot.counter));
+            live.insert_ranges(entry.first.replica, &ranges);
+        }
+        live
+    }
+
+    /// Joins a delta. See [`join`](super::join()).
+    pub fn join(&mut self, delta: &Delta) -> super::Joined {
+        let Ok(joined) = super::join(self, delta);
+        joined
+    }
+
+    /// The part of the state that is about the given dots: entries with these live dots, and those that
+    /// are dead.
+    #[must_use]
+    pub fn part(&self, dots: &CausalContext) -> Delta {
+        let mut part = Delta::default();
+        for (replica, ranges) in dots.iter() {
+            let Some(writer) = self.writer(replica) else { continue };
+            let mut last = NONE;
+            for (start, end) in ranges.iter() {
+                for row in self.runs(writer, start, end) {
+                    if std::mem::replace(&mut last, row) == row {
+                        continue;
+                    }
+                    let entry = self.view(row).to_entry();
+                    let first = entry.first.counter;
+                    let touching = ranges.overlapping(first, entry.last());
+                    let mask = touching.fold(0, |mask, (a, b)| mask | mask_of(first, a, b));
+                    match entry.slots.live() {
+                        live if live & mask == live => part.entries.push(entry),
+                        live if live & mask != 0 => part.entries.push(entry.only(live & mask)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        part.dead = self.context.intersection(dots).difference(&part.live());
+        part
+    }
+
+    fn view(&self, number: u32) -> EntryView<'_> {
+        let Row { id, stamp, counter, label, slots, writer, .. } = self.rows.of(number);
+        let first = Dot::new(self.writers[*writer as usize].replica, *counter);
+        EntryView { first, stamp: *stamp, label, id, slots }
+    }
+
+    fn writer(&self, replica: ReplicaId) -> Option<&Writer> {
+        self.writers.iter().find(|writer| writer.replica == replica)
+    }
+
+    /// The number of a replica, a fresh one where it has none.
+    fn number_of(&mut self, replica: ReplicaId) -> usize {
+        let known = self.writers.iter().position(|writer| writer.replica == replica);
+        known.unwrap_or_else(|| {
+            self.writers.push(Writer { replica, runs: Sorted::default() });
+            self.writers.len() - 1
+        })
+    }
+
+    /// The rows of a replica whose runs overlap `start..=end`, in order.
+    fn runs(&self, writer: &Writer, start: u64, end: u64) -> impl Iterator<Item = u32> {
+        let first = match writer.runs.find(|row| self.rows.of(row).counter.cmp(&start)) {
+            Ok(at) => at,
+            // The run that begins before may reach into the range.
+            Err(at) => {
+                let before = writer.runs.before(at);
+                let reaching = before.filter(|before| {
+                    writer.runs.row(*before).is_some_and(|row| self.rows.of(row).last() >= start)
+                });
+                reaching.unwrap_or(at)
+            }
+        };
+        writer.runs.iter_from(first).take_while(move |row| self.rows.of(*row).counter <= end)
+    }
+
+    fn run(&self, writer: usize, counter: u64) -> Result<Position, Position> {
+        self.writers[writer].runs.find(|row| self.rows.of(row).counter.cmp(&counter))
+    }
+
+    fn place(&self, space: &[u8], id: &[u8]) -> Option<Result<Position, Position>> {
+        let ids = self.spaces.get(space)?;
+        Some(ids.find(|row| (*self.rows.of(row).id).cmp(id)))
+    }
+
+    /// Puts a row into both indexes.
+    fn link(&mut self, mut row: Row, at: Position) {
+        let writer = row.writer as usize;
+        let label = row.label.clone();
+        let head = self.place(label.space(), &row.id);
+        if let Some(Ok(found)) = head {
+            let Some(head) = self.spaces[label.space()].row(found) else { return };
+            row.next = self.rows.of(head).next;
+            let number = self.rows.add(row);
+            self.rows.of_mut(head).next = number;
+            self.writers[writer].runs.insert(at, number);
+            return;
+        }
+        let number = self.rows.add(row);
+        match (self.spaces.get_mut(label.space()), head) {
+            (Some(ids), Some(Err(at))) => ids.insert(at, number),
+            _ => {
+                let mut ids = Sorted::default();
+                let (Ok(at) | Err(at)) = ids.find(|_| std::cmp::Ordering::Equal);
+                ids.insert(at, number);
+                self.spaces.insert(label.space().into(), ids);
+            }
+        }
+        self.writers[writer].runs.insert(at, number);
+    }
+
+    /// Takes a row out of both indexes.
+    fn unlink(&mut self, number: u32) -> Row {
+        let (writer, counter, next) = {
+            let row = self.rows.of(number);
+            (row.writer as usize, row.counter, row.next)
+        };
+        if let Ok(at) = self.run(writer, counter) {
+            self.writers[writer].runs.remove(at);
+        }
+        let label = self.rows.of(number).label.clone();
+        let place = self.place(label.space(), &self.rows.of(number).id);
+        if let (Some(Ok(at)), Some(ids)) = (place, self.spaces.get_mut(label.space())) {
+            let head = ids.row(at);
+            if head == Some(number) {
+                if next == NONE {
+                    ids.remove(at);
+                    if ids.is_empty() {
+                        self.spaces.remove(label.space());
+                    }
+                } else {
+                    ids.set(at, next);
+                }
+            } else if let Some(mut before) = head {
+                while self.rows.of(before).next != number {
+                    before = self.rows.of(before).next;
+                }
+                self.rows.of_mut(before).next = next;
+            }
+        }
+        let row = self.rows.remove(number);
+        if self.rows.count() == 0 {
+            self.writers = Vec::new();
+            self.labels = Labels::default();
+        }
+        row
+    }
+
+    /// Takes the slots of a mask out of a row, and gives them as an entry.
+    fn take(&mut self, number: u32, mask: u64) -> Entry {
+        let live = self.rows.of(number).slots.live();
+        let EntryView { first, stamp, .. } = self.view(number);
+        if mask == live {
+            let Row { id, label, slots, .. } = self.unlink(number);
+            return Entry { first, stamp, label, id, slots };
+        }
+        let Row { id, label, slots, .. } = self.rows.of(number);
+        let (id, label) = (id.clone(), label.clone());
+        let (taken, rest) = (slots.only(mask), slots.only(live & !mask));
+        let (fitted, taken_label) = (
+            self.labels.fitted(&label, live & !mask),
+            self.labels.fitted(&label, mask),
+        );
+        let row = self.rows.of_mut(number);
+        row.slots = rest;
+        row.label = fitted;
+        Entry { first, stamp, label: taken_label, id, slots: taken }
+    }
+}
+
+impl PartialEq for MemoryStore {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(a, b): (EntryView<'_>, EntryView<'_>)| {
+            a.first == b.first
+                && a.stamp == b.stamp
+                && a.id == b.id
+                && a.label == b.label
+                && a.slots == b.slots
+        };
+        self.context == other.context
+            && self.rows.count() == other.rows.count()
+            && self.iter().zip(other.iter()).all(same)
+    }
+}
+
+impl Eq for MemoryStore {}
+
+impl DotStore for MemoryStore {
+    type Error = Infallible;
+
+    fn seen(&self, replica: ReplicaId) -> Result<Cow<'_, DotRanges>, Infallible> {
+        Ok(self.context.of(replica).map_or_else(Cow::default, Cow::Borrowed))
+    }
+
+    fn see(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), Infallible> {
+        self.context.insert_ranges(replica, ranges);
+        Ok(())
+    }
+
+    fn unsee(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), Infallible> {
+        for (start, end) in ranges.iter() {
+            self.context.remove_range(replica, start, end);
+        }
+        Ok(())
+    }
+
+    fn overlapping(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, Infallible> {
+        let Some(writer) = self.writer(replica) else { return Ok(Vec::new()) };
+        Ok(self.runs(writer, start, end).map(|row| self.view(row).to_entry()).collect())
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<(), Infallible> {
+        let Entry { first, stamp, label, id, slots } = entry;
+        let writer = self.number_of(first.replica);
+        match self.run(writer, first.counter) {
+            Ok(at) => {
+                let Some(number) = self.writers[writer].runs.row(at) else { return Ok(()) };
+                let known = self.rows.of(number);
+                let merged = known.slots.overlaid(&slots);
+                // Of two labels of one run the longer names all slots that either has.
+                let names = (0..merged.len()).map(|slot| match known.label.name(slot) {
+                    [] => label.name(slot),
+                    name => name,
+                });
+                let label = super::Label::new(label.space(), names);
+                let label = self.labels.fitted(&label, merged.live());
+                let row = self.rows.of_mut(number);
+                row.slots = merged;
+                row.label = label;
+            }
+            Err(at) => {
+                let label = self.labels.fitted(&label, slots.live());
+                let counter = first.counter;
+                let writer = writer as u32;
+                self.link(Row { id, stamp, counter, label, slots, writer, next: NONE }, at);
+            }
+        }
+        Ok(())
+    }
+
+    fn kill(
+        &mut self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        killed: &mut Vec<Entry>,
+    ) -> Result<(), Infallible> {
+        let Some(writer) = self.writer(replica) else { return Ok(()) };
+        let hit: SmallVec<[u32; 4]> = self.runs(writer, start, end).collect();
+        for number in hit {
+            let row = self.rows.of(number);
+            let mask = row.slots.live() & mask_of(row.counter, start, end);
+            if mask != 0 {
+                killed.push(self.take(number, mask));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PlaceStore for MemoryStore {
+    fn at(
+        &self,
+        space: &[u8],
+        id: &[u8],
+        show: &mut dyn FnMut(EntryView<'_>),
+    ) -> Result<(), Infallible> {
+        let Some(Ok(at)) = self.place(space, id) else { return Ok(()) };
+        let mut next = self.spaces[space].row(at).unwrap_or(NONE);
+        while next != NONE {
+            show(self.view(next));
+            next = self.rows.of(next).next;
+        }
+        Ok(())
+    }
+
+    fn ids(
+        &self,
+        space: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<PlaceId>, Infallible> {
+        let Some(ids) = self.spaces.get(space) else { return Ok(Vec::new()) };
+        let id = |row: u32| &self.rows.of(row).id;
+        let (Ok(from) | Err(from)) = ids.find(|row| match after {
+            Some(after) => (**id(row)).cmp(after),
+            None => std::cmp::Ordering::Greater,
+        });
+        let rows = ids.iter_from(from).filter(|row| after.is_none_or(|after| **id(*row) > *after));
+        Ok(rows.take(limit).map(|row| id(row).clone()).collect())
+    }
+
+    fn spaces(&self) -> Result<Vec<Box<[u8]>>, Infallible> {
+        Ok(self.spaces.keys().cloned().collect())
+    }
+
+    fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Infallible> {
+        if is_open {
+            self.open.insert((space.into(), PlaceId::new(id)));
+        } else if !self.open.is_empty() {
+            self.open.remove(&(space.into(), PlaceId::new(id)));
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Vec<(Box<[u8]>, PlaceId)>, Infallible> {
+        Ok(self.open.iter().cloned().collect())
+    }
+}

@@ -1,0 +1,59 @@
+//! The labels in use, each once in memory.
+
+use std::collections::BTreeSet;
+
+use crate::causal::Label;
+
+/// How many labels found last are remembered.
+const RECENT: usize = 8;
+
+/// Every label in use, once.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Labels {
+    all: BTreeSet<Label>,
+    /// A label, the live slots, and the label that names only these.
+    recent: Vec<(Label, u64, Label)>,
+    turn: usize,
+    /// How many there were after those out of use were last dropped.
+    kept: usize,
+}
+
+impl Labels {
+    /// The one label that says the same with names for the live slots alone.
+    pub(super) fn fitted(&mut self, label: &Label, live: u64) -> Label {
+        let known =
+            self.recent.iter().find(|(of, mask, _)| *mask == live && of.is_same(label));
+        if let Some((_, _, fitted)) = known {
+            return fitted.clone();
+        }
+        let dead_names = label.names().enumerate().any(|(slot, name)| {
+            live >> slot & 1 == 0 && !name.is_empty()
+        });
+        let wanted = if dead_names { label.only(live) } else { label.clone() };
+        let fitted = match self.all.get(&wanted) {
+            Some(known) => known.clone(),
+            None => {
+                self.drop_unused();
+                self.all.insert(wanted.clone());
+                wanted
+            }
+        };
+        let found = (label.clone(), live, fitted.clone());
+        if self.recent.len() < RECENT {
+            self.recent.push(found);
+        } else {
+            self.turn = (self.turn + 1) % RECENT;
+            self.recent[self.turn] = found;
+        }
+        fitted
+    }
+
+    /// Drops what no row has, each time that twice as many have come together.
+    fn drop_unused(&mut self) {
+        if self.all.len() >= 2 * self.kept + 64 {
+            self.recent.clear();
+            self.all.retain(|label| label.clone_count() > 1);
+            self.kept = self.all.len();
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Rows in pages: they keep their numbers, and numbers of removed rows are used again.
+
+use crate::causal::{Label, PlaceId, Slots};
+use crate::time::Stamp;
+
+/// How many rows a page has.
+const PAGE_ROWS: usize = 128;
+
+/// No row.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// An entry as it is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: PlaceId,
+    pub(super) stamp: Stamp,
+    pub(super) counter: u64,
+    pub(super) label: Label,
+    pub(super) slots: Slots,
+    /// The number of the replica.
+    pub(super) writer: u32,
+    /// The next row of the same object.
+    pub(super) next: u32,
+}
+
+impl Row {
+    pub(super) fn last(&self) -> u64 {
+        self.counter + (self.slots.len() as u64).saturating_sub(1)
+    }
+}
+
+/// Rows by number.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rows {
+    pages: Vec<Vec<Option<Row>>>,
+    free: Vec<u32>,
+    count: usize,
+}
+
+impl Rows {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    #[inline]
+    pub(super) fn of(&self, number: u32) -> &Row {
+        let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);
+        self.pages[page][at].as_ref().expect("the indexes name rows that are there")
+    }
+
+    #[inline]
+    pub(super) fn of_mut(&mut self, number: u32) -> &mut Row {
+        let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);
+        self.pages[page][at].as_mut().expect("the indexes name rows that are there")
+    }
+
+    pub(super) fn add(&mut self, row: Row) -> u32 {
+        self.count += 1;
+        if let Some(number) = self.free.pop() {
+            self.pages[number as usize / PAGE_ROWS][number as usize % PAGE_ROWS] = Some(row);
+            return number;
+        }
+        if self.pages.last().is_none_or(|page| page.len() == PAGE_ROWS) {
+            self.pages.push(Vec::with_capacity(PAGE_ROWS));
+        }
+        let page = self.pages.len() - 1;
+        self.pages[page].push(Some(row));
+        (page * PAGE_ROWS + self.pages[page].len() - 1) as u32
+    }
+
+    pub(super) fn remove(&mut self, number: u32) -> Row {
+        let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);
+        let row = self.pages[page][at].take();
+        self.count -= 1;
+        if self.count == 0 {
+            *self = Self::default();
+        } else {
+            self.free.push(number);
+        }
+        row.expect("the indexes name rows that are there")
+    }
+}

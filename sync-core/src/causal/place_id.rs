@@ -1,0 +1,94 @@
+//! Which object of a space an entry belongs to.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Deref;
+
+/// The most bytes of an id. Arbitrary.
+pub const PLACE_ID_BYTES_MAX: usize = 160;
+
+/// What fits beside the length without an allocation.
+const INLINE_BYTES: usize = 22;
+
+/// Opaque bytes that name an object within its space. Up to 22 bytes, such as a UUID, take no
+/// allocation.
+#[derive(Clone)]
+pub struct PlaceId(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE_BYTES] },
+    Heap(Box<[u8]>),
+}
+
+impl PlaceId {
+    /// Takes the bytes.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        if bytes.len() > INLINE_BYTES {
+            return Self(Repr::Heap(bytes.into()));
+        }
+        let mut inline = [0; INLINE_BYTES];
+        inline[..bytes.len()].copy_from_slice(bytes);
+        Self(Repr::Inline { len: bytes.len() as u8, bytes: inline })
+    }
+}
+
+impl Default for PlaceId {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl Deref for PlaceId {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for PlaceId {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for PlaceId {}
+
+impl Ord for PlaceId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl PartialOrd for PlaceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for PlaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_every_length_keep_their_bytes_and_their_order() {
+        assert_eq!(size_of::<PlaceId>(), 24);
+        let ids: Vec<_> = (0..60).map(|len| vec![7; len]).collect();
+        for (bytes, next) in ids.iter().zip(&ids[1..]) {
+            assert_eq!(&*PlaceId::new(bytes), &bytes[..]);
+            assert!(PlaceId::new(bytes) < PlaceId::new(next));
+        }
+    }
+}
