@@ -10,12 +10,10 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum Malformed {
     /// The bytes end too early, are too many, or are not MessagePack of the expected shape.
-    #[error("not a valid {what}: {detail}")]
+    #[error("not encoded as it should be: {detail}")]
     Encoding {
-        /// What was expected.
-        what: &'static str,
-        /// What the decoder says.
-        detail: String,
+        /// What is wrong.
+        detail: &'static str,
     },
     /// The checksum over the bytes does not match.
     #[error("checksum mismatch: expected {expected:08x}, found {found:08x}")]

@@ -215,9 +215,7 @@ fn fault_of(error: &Error) -> Option<Fault> {
         | Error::Url(_)
         | Error::Http(_)
         | Error::HttpFormat(_) => {
-            let malformed =
-                Malformed::Encoding { what: "WebSocket frame", detail: error.to_string() };
-            Some(Fault::Malformed(malformed))
+            Some(Fault::Malformed(Malformed::Encoding { detail: "not a frame of a WebSocket" }))
         }
     }
 }

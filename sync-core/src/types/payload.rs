@@ -253,9 +253,7 @@ fn pack<T: Serialize>(value: &T) -> ByteBuf {
 }
 
 fn unpack<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, Malformed> {
-    let detail = |error: rmp_serde::decode::Error| error.to_string();
-    rmp_serde::from_slice(bytes)
-        .map_err(|error| Malformed::Encoding { what, detail: detail(error) })
+    rmp_serde::from_slice(bytes).map_err(|_| Malformed::Encoding { detail: what })
 }
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ pub fn decode_delta(bytes: &[u8]) -> Result<Delta, Malformed> {
     if bytes.len() > DELTA_BYTES_MAX {
         return Err(Malformed::Limit { what: "a delta", found: bytes.len() as u64, limit });
     }
-    let on_wire: DeltaOnWire = rmp_serde::from_slice(bytes)
-        .map_err(|error| Malformed::Encoding { what: "delta", detail: error.to_string() })?;
+    let on_wire: DeltaOnWire =
+        rmp_serde::from_slice(bytes).map_err(|_| Malformed::Encoding { detail: "delta" })?;
     on_wire.try_into()
 }
 

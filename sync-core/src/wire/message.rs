@@ -379,10 +379,7 @@ fn split(body: &[u8]) -> Result<(u8, &[u8]), Malformed> {
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
-    let malformed = |error: rmp_serde::decode::Error| Malformed::Encoding {
-        what: "message",
-        detail: error.to_string(),
-    };
+    let malformed = |_| Malformed::Encoding { detail: "message" };
     let mut deserializer = rmp_serde::Deserializer::new(body);
     let value = T::deserialize(&mut deserializer).map_err(malformed)?;
     if deserializer.get_ref().is_empty() {

@@ -13,6 +13,7 @@ mod golden;
 mod golden_cases;
 mod hostile;
 mod laws;
+mod pack;
 mod protocol;
 mod sessions;
 mod world;

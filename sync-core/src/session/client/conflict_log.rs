@@ -116,11 +116,7 @@ pub fn encode_log(entry: &LogEntry) -> Vec<u8> {
 
 /// Reads what [`encode_log`] wrote.
 pub fn decode_log(bytes: &[u8]) -> Result<LogEntry, Malformed> {
-    let malformed = |error: rmp_serde::decode::Error| Malformed::Encoding {
-        what: "conflict log entry",
-        detail: error.to_string(),
-    };
-    rmp_serde::from_slice(bytes).map_err(malformed)
+    rmp_serde::from_slice(bytes).map_err(|_| Malformed::Encoding { detail: "conflict log entry" })
 }
 
 impl Client {
