@@ -1,30 +1,37 @@
-//! A document: named collections of records and named sets, as views over the kernel.
+//! A document: named collections, sets and values, as views over the kernel.
 
 mod edit;
 mod orphan;
+mod target;
+mod touched;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 pub use edit::{Author, Edit};
 pub use orphan::Orphan;
+pub use touched::Touched;
 
-use crate::causal::{CausalContext, Delta, Dot, Entry, Joined, MemoryStore};
+use self::target::Labels;
+use crate::causal::{Delta, EntryView, Joined, MemoryStore, PlaceId, PlaceStore, join};
 use crate::error::Misuse;
-use crate::types::{Conflict, Element, Header, Kind, Place, Record, RecordId, Value};
+use crate::types::element::{self, kind};
+use crate::types::place::{Space, collection_space, is_collection, set_space, value_space};
+use crate::types::{Conflict, Content, Place, Record, RecordId, Value};
 
-/// The unit of sync and of access. It indexes the places of live dots; values are read from the store.
+/// The unit of sync and of access: what the entries of a store say.
+///
+/// It keeps nothing itself, so a document is as large as its store.
 #[derive(Debug, Clone, Default)]
-pub struct Document {
-    store: MemoryStore,
-    places: BTreeMap<Place, BTreeSet<Dot>>,
-    unreadable: BTreeSet<Dot>,
+pub struct Document<S = MemoryStore> {
+    store: S,
+    labels: Labels,
 }
 
-/// What a join or an edit changed.
+/// What a join changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
     /// The places with other elements than before.
-    pub places: BTreeSet<Place>,
+    pub touched: Touched,
     /// Records of which only an edit is left, and what they held until this join.
     pub orphans: Vec<Orphan>,
     /// Whether the delta brought anything new.
@@ -39,45 +46,69 @@ pub struct Edited<T> {
     /// The change, to be stored and sent. Empty when nothing changed.
     pub delta: Delta,
     /// The places that changed.
-    pub places: BTreeSet<Place>,
+    pub touched: Touched,
 }
 
-impl Document {
-    /// Takes a state as it was stored.
-    #[must_use]
-    pub fn load(store: MemoryStore) -> Self {
-        let mut document = Self { store, ..Self::default() };
-        let entries: Vec<Entry> = document.store.iter().cloned().collect();
-        for entry in &entries {
-            document.index(entry);
+/// Why a change was not made. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused<E> {
+    /// The caller asked for something that cannot be done.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(E),
+}
+
+impl From<Refused<std::convert::Infallible>> for Misuse {
+    fn from(refused: Refused<std::convert::Infallible>) -> Self {
+        match refused {
+            Refused::Misuse(misuse) => misuse,
+            Refused::Store(never) => match never {},
         }
-        document
+    }
+}
+
+impl<S: PlaceStore> Document<S> {
+    /// Takes a store as it is.
+    pub fn new(store: S) -> Self {
+        Self { store, labels: Labels::default() }
+    }
+
+    /// Takes a store that does not know yet what stands open in it, and finds that.
+    pub fn load(store: S) -> Result<Self, S::Error> {
+        let mut document = Self::new(store);
+        for space in document.store.spaces()? {
+            let mut after: Option<PlaceId> = None;
+            loop {
+                let ids = document.store.ids(&space, after.as_deref(), PAGE_IDS)?;
+                for id in &ids {
+                    document.settle(&space, id)?;
+                }
+                match ids.last() {
+                    Some(last) if ids.len() == PAGE_IDS => after = Some(last.clone()),
+                    Some(_) | None => break,
+                }
+            }
+        }
+        Ok(document)
     }
 
     /// The state.
     #[must_use]
-    pub fn store(&self) -> &MemoryStore {
+    pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// Every dot seen.
-    #[must_use]
-    pub fn context(&self) -> &CausalContext {
-        self.store.context()
-    }
-
-    /// Live dots whose bytes this version cannot read. They are kept and passed on.
-    #[must_use]
-    pub fn unreadable_count(&self) -> usize {
-        self.unreadable.len()
-    }
-
     /// Joins a delta of another replica.
-    pub fn join(&mut self, delta: &Delta) -> Change {
-        let joined = self.store.join(delta);
-        let places = self.reindex(&joined);
-        let orphans = orphan::find(self, &places, &joined, &delta.notes);
-        Change { places, orphans, is_new: !joined.is_empty() }
+    pub fn join(&mut self, delta: &Delta) -> Result<Change, S::Error> {
+        let joined = join(&mut self.store, delta)?;
+        let touched = Touched::by(&joined, delta);
+        for (label, id) in touched.iter() {
+            self.settle(label.space(), id)?;
+        }
+        let orphans = orphan::find(self, &joined, &delta.notes)?;
+        Ok(Change { touched, orphans, is_new: !joined.is_empty() })
     }
 
     /// Makes a change of this replica: applied whole, or not at all when the closure fails or the
@@ -86,117 +117,191 @@ impl Document {
         &mut self,
         author: Author,
         bytes_max: usize,
-        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Misuse>,
-    ) -> Result<Edited<T>, Misuse> {
-        let mut edit = Edit::new(self, author);
+        change: impl FnOnce(&mut Edit<'_, S>) -> Result<T, Refused<S::Error>>,
+    ) -> Result<Edited<T>, Refused<S::Error>> {
+        let mut edit = Edit::new(self, author)?;
         let outcome = change(&mut edit);
         edit.finish(outcome, bytes_max)
     }
 
     /// The live elements of a place.
-    #[must_use]
-    pub fn elements(&self, place: &Place) -> Record {
-        let mut record = Record::default();
-        for dot in self.places.get(place).into_iter().flatten() {
-            let Some((header, slot)) = self.store.live_slot(*dot) else { continue };
-            if let (Ok(header), Ok(element)) = (Header::decode(header), Element::decode(slot)) {
-                record.add(*dot, header.stamp, element);
+    pub fn elements(&self, place: &Place) -> Result<Record, S::Error> {
+        let none = Ok(Record::default());
+        match place {
+            Place::Record { collection, id } => {
+                let Ok(space) = collection_space(collection) else { return none };
+                self.record_at(&space, id.as_place_id())
+            }
+            Place::Set { name } => {
+                let mut record = Record::default();
+                let Ok(space) = set_space(name) else { return none };
+                for id in self.store.ids(&space, None, usize::MAX)? {
+                    self.store.at(&space, &id, &mut |entry| record.add(entry))?;
+                }
+                Ok(record)
+            }
+            Place::Value { name } => {
+                let Ok(space) = value_space(name) else { return none };
+                self.record_at(&space, &PlaceId::default())
             }
         }
-        record
+    }
+
+    fn record_at(&self, space: &[u8], id: &[u8]) -> Result<Record, S::Error> {
+        let mut record = Record::default();
+        self.store.at(space, id, &mut |entry| record.add(entry))?;
+        Ok(record)
     }
 
     /// A record that is there.
-    #[must_use]
-    pub fn record(&self, collection: &str, id: &RecordId) -> Option<Record> {
-        let place = Place::Record { collection: collection.to_owned(), id: id.clone() };
-        Some(self.elements(&place)).filter(Record::is_shown)
+    pub fn record(&self, collection: &str, id: &RecordId) -> Result<Option<Record>, S::Error> {
+        let Ok(space) = collection_space(collection) else { return Ok(None) };
+        let record = self.record_at(&space, id.as_place_id())?;
+        Ok(Some(record).filter(Record::is_shown))
+    }
+
+    /// A page of the records of a collection, in the order of their ids, beginning after `after`.
+    /// The page has up to `limit` ids; those that are only left in parts are not shown.
+    pub fn page(
+        &self,
+        collection: &str,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Page, S::Error> {
+        let mut page = Page { records: Vec::new(), next: None };
+        let Ok(space) = collection_space(collection) else { return Ok(page) };
+        let after = after.map(|after| &**after.as_place_id());
+        let ids = self.store.ids(&space, after, limit)?;
+        let is_full = ids.len() == limit;
+        for id in ids {
+            let Some(id) = RecordId::from_place_id(&id) else { continue };
+            let record = self.record_at(&space, id.as_place_id())?;
+            if is_full {
+                page.next = Some(id.clone());
+            }
+            if record.is_shown() {
+                page.records.push((id, record));
+            }
+        }
+        Ok(page)
     }
 
     /// The records of a collection, in the order of their ids.
-    pub fn records(&self, collection: &str) -> impl Iterator<Item = (&RecordId, Record)> {
-        self.all_places(collection).filter_map(|(id, place)| {
-            Some((id, Some(self.elements(place)).filter(Record::is_shown)?))
-        })
+    pub fn records(&self, collection: &str) -> Result<Vec<(RecordId, Record)>, S::Error> {
+        Ok(self.page(collection, None, usize::MAX)?.records)
+    }
+
+    /// The names of the collections that hold anything, in order.
+    pub fn collections(&self) -> Result<Vec<String>, S::Error> {
+        let spaces = self.store.spaces()?;
+        let names = spaces.iter().filter(|space| is_collection(space)).filter_map(|space| {
+            std::str::from_utf8(space.get(1..)?).ok().map(str::to_owned)
+        });
+        Ok(names.collect())
     }
 
     /// The members of a set of the document.
-    #[must_use]
-    pub fn set(&self, name: &str) -> BTreeSet<Value> {
-        let record = self.elements(&Place::Set { name: name.to_owned() });
-        record.sets.into_values().flat_map(BTreeMap::into_keys).collect()
+    pub fn set(&self, name: &str) -> Result<BTreeSet<Value>, S::Error> {
+        let record = self.elements(&Place::Set { name: name.to_owned() })?;
+        Ok(record.members("").into_iter().cloned().collect())
     }
 
-    /// Everything that clashes, by record.
-    #[must_use]
-    pub fn conflicts(&self) -> Vec<(Place, Conflict)> {
-        let all = self.places.keys().flat_map(|place| {
-            let conflicts = self.elements(place).conflicts().into_iter();
-            conflicts.map(|conflict| (place.clone(), conflict))
-        });
-        all.collect()
+    /// Whether a set of the document has a member.
+    pub fn set_contains(&self, name: &str, value: &Value) -> Result<bool, S::Error> {
+        let Ok(space) = set_space(name) else { return Ok(false) };
+        let record = self.record_at(&space, &member_id(value))?;
+        Ok(record.members("").contains(value))
     }
 
-    fn all_places(&self, collection: &str) -> impl Iterator<Item = (&RecordId, &Place)> {
-        let all = self.places.keys();
-        let wanted = collection.to_owned();
-        all.filter_map(move |place| match place {
-            Place::Record { collection, id } if *collection == wanted => Some((id, place)),
-            Place::Record { .. } | Place::Set { .. } => None,
-        })
+    /// What a counter of the document stands at.
+    pub fn counter(&self, name: &str) -> Result<i64, S::Error> {
+        Ok(self.elements(&Place::Value { name: name.to_owned() })?.count(""))
     }
 
-    /// Takes what a join changed into the index, and names the places.
-    fn reindex(&mut self, joined: &Joined) -> BTreeSet<Place> {
-        let mut changed = BTreeSet::new();
-        for killed in &joined.killed {
-            changed.extend(self.unindex(killed.dot, &killed.header));
-        }
-        for entry in &joined.added {
-            // A dot that was added and killed in one join is not live.
-            changed.extend(self.index(entry));
-        }
-        changed
+    /// What a register of the document holds.
+    pub fn value(&self, name: &str) -> Result<Option<Value>, S::Error> {
+        let record = self.elements(&Place::Value { name: name.to_owned() })?;
+        Ok(record.value("").cloned())
     }
 
-    fn index(&mut self, entry: &Entry) -> Option<Place> {
-        let dots = entry.live().filter(|(dot, _)| self.store.live_slot(*dot).is_some());
-        let Ok(header) = Header::decode(&entry.header) else {
-            let dots: Vec<_> = dots.map(|(dot, _)| dot).collect();
-            self.unreadable.extend(dots);
-            return None;
-        };
-        let mut readable = BTreeSet::new();
-        let mut unreadable = BTreeSet::new();
-        for (dot, slot) in dots {
-            let is_readable = Element::decode(slot).is_ok();
-            if is_readable {
-                readable.insert(dot)
-            } else {
-                unreadable.insert(dot)
-            };
+    /// Everything that clashes, by place.
+    pub fn conflicts(&self) -> Result<Vec<(Place, Conflict)>, S::Error> {
+        let mut all = Vec::new();
+        for (space, id) in self.store.open()? {
+            let Some(place) = Place::of(&space, &id) else { continue };
+            let record = self.record_at(&space, &id)?;
+            let conflicts = record.conflicts_of(is_collection(&space)).into_iter();
+            all.extend(conflicts.map(|conflict| (place.clone(), conflict)));
         }
-        self.unreadable.extend(unreadable);
-        if !readable.is_empty() {
-            self.places.entry(header.place.clone()).or_default().extend(readable);
-        }
-        Some(header.place)
+        Ok(all)
     }
 
-    fn unindex(&mut self, dot: Dot, header: &[u8]) -> Option<Place> {
-        self.unreadable.remove(&dot);
-        let place = Header::decode(header).ok()?.place;
-        if let Some(dots) = self.places.get_mut(&place) {
-            dots.remove(&dot);
-            if dots.is_empty() {
-                self.places.remove(&place);
-            }
-        }
-        Some(place)
+    /// Notes whether anything clashes in a place.
+    fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<(), S::Error> {
+        let mut scan = Scan::default();
+        self.store.at(space, id, &mut |entry| scan.add(entry))?;
+        let is_open = scan.may_clash(is_collection(space))
+            && !self.record_at(space, id)?.conflicts_of(is_collection(space)).is_empty();
+        self.store.set_open(space, id, is_open)
     }
 }
 
-/// Whether an element says that a record exists.
-fn is_existence(slot: &[u8]) -> bool {
-    Element::decode(slot).is_ok_and(|element| element.kind == Kind::Exists)
+impl Document<MemoryStore> {
+    /// Every dot seen.
+    #[must_use]
+    pub fn context(&self) -> &crate::causal::CausalContext {
+        self.store.context()
+    }
+}
+
+/// Records of a collection, and where the next page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The records that are there.
+    pub records: Vec<(RecordId, Record)>,
+    /// After which id the next page begins; none on the last one.
+    pub next: Option<RecordId>,
+}
+
+/// How many ids are looked at in one go. Arbitrary.
+const PAGE_IDS: usize = 1024;
+
+/// A quick look at a place, without reading values: whether it is worth a closer one.
+#[derive(Debug, Default)]
+struct Scan {
+    exists: bool,
+    has_copy: bool,
+    registers: smallvec::SmallVec<[u64; 16]>,
+    is_double: bool,
+}
+
+impl Scan {
+    fn add(&mut self, entry: EntryView<'_>) {
+        let slots = entry.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+        for (slot, _) in slots {
+            let Some(first) = entry.label.name(slot).first() else { continue };
+            self.has_copy |= first & kind::COPY != 0;
+            match first & !kind::COPY {
+                kind::EXISTS => self.exists = true,
+                kind::REGISTER => {
+                    let hash = entry.label.name_hash(slot);
+                    self.is_double |= self.registers.contains(&hash);
+                    self.registers.push(hash);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Names of copies differ from those of originals, so any copy asks for a closer look.
+    fn may_clash(&self, is_record: bool) -> bool {
+        self.is_double || self.has_copy || (is_record && !self.exists)
+    }
+}
+
+/// The id of a member of a set: its bytes, or a hash where they are too long.
+fn member_id(value: &Value) -> PlaceId {
+    let mut bytes = Vec::new();
+    Content::Member(value.clone()).encode_into(&mut bytes);
+    element::member_id(&bytes)
 }

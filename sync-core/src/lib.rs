@@ -11,5 +11,4 @@ pub mod pack;
 pub mod session;
 pub mod time;
 pub mod types;
-mod varint;
 pub mod wire;

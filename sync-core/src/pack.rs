@@ -5,6 +5,7 @@
 //! [`Reader`] takes any form, refuses any other type than the one asked for, and allocates nothing.
 
 mod read;
+pub mod varint;
 mod write;
 
 pub use read::{Kind, Reader};

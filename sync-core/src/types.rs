@@ -1,11 +1,19 @@
-//! What headers and slots say: values, places and elements. Views over the kernel are in
+//! What labels, ids and slots say: values, places and elements. Views over the kernel are in
 //! [`document`](crate::document).
 
-mod payload;
+pub(crate) mod element;
+mod field;
+mod name;
+pub(crate) mod place;
 mod record;
+mod record_id;
 mod value;
 
-pub(crate) use payload::check_name;
-pub use payload::{CopyOf, Element, Header, Kind, NAME_BYTES_MAX, Place, RecordId};
-pub use record::{Claim, Conflict, Field, Record, Version, Written};
+pub use element::{Claim, Content, CopyOf, Element, Share};
+pub use field::Field;
+pub use name::NAME_BYTES_MAX;
+pub(crate) use name::check_name;
+pub use place::Place;
+pub use record::{Conflict, Record, Version, Written};
+pub use record_id::RecordId;
 pub use value::{VALUE_DEPTH_MAX, Value};

@@ -82,7 +82,7 @@ impl Delta {
         let mut store = MemoryStore::default();
         for entry in entries {
             let Ok(()) = store.see(entry.replica(), &entry.live_ranges());
-            let Ok(()) = store.add(entry);
+            let Ok(_) = store.add(entry);
         }
         for (replica, ranges) in dead.iter() {
             let Ok(()) = store.see(replica, ranges);

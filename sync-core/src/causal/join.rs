@@ -80,7 +80,11 @@ fn add<S: DotStore>(store: &mut S, entry: &Entry, joined: &mut Joined) -> Result
         let new = part.live_ranges();
         (part, new)
     };
-    store.add(entry)?;
+    if !store.add(entry)? {
+        let refused = new.iter().flat_map(|(start, end)| start..=end);
+        joined.clashes.extend(refused.map(|counter| Dot::new(replica, counter)));
+        return Ok(0);
+    }
     store.see(replica, &new)?;
     Ok(fresh)
 }

@@ -91,8 +91,9 @@ impl Label {
         self.0.space_hash
     }
 
+    /// A hash of a slot's name (XXH3, 64 bits).
     #[inline]
-    pub(super) fn name_hash(&self, slot: usize) -> u64 {
+    pub(crate) fn name_hash(&self, slot: usize) -> u64 {
         self.0.name_hashes.get(slot).copied().unwrap_or(0)
     }
 }

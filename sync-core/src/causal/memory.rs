@@ -27,6 +27,8 @@ pub struct MemoryStore {
     rows: Rows,
     /// The rows of each replica, in the order of counters.
     writers: Vec<Writer>,
+    /// The number of each replica among the writers, in the order of ids.
+    numbers: Vec<(ReplicaId, u32)>,
     /// The rows of each space, one for each object, in the order of ids.
     spaces: BTreeMap<Box<[u8]>, Sorted>,
     labels: Labels,
@@ -44,7 +46,7 @@ impl MemoryStore {
     pub fn load(context: CausalContext, entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut store = Self { context, ..Self::default() };
         for entry in entries {
-            let Ok(()) = store.add(entry);
+            let Ok(_) = store.add(entry);
         }
         store
     }
@@ -74,17 +76,13 @@ impl MemoryStore {
 
     /// Iterates over the entries in the order of their first dots.
     pub fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
-        let mut writers: Vec<_> = self.writers.iter().collect();
-        writers.sort_unstable_by_key(|writer| writer.replica);
-        writers.into_iter().flat_map(|writer| writer.runs.iter().map(|row| self.view(row)))
+        self.sorted_writers().flat_map(|writer| writer.runs.iter().map(|row| self.view(row)))
     }
 
     /// The entries after a dot, in the order of their first dots.
     pub fn iter_after(&self, after: Option<Dot>) -> impl Iterator<Item = EntryView<'_>> {
-        let mut writers: Vec<_> = self.writers.iter().collect();
-        writers.sort_unstable_by_key(|writer| writer.replica);
-        writers.retain(|writer| after.is_none_or(|after| writer.replica >= after.replica));
-        writers.into_iter().flat_map(move |writer| {
+        let left = move |writer: &&Writer| after.is_none_or(|after| writer.replica >= after.replica);
+        self.sorted_writers().filter(left).flat_map(move |writer| {
             let after = after.filter(|after| after.replica == writer.replica);
             let from = after.map_or(0, |after| after.counter.saturating_add(1));
             let (Ok(at) | Err(at)) =
@@ -154,17 +152,41 @@ impl MemoryStore {
         EntryView { first, stamp: *stamp, label, id, slots }
     }
 
+    #[inline]
+    fn find_writer(&self, replica: ReplicaId) -> Result<usize, usize> {
+        self.numbers.binary_search_by(|(known, _)| known.cmp(&replica))
+    }
+
     fn writer(&self, replica: ReplicaId) -> Option<&Writer> {
-        self.writers.iter().find(|writer| writer.replica == replica)
+        let at = self.find_writer(replica).ok()?;
+        Some(&self.writers[self.numbers[at].1 as usize])
     }
 
     /// The number of a replica, a fresh one where it has none.
     fn number_of(&mut self, replica: ReplicaId) -> usize {
-        let known = self.writers.iter().position(|writer| writer.replica == replica);
-        known.unwrap_or_else(|| {
-            self.writers.push(Writer { replica, runs: Sorted::default() });
-            self.writers.len() - 1
-        })
+        match self.find_writer(replica) {
+            Ok(at) => self.numbers[at].1 as usize,
+            Err(at) => {
+                self.numbers.insert(at, (replica, self.writers.len() as u32));
+                self.writers.push(Writer { replica, runs: Sorted::default() });
+                self.writers.len() - 1
+            }
+        }
+    }
+
+    /// The writers in the order of their ids.
+    fn sorted_writers(&self) -> impl Iterator<Item = &Writer> {
+        self.numbers.iter().map(|(_, number)| &self.writers[*number as usize])
+    }
+
+    /// Whether a run of `len` dots from `counter`, which would stand at a position, would overlap
+    /// another one.
+    fn overlaps(&self, writer: usize, at: Position, counter: u64, len: usize) -> bool {
+        let runs = &self.writers[writer].runs;
+        let before = runs.before(at).and_then(|before| runs.row(before));
+        let reaches = before.is_some_and(|row| self.rows.of(row).last() >= counter);
+        let last = counter.saturating_add((len as u64).saturating_sub(1));
+        reaches || runs.row(at).is_some_and(|row| self.rows.of(row).counter <= last)
     }
 
     /// The rows of a replica whose runs overlap `start..=end`, in order.
@@ -250,6 +272,7 @@ impl MemoryStore {
         let row = self.rows.remove(number);
         if self.rows.count() == 0 {
             self.writers = Vec::new();
+            self.numbers = Vec::new();
             self.labels = Labels::default();
         }
         row
@@ -323,13 +346,22 @@ impl DotStore for MemoryStore {
         Ok(self.runs(writer, start, end).map(|row| self.view(row).to_entry()).collect())
     }
 
-    fn add(&mut self, entry: Entry) -> Result<(), Infallible> {
+    fn add(&mut self, entry: Entry) -> Result<bool, Infallible> {
         let Entry { first, stamp, label, id, slots } = entry;
         let writer = self.number_of(first.replica);
         match self.run(writer, first.counter) {
             Ok(at) => {
-                let Some(number) = self.writers[writer].runs.row(at) else { return Ok(()) };
+                let Some(number) = self.writers[writer].runs.row(at) else { return Ok(false) };
                 let known = self.rows.of(number);
+                if slots.len() > known.slots.len() {
+                    let (tail, more) = (known.last() + 1, slots.len() - known.slots.len());
+                    let (Ok(at) | Err(at)) = self.run(writer, tail);
+                    let next = self.writers[writer].runs.row(at);
+                    let end = tail + more as u64;
+                    if next.is_some_and(|row| self.rows.of(row).counter < end) {
+                        return Ok(false);
+                    }
+                }
                 let merged = known.slots.overlaid(&slots);
                 // Of two labels of one run the longer names all slots that either has.
                 let names = (0..merged.len()).map(|slot| match known.label.name(slot) {
@@ -342,6 +374,7 @@ impl DotStore for MemoryStore {
                 row.slots = merged;
                 row.label = label;
             }
+            Err(at) if self.overlaps(writer, at, first.counter, slots.len()) => return Ok(false),
             Err(at) => {
                 let label = self.labels.fitted(&label, slots.live());
                 let counter = first.counter;
@@ -349,7 +382,7 @@ impl DotStore for MemoryStore {
                 self.link(Row { id, stamp, counter, label, slots, writer, next: NONE }, at);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn kill(

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::error::Malformed;
-use crate::varint;
+use crate::pack::varint;
 
 /// The most dots that one entry may span. Arbitrary: a record of 63 fields fits into one entry.
 pub const RUN_DOTS_MAX: usize = 64;

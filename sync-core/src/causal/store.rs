@@ -29,7 +29,9 @@ pub trait DotStore {
     ) -> Result<Vec<Entry>, Self::Error>;
 
     /// Adds an entry. Where a run with the same first dot is known, its live slots are laid over that.
-    fn add(&mut self, entry: Entry) -> Result<(), Self::Error>;
+    /// Gives false, and adds nothing, where it overlaps another run: nobody who keeps the rules writes
+    /// that.
+    fn add(&mut self, entry: Entry) -> Result<bool, Self::Error>;
 
     /// Takes the live dots among `start..=end` out, and puts what they were into `killed`: for each run
     /// an entry with only these slots.

@@ -1,16 +1,18 @@
 //! Changes of this replica: each takes fresh dots, and supersedes the dots that it replaces.
 
-use serde_bytes::ByteBuf;
-use std::collections::{BTreeMap, BTreeSet};
+use smallvec::SmallVec;
 
-use super::{Document, Edited, Orphan};
-use crate::causal::{Delta, Dot, DotRanges, Entry, Joined, Note, RUN_DOTS_MAX, ReplicaId};
+use super::target::{Leaf, Targets, check_path};
+use super::{Document, Edited, Refused, Touched, member_id};
+use crate::causal::{
+    CausalContext, Delta, Dot, DotRanges, Entry, Note, PlaceId, PlaceStore, RUN_DOTS_MAX,
+    ReplicaId, Slots, join,
+};
 use crate::error::Misuse;
 use crate::time::Stamp;
-use crate::types::{
-    Element, Field, Header, Kind, Place, Record, RecordId, VALUE_DEPTH_MAX, Value, Written,
-    check_name,
-};
+use crate::types::element::{self, SEPARATOR, kind};
+use crate::types::place::{Space, collection_space, set_space, value_space};
+use crate::types::{Content, Field, Record, RecordId, Share, Value, check_name};
 
 /// Who changes a document, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,206 +25,296 @@ pub struct Author {
 
 /// A change being made. Each step sees the ones before it.
 #[derive(Debug)]
-pub struct Edit<'a> {
-    document: &'a mut Document,
+pub struct Edit<'a, S> {
+    document: &'a mut Document<S>,
     author: Author,
     /// What this replica had seen of itself before.
     before: DotRanges,
+    next: u64,
     delta: Delta,
-    steps: Vec<Joined>,
-    places: BTreeSet<Place>,
+    killed: Vec<Entry>,
+    touched: Touched,
 }
 
-impl<'a> Edit<'a> {
-    pub(super) fn new(document: &'a mut Document, author: Author) -> Self {
-        let before = document.context().of(author.replica).cloned().unwrap_or_default();
-        let (delta, steps, places) = (Delta::default(), Vec::new(), BTreeSet::new());
-        Self { document, author, before, delta, steps, places }
+pub(super) type Step<S> = Result<(), Refused<<S as crate::causal::DotStore>::Error>>;
+type Dots = SmallVec<[Dot; 8]>;
+
+impl<'a, S: PlaceStore> Edit<'a, S> {
+    pub(super) fn new(
+        document: &'a mut Document<S>,
+        author: Author,
+    ) -> Result<Self, Refused<S::Error>> {
+        let seen = document.store.seen(author.replica).map_err(Refused::Store)?;
+        let before = seen.into_owned();
+        let next = before.max() + 1;
+        let (delta, killed, touched) = (Delta::default(), Vec::new(), Touched::default());
+        Ok(Self { document, author, before, next, delta, killed, touched })
     }
 
     pub(super) fn finish<T>(
-        self,
-        outcome: Result<T, Misuse>,
+        mut self,
+        outcome: Result<T, Refused<S::Error>>,
         bytes_max: usize,
-    ) -> Result<Edited<T>, Misuse> {
-        let found = self.delta.cost();
-        let too_large = || {
-            let (found, limit) = (found as u64, bytes_max as u64);
-            Misuse::TooLarge { what: "the change", found, limit }
-        };
-        let outcome =
-            outcome.and_then(|value| if found > bytes_max { Err(too_large()) } else { Ok(value) });
+    ) -> Result<Edited<T>, Refused<S::Error>> {
+        let (found, limit) = (self.delta.cost(), bytes_max);
+        let outcome = outcome.and_then(|value| {
+            if found <= limit {
+                return Ok(value);
+            }
+            let (found, limit) = (found as u64, limit as u64);
+            Err(Misuse::TooLarge { what: "the change", found, limit }.into())
+        });
         match outcome {
-            Ok(value) => Ok(Edited { value, delta: self.delta, places: self.places }),
-            Err(misuse) => {
-                for step in self.steps.into_iter().rev() {
-                    self.document.take_back(step, self.author.replica, &self.before);
-                }
-                Err(misuse)
+            Ok(value) => {
+                let Self { delta, touched, .. } = self;
+                Ok(Edited { value, delta, touched })
+            }
+            Err(refused) => {
+                self.take_back().map_err(Refused::Store)?;
+                Err(refused)
             }
         }
+    }
+
+    /// Puts everything back as it was.
+    fn take_back(&mut self) -> Result<(), S::Error> {
+        let Author { replica, .. } = self.author;
+        let store = &mut self.document.store;
+        let seen = store.seen(replica)?.into_owned();
+        let new = seen.difference(&self.before);
+        for (start, end) in new.iter() {
+            store.kill(replica, start, end, &mut Vec::new())?;
+        }
+        store.unsee(replica, &new)?;
+        for mut entry in self.killed.drain(..) {
+            if entry.replica() == replica {
+                for (start, end) in new.iter() {
+                    entry.take(start, end);
+                }
+            }
+            if entry.slots.live() != 0 {
+                store.add(entry)?;
+            }
+        }
+        for (label, id) in std::mem::take(&mut self.touched).iter() {
+            self.document.settle(label.space(), id)?;
+        }
+        Ok(())
     }
 
     /// The document with the steps so far.
     #[must_use]
-    pub fn document(&self) -> &Document {
+    pub fn document(&self) -> &Document<S> {
         self.document
     }
 
     /// Adds a record.
-    pub fn insert(
+    pub fn insert<'f>(
         &mut self,
         collection: &str,
         id: &RecordId,
-        fields: &BTreeMap<String, Field>,
-    ) -> Result<(), Misuse> {
-        check_name("a collection's name", collection)?;
-        if self.document.record(collection, id).is_some() {
+        fields: impl IntoIterator<Item = (&'f str, &'f Field)>,
+    ) -> Step<S> {
+        let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        let space = collection_space(collection)?;
+        let place = self.look(&space, id.as_place_id())?;
+        if place.is_shown() {
             let (collection, id) = (collection.to_owned(), id.to_string());
-            return Err(Misuse::RecordExists { collection, id });
+            return Err(Misuse::RecordExists { collection, id }.into());
         }
-        let place = Place::Record { collection: collection.to_owned(), id: id.clone() };
-        let mut elements = vec![Kind::Exists];
-        for (name, field) in fields {
-            check_field(name, field)?;
-            elements.extend(kinds(name, field));
-        }
+        let mut targets = Targets::default();
+        targets.push_existence();
+        push_fields(&mut targets, &fields)?;
+        self.push_counters(&mut targets, &fields);
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
-        let left: Vec<_> = self.document.elements(&place).claims().map(|claim| claim.dot).collect();
-        self.write(place, originals(elements), left);
+        let all: SmallVec<[usize; 8]> = (0..targets.leaves().len()).collect();
+        self.write(&space, id.as_place_id(), &targets, &all, &place.dots)
+    }
+
+    /// Writes fields of a record and leaves the others. What a field holds already is left as it is:
+    /// of a set only the difference is written, and of a map only the fields that differ.
+    pub fn update<'f>(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: impl IntoIterator<Item = (&'f str, &'f Field)>,
+    ) -> Step<S> {
+        let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        let mut targets = Targets::default();
+        push_fields(&mut targets, &fields)?;
+        let roots: SmallVec<[&str; 8]> = fields.iter().map(|(name, _)| *name).collect();
+        let space = collection_space(collection)?;
+        let id_bytes = id.as_place_id();
+        let keeps_counters = fields.iter().any(|(_, field)| has_counter(field));
+        let found = self.compare(&space, id_bytes, &mut targets, &roots, keeps_counters)?;
+        if !found.place.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.replace(&space, id_bytes, &targets, found)?;
+        let mut path = SmallVec::new();
+        for (name, field) in fields {
+            path.push(name);
+            self.count_to(&space, id_bytes, &mut path, field)?;
+            path.pop();
+        }
         Ok(())
     }
 
-    /// Writes fields of a record and leaves the others. A field that holds this value already, and
-    /// nothing else, is left as it is.
-    pub fn update(
+    /// Writes one field at a path of nested maps, and leaves its neighbours.
+    pub fn put(
         &mut self,
         collection: &str,
         id: &RecordId,
-        fields: &BTreeMap<String, Field>,
-    ) -> Result<(), Misuse> {
-        let (place, record) = self.shown(collection, id)?;
-        let mut elements = Vec::new();
-        let mut superseded = Vec::new();
-        for (name, field) in fields {
-            check_field(name, field)?;
-            let no_members = BTreeMap::new();
-            let registers = record.registers.get(name).map_or(&[][..], Vec::as_slice);
-            let members = record.sets.get(name).unwrap_or(&no_members);
-            let dots_of_registers = registers.iter().map(|written| written.claim.dot);
-            match field {
-                Field::Register(value) => {
-                    let is_same = registers.iter().all(|written| written.value == *value);
-                    if !registers.is_empty() && members.is_empty() && is_same {
-                        continue;
-                    }
-                    superseded.extend(dots_of_registers);
-                    superseded.extend(members.values().flatten().map(|claim| claim.dot));
-                    elements.push(Kind::Field { name: name.clone(), value: value.clone() });
-                }
-                Field::Set(wanted) => {
-                    superseded.extend(dots_of_registers);
-                    let gone = members.iter().filter(|(member, _)| !wanted.contains(*member));
-                    superseded.extend(gone.flat_map(|(_, claims)| claims).map(|claim| claim.dot));
-                    let new = wanted.iter().filter(|member| !members.contains_key(*member));
-                    let member =
-                        |value: &Value| Kind::Member { name: name.clone(), value: value.clone() };
-                    elements.extend(new.map(member));
-                }
-            }
+        path: &[&str],
+        field: &Field,
+    ) -> Step<S> {
+        let joined = joined_path(path)?;
+        let mut targets = Targets::default();
+        let mut names = SmallVec::from_slice(path);
+        targets.push_field(&mut names, field)?;
+        let space = collection_space(collection)?;
+        let id_bytes = id.as_place_id();
+        let found =
+            self.compare(&space, id_bytes, &mut targets, &[&joined], has_counter(field))?;
+        if !found.place.is_shown() {
+            return Err(no_such_record(collection, id));
         }
-        self.rewrite(place, &record, elements, superseded);
-        Ok(())
+        self.replace(&space, id_bytes, &targets, found)?;
+        self.count_to(&space, id_bytes, &mut SmallVec::from_slice(path), field)
+    }
+
+    /// Takes a field out, at a path of nested maps, with all that is below it.
+    pub fn unset(&mut self, collection: &str, id: &RecordId, path: &[&str]) -> Step<S> {
+        let joined = joined_path(path)?;
+        let space = collection_space(collection)?;
+        let mut targets = Targets::default();
+        let found = self.compare(&space, id.as_place_id(), &mut targets, &[&joined], false)?;
+        if !found.place.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.replace(&space, id.as_place_id(), &targets, found)
+    }
+
+    /// Adds to a counter of a record, at a path of nested maps; a negative amount takes away.
+    pub fn count(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        path: &[&str],
+        amount: i64,
+    ) -> Step<S> {
+        joined_path(path)?;
+        let space = collection_space(collection)?;
+        if !self.look(&space, id.as_place_id())?.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.add_share(&space, id.as_place_id(), path, amount)
     }
 
     /// Removes a record: every dot of it that is live here, under a dot of the removal's own.
-    pub fn remove(&mut self, collection: &str, id: &RecordId) -> Result<(), Misuse> {
-        let (place, record) = self.shown(collection, id)?;
-        self.bury(place, &record);
-        Ok(())
+    pub fn remove(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        let space = collection_space(collection)?;
+        let place = self.look(&space, id.as_place_id())?;
+        if !place.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.bury(&space, id.as_place_id(), &place.dots)
     }
 
     /// Resolves the clashing registers of a record by writing what one author wrote, and for fields
     /// that this author did not write, what is shown.
-    pub fn keep(
-        &mut self,
-        collection: &str,
-        id: &RecordId,
-        author: ReplicaId,
-    ) -> Result<(), Misuse> {
-        let (place, record) = self.shown(collection, id)?;
+    pub fn keep(&mut self, collection: &str, id: &RecordId, author: ReplicaId) -> Step<S> {
+        let (space, record) = self.find(collection, id, Record::is_shown)?;
         let versions = record.versions();
         let Some(version) = versions.iter().find(|version| version.author == author) else {
-            return Err(Misuse::NoSuchVersion { version: author.to_string() });
+            return Err(Misuse::NoSuchVersion { version: author.to_string() }.into());
         };
-        let clashing: BTreeSet<_> =
-            versions.iter().flat_map(|version| version.fields.keys()).collect();
-        let mut elements = Vec::new();
-        let mut superseded = Vec::new();
-        for name in clashing {
-            let values = record.values(name);
-            let shown = values.first().map(|written| &written.value);
-            if let Some(value) = version.fields.get(name).or(shown) {
-                elements.push(Kind::Field { name: name.clone(), value: value.clone() });
-                let written = record.registers.get(name).into_iter().flatten();
-                superseded.extend(written.map(|written| written.claim.dot));
+        let clashing = versions.iter().flat_map(|version| version.fields.keys());
+        let clashing: std::collections::BTreeSet<_> = clashing.collect();
+        let mut targets = Targets::default();
+        let mut superseded = Dots::new();
+        for path in clashing {
+            if let Some(value) = version.fields.get(path).or(record.value(path)) {
+                let written =
+                    element::Written::new(path, &Content::Register(value.clone()), None);
+                targets.push_raw(&written.name, &written.bytes);
+                let same = record.elements().iter().filter(|element| {
+                    element.path() == path && matches!(element.content, Content::Register(_))
+                });
+                superseded.extend(same.map(|element| element.claim.dot));
             }
         }
-        self.write(place, originals(elements), superseded);
-        Ok(())
+        let all: SmallVec<[usize; 8]> = (0..targets.leaves().len()).collect();
+        self.write(&space, id.as_place_id(), &targets, &all, &superseded)
     }
 
     /// Settles a record that was kept by an edit: writes it whole, so that nothing about it is a copy.
-    pub fn adopt(&mut self, collection: &str, id: &RecordId) -> Result<(), Misuse> {
-        let (place, record) = self.shown(collection, id)?;
-        self.write_whole(place, &record);
-        Ok(())
+    pub fn adopt(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        let (space, record) = self.find(collection, id, Record::is_shown)?;
+        self.write_whole(&space, id.as_place_id(), &record, |_| true)
     }
 
     /// Makes what is left of a partial record a record again.
-    pub fn restore(&mut self, collection: &str, id: &RecordId) -> Result<(), Misuse> {
-        let (place, record) = self.partial(collection, id)?;
-        self.write_whole(place, &record);
-        Ok(())
+    pub fn restore(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        let (space, record) = self.find(collection, id, is_partial)?;
+        self.write_whole(&space, id.as_place_id(), &record, |_| true)
     }
 
     /// Removes what is left of a partial record.
-    pub fn dismiss(&mut self, collection: &str, id: &RecordId) -> Result<(), Misuse> {
-        let (place, record) = self.partial(collection, id)?;
-        self.bury(place, &record);
-        Ok(())
+    pub fn dismiss(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        let (space, record) = self.find(collection, id, is_partial)?;
+        let dots: Dots = record.claims().map(|claim| claim.dot).collect();
+        self.bury(&space, id.as_place_id(), &dots)
     }
 
     /// Adds a member to a set of the document. Does nothing where it is there.
-    pub fn set_add(&mut self, name: &str, value: Value) -> Result<(), Misuse> {
-        check_name("a set's name", name)?;
-        check_value(&value)?;
-        let place = Place::Set { name: name.to_owned() };
-        let members = self.document.elements(&place).sets.remove("").unwrap_or_default();
-        if !members.contains_key(&value) {
-            let element = Kind::Member { name: String::new(), value };
-            self.write(place, originals(vec![element]), Vec::new());
+    pub fn set_add(&mut self, name: &str, value: &Value) -> Step<S> {
+        let space = set_space(name)?;
+        super::target::check_value(value)?;
+        let id = member_id(value);
+        if !self.record_at(&space, &id)?.members("").contains(value) {
+            let written = element::Written::new("", &Content::Member(value.clone()), None);
+            let mut targets = Targets::default();
+            targets.push_raw(&written.name, &written.bytes);
+            self.write(&space, &id, &targets, &[0], &[])?;
         }
         Ok(())
     }
 
     /// Removes a member from a set of the document. Does nothing where it is not there.
-    pub fn set_remove(&mut self, name: &str, value: &Value) -> Result<(), Misuse> {
-        check_name("a set's name", name)?;
-        let place = Place::Set { name: name.to_owned() };
-        let members = self.document.elements(&place).sets.remove("").unwrap_or_default();
-        if let Some(claims) = members.get(value) {
-            self.write(place, Vec::new(), claims.iter().map(|claim| claim.dot).collect());
+    pub fn set_remove(&mut self, name: &str, value: &Value) -> Step<S> {
+        let space = set_space(name)?;
+        let id = member_id(value);
+        let record = self.record_at(&space, &id)?;
+        let same = record
+            .elements()
+            .iter()
+            .filter(|element| element.content == Content::Member(value.clone()));
+        let dots: Dots = same.map(|element| element.claim.dot).collect();
+        self.write(&space, &id, &Targets::default(), &[], &dots)
+    }
+
+    /// Writes a single value of the document: a register of either kind. Does nothing where it is so.
+    pub fn set_value(&mut self, name: &str, field: &Field) -> Step<S> {
+        let space = value_space(name)?;
+        if !matches!(field, Field::Register(_) | Field::Latest(_)) {
+            return Err(Misuse::BadName { what: "a single value is a register; it" }.into());
         }
-        Ok(())
+        let mut targets = Targets::default();
+        targets.push_field(&mut SmallVec::new(), field)?;
+        let id = PlaceId::default();
+        let found = self.compare(&space, &id, &mut targets, &[""], false)?;
+        self.replace(&space, &id, &targets, found)
     }
 
-    fn shown(&self, collection: &str, id: &RecordId) -> Result<(Place, Record), Misuse> {
-        self.find(collection, id, Record::is_shown)
+    /// Adds to a counter of the document; a negative amount takes away.
+    pub fn count_value(&mut self, name: &str, amount: i64) -> Step<S> {
+        let space = value_space(name)?;
+        self.add_share(&space, &PlaceId::default(), &[], amount)
     }
 
-    fn partial(&self, collection: &str, id: &RecordId) -> Result<(Place, Record), Misuse> {
-        self.find(collection, id, |record| record.existence.is_empty() && record.has_original())
+    fn record_at(&self, space: &[u8], id: &[u8]) -> Result<Record, Refused<S::Error>> {
+        self.document.record_at(space, id).map_err(Refused::Store)
     }
 
     fn find(
@@ -230,176 +322,338 @@ impl<'a> Edit<'a> {
         collection: &str,
         id: &RecordId,
         is_wanted: impl FnOnce(&Record) -> bool,
-    ) -> Result<(Place, Record), Misuse> {
-        let place = Place::Record { collection: collection.to_owned(), id: id.clone() };
-        let record = self.document.elements(&place);
-        if is_wanted(&record) {
-            return Ok((place, record));
-        }
-        Err(Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.to_string() })
+    ) -> Result<(Space, Record), Refused<S::Error>> {
+        let space = collection_space(collection)?;
+        let record = self.record_at(&space, id.as_place_id())?;
+        if is_wanted(&record) { Ok((space, record)) } else { Err(no_such_record(collection, id)) }
     }
 
-    /// Writes elements into a record. Where nothing but copies would be left, for which nobody stands,
-    /// the record is written whole instead.
-    fn rewrite(
+    /// Finds what is live in a place.
+    fn look(&self, space: &[u8], id: &[u8]) -> Result<Found, Refused<S::Error>> {
+        let mut found = Found::default();
+        let show = &mut |entry: crate::causal::EntryView<'_>| {
+            for (dot, name, _) in entry.named() {
+                found.add(dot, name);
+            }
+        };
+        self.document.store.at(space, id, show).map_err(Refused::Store)?;
+        Ok(found)
+    }
+
+    /// Compares what is wanted at some paths with what is there.
+    fn compare(
+        &self,
+        space: &[u8],
+        id: &[u8],
+        targets: &mut Targets,
+        roots: &[&str],
+        keeps_counters: bool,
+    ) -> Result<Compared, Refused<S::Error>> {
+        let mut compared = Compared::default();
+        let show = &mut |entry: crate::causal::EntryView<'_>| {
+            for (dot, name, bytes) in entry.named() {
+                compared.place.add(dot, name);
+                let Ok((tag, path)) = element::split(name) else { continue };
+                let tag_alone = tag & !kind::COPY;
+                if tag_alone == kind::EXISTS || !roots.iter().any(|root| is_within(path, root)) {
+                    continue;
+                }
+                let Ok(value) = element::value_bytes(tag, bytes) else { continue };
+                let is_counter = tag_alone == kind::COUNTER && keeps_counters;
+                let mut at = if is_counter { Kept::Always } else { Kept::Never };
+                for (index, (name, bytes, leaf)) in targets.leaves_mut().enumerate() {
+                    if name[0] != tag_alone || &name[1..] != path {
+                        continue;
+                    }
+                    if bytes == value {
+                        leaf.same += 1;
+                        at = Kept::With(index);
+                    } else if tag_alone != kind::MEMBER {
+                        leaf.other += 1;
+                        at = Kept::With(index);
+                    }
+                }
+                compared.dots.push((dot, at));
+            }
+        };
+        self.document.store.at(space, id, show).map_err(Refused::Store)?;
+        Ok(compared)
+    }
+
+    /// Writes what is wanted and not there, in place of what is there and not wanted.
+    fn replace(
         &mut self,
-        place: Place,
+        space: &Space,
+        id: &PlaceId,
+        targets: &Targets,
+        found: Compared,
+    ) -> Step<S> {
+        let is_kept = |leaf: &Leaf| leaf.same > 0 && leaf.other == 0;
+        let leaves = targets.leaves();
+        let missing = leaves.iter().enumerate().filter(|(_, leaf)| !is_kept(leaf));
+        let missing: SmallVec<[usize; 8]> = missing.map(|(at, _)| at).collect();
+        let gone = found.dots.iter().filter(|(_, kept)| match kept {
+            Kept::Always => false,
+            Kept::Never => true,
+            Kept::With(at) => !is_kept(&leaves[*at]),
+        });
+        let gone: Dots = gone.map(|(dot, _)| *dot).collect();
+        // Where nothing but copies would be left, for which nobody stands, the record is written whole.
+        let originals = &found.place.originals;
+        if missing.is_empty() && !gone.is_empty() && originals.iter().all(|dot| gone.contains(dot))
+        {
+            let record = self.record_at(space, id)?;
+            if record.claims().any(|claim| !gone.contains(&claim.dot)) {
+                return self.write_whole(space, id, &record, |dot| !gone.contains(&dot));
+            }
+        }
+        self.write(space, id, targets, &missing, &gone)
+    }
+
+    /// Writes every distinct thing that a record holds anew, of the dots that are wanted.
+    fn write_whole(
+        &mut self,
+        space: &Space,
+        id: &PlaceId,
         record: &Record,
-        elements: Vec<Kind>,
-        superseded: Vec<Dot>,
-    ) {
-        let mut rest = record.claims().filter(|claim| !superseded.contains(&claim.dot));
-        if !elements.is_empty() || superseded.is_empty() || rest.any(|claim| claim.copy.is_none()) {
-            self.write(place, originals(elements), superseded);
-            return;
+        is_wanted: impl Fn(Dot) -> bool,
+    ) -> Step<S> {
+        let mut targets = Targets::default();
+        targets.push_existence();
+        for element in record.elements() {
+            let own = Content::Share(Share { owner: self.author.replica, up: 0, down: 0 });
+            let is_foreign = matches!(&element.content, Content::Share(share)
+                if share.owner != self.author.replica) && own != element.content;
+            if element.content == Content::Exists || !is_wanted(element.claim.dot) || is_foreign {
+                continue;
+            }
+            let written = element::Written::new(element.path(), &element.content, None);
+            let known = targets.leaves().iter().any(|leaf| {
+                targets.name(leaf) == written.name && targets.bytes(leaf) == written.bytes
+            });
+            if !known {
+                targets.push_raw(&written.name, &written.bytes);
+            }
         }
-        let mut left = record.clone();
-        left.existence.retain(|claim| !superseded.contains(&claim.dot));
-        for members in left.sets.values_mut() {
-            members.retain(|_, claims| claims.iter().any(|claim| !superseded.contains(&claim.dot)));
-        }
-        left.registers
-            .retain(|_, values| values.iter().any(|value| !superseded.contains(&value.claim.dot)));
-        let all = record.claims().map(|claim| claim.dot).collect();
-        self.write(place, originals(whole(&left)), all);
+        let dots: Dots = record.claims().map(|claim| claim.dot).collect();
+        let all: SmallVec<[usize; 8]> = (0..targets.leaves().len()).collect();
+        self.write(space, id, &targets, &all, &dots)
     }
 
-    fn write_whole(&mut self, place: Place, record: &Record) {
-        let all = record.claims().map(|claim| claim.dot).collect();
-        self.write(place, originals(whole(record)), all);
+    /// Puts counters of a new record where they are wanted.
+    fn push_counters(&self, targets: &mut Targets, fields: &[(&str, &Field)]) {
+        fn walk<'f>(
+            targets: &mut Targets,
+            owner: ReplicaId,
+            path: &mut SmallVec<[&'f str; 4]>,
+            field: &'f Field,
+        ) {
+            match field {
+                Field::Counter(sum) => {
+                    targets.push_share(path, share(owner, (0, 0), *sum));
+                }
+                Field::Map(fields) => {
+                    for (name, field) in fields {
+                        path.push(name);
+                        walk(targets, owner, path, field);
+                        path.pop();
+                    }
+                }
+                Field::Register(_) | Field::Latest(_) | Field::Set(_) => {}
+            }
+        }
+        for (name, field) in fields {
+            walk(targets, self.author.replica, &mut SmallVec::from_slice(&[*name]), field);
+        }
     }
 
-    fn bury(&mut self, place: Place, record: &Record) {
-        let dot = Dot::new(self.author.replica, self.next());
-        let note = Note { dot, text: Header { stamp: self.author.stamp, place }.encode() };
-        let mut delta = Delta { notes: vec![note], ..Delta::default() };
-        delta.context.insert(dot);
-        delta.context.union(&record.claims().map(|claim| claim.dot).collect());
-        self.step(&delta);
+    /// Brings the counters of a field to where they are wanted.
+    fn count_to<'f>(
+        &mut self,
+        space: &Space,
+        id: &PlaceId,
+        path: &mut SmallVec<[&'f str; 4]>,
+        field: &'f Field,
+    ) -> Step<S> {
+        match field {
+            Field::Counter(sum) => {
+                let joined = path.join("\u{1f}");
+                let at = self.record_at(space, id)?.count(&joined);
+                self.add_share(space, id, path, sum.saturating_sub(at))
+            }
+            Field::Map(fields) => fields.iter().try_for_each(|(name, field)| {
+                path.push(name);
+                self.count_to(space, id, path, field)?;
+                path.pop();
+                Ok(())
+            }),
+            Field::Register(_) | Field::Latest(_) | Field::Set(_) => Ok(()),
+        }
+    }
+
+    /// Replaces this replica's share of a counter.
+    fn add_share(&mut self, space: &Space, id: &PlaceId, path: &[&str], amount: i64) -> Step<S> {
+        let owner = self.author.replica;
+        let joined = path.join("\u{1f}");
+        let record = self.record_at(space, id)?;
+        let mut sums = (0, 0);
+        let mut gone = Dots::new();
+        let mut is_there = false;
+        for element in record.elements().iter().filter(|element| element.path() == joined) {
+            if let Content::Share(known) = element.content {
+                is_there = true;
+                if known.owner == owner {
+                    sums = (sums.0.max(known.up), sums.1.max(known.down));
+                    gone.push(element.claim.dot);
+                }
+            }
+        }
+        if amount == 0 && is_there {
+            return Ok(());
+        }
+        let mut targets = Targets::default();
+        targets.push_share(path, share(owner, sums, amount));
+        self.write(space, id, &targets, &[0], &gone)
+    }
+
+    /// Removes dots of a place under a dot of the removal's own.
+    pub(super) fn bury(&mut self, space: &Space, id: &PlaceId, dots: &[Dot]) -> Step<S> {
+        let dot = Dot::new(self.author.replica, self.next);
+        self.next += 1;
+        let label = self.document.labels.of_space(space);
+        let note = Note { dot, stamp: self.author.stamp, label, id: id.clone() };
+        let mut dead: CausalContext = dots.iter().copied().collect();
+        dead.insert(dot);
+        self.step(Delta { entries: Vec::new(), dead, notes: vec![note] })
     }
 
     /// Writes elements in runs, and supersedes dots. A step that only removes takes a dot of its own.
-    fn write(&mut self, place: Place, elements: Vec<Element>, superseded: Vec<Dot>) {
-        if elements.is_empty() && superseded.is_empty() {
-            return;
+    pub(super) fn write(
+        &mut self,
+        space: &Space,
+        id: &PlaceId,
+        targets: &Targets,
+        leaves: &[usize],
+        superseded: &[Dot],
+    ) -> Step<S> {
+        if leaves.is_empty() && superseded.is_empty() {
+            return Ok(());
         }
-        let mut delta = Delta { context: superseded.into_iter().collect(), ..Delta::default() };
-        let header = Header { stamp: self.author.stamp, place }.encode();
-        let mut next = self.next();
-        if elements.is_empty() {
-            delta.context.insert(Dot::new(self.author.replica, next));
+        let mut delta = Delta { dead: superseded.iter().copied().collect(), ..Delta::default() };
+        let Author { replica, stamp } = self.author;
+        if leaves.is_empty() {
+            delta.dead.insert(Dot::new(replica, self.next));
+            self.next += 1;
         }
-        for run in elements.chunks(RUN_DOTS_MAX) {
-            let slots: Vec<Option<ByteBuf>> =
-                run.iter().map(|element| Some(element.encode())).collect();
-            let first = Dot::new(self.author.replica, next);
-            next += slots.len() as u64;
-            delta.context.insert_range(first.replica, first.counter, next - 1);
-            delta.entries.push(Entry { first, header: header.clone(), slots });
+        for run in leaves.chunks(RUN_DOTS_MAX) {
+            let label = targets.label(&mut self.document.labels, space, run);
+            let slots = run.iter().map(|leaf| Some(targets.bytes(&targets.leaves()[*leaf])));
+            let first = Dot::new(replica, self.next);
+            self.next += run.len() as u64;
+            let (id, slots) = (id.clone(), Slots::new(slots));
+            delta.entries.push(Entry { first, stamp, label, id, slots });
         }
-        self.step(&delta);
+        self.step(delta)
     }
 
-    fn next(&self) -> u64 {
-        self.document.context().max_of(self.author.replica) + 1
-    }
-
-    fn step(&mut self, delta: &Delta) {
-        let joined = self.document.store.join(delta);
-        self.places.extend(self.document.reindex(&joined));
-        self.steps.push(joined);
+    fn step(&mut self, delta: Delta) -> Step<S> {
+        let joined = join(&mut self.document.store, &delta).map_err(Refused::Store)?;
+        let touched = Touched::by(&joined, &delta);
+        for (label, id) in touched.iter() {
+            self.document.settle(label.space(), id).map_err(Refused::Store)?;
+        }
+        self.touched.extend(touched);
+        self.killed.extend(joined.killed);
         self.delta.join(delta);
+        Ok(())
     }
 }
 
-impl Document {
-    /// Asserts a record again whose existence was taken while an edit is live: in several changes where
-    /// it is too large for one, with the existence in the last. A single element whose copy would make
-    /// a delta larger than `bytes_max` is left out.
-    pub fn assert(&mut self, author: Author, bytes_max: usize, orphan: &Orphan) -> Vec<Edited<()>> {
-        let mut parts = vec![Vec::new()];
-        let mut bytes = 0;
-        for copy in orphan.copies(&self.elements(&orphan.place)) {
-            let size = copy.encode().len();
-            if bytes > 0 && bytes + size > ASSERTED_BYTES {
-                parts.push(Vec::new());
-                bytes = 0;
-            }
-            bytes += size;
-            parts.last_mut().into_iter().for_each(|part| part.push(copy.clone()));
-        }
-        let mut write = |part: Vec<Element>| {
-            let place = orphan.place.clone();
-            self.edit(author, bytes_max, |edit| {
-                edit.write(place, part, Vec::new());
-                Ok(())
-            })
-        };
-        parts.into_iter().filter_map(|part| write(part).ok()).collect()
-    }
+/// What is live in a place.
+#[derive(Debug, Default)]
+struct Found {
+    exists: bool,
+    dots: Dots,
+    originals: Dots,
+}
 
-    /// Takes back a step of a change, with what its author had seen of itself before.
-    fn take_back(&mut self, step: Joined, replica: ReplicaId, before: &DotRanges) {
-        for entry in &step.added {
-            for (dot, _) in entry.live() {
-                self.unindex(dot, &entry.header);
-            }
-        }
-        let killed = step.killed.clone();
-        self.store.take_back(step, replica, before.clone());
-        for killed in killed {
-            if let Some(entry) = self.store.entry_of(killed.dot).cloned() {
-                self.index(&entry);
-            }
+impl Found {
+    fn add(&mut self, dot: Dot, name: &[u8]) {
+        let tag = name.first().copied().unwrap_or(kind::COPY);
+        self.exists |= tag & !kind::COPY == kind::EXISTS && !name.is_empty();
+        self.dots.push(dot);
+        if tag & kind::COPY == 0 {
+            self.originals.push(dot);
         }
     }
-}
 
-/// Up to how many bytes of an asserted record go into one change. Arbitrary, far below the limit.
-const ASSERTED_BYTES: usize = 32 * 1024;
-
-/// Everything that a record holds: every distinct value of each register, every member.
-fn whole(record: &Record) -> Vec<Kind> {
-    let mut kinds = vec![Kind::Exists];
-    for name in record.registers.keys() {
-        let values = record.values(name).into_iter();
-        let field = |Written { value, .. }| Kind::Field { name: name.clone(), value };
-        kinds.extend(values.map(field));
-    }
-    for (name, members) in &record.sets {
-        let member = |value: &Value| Kind::Member { name: name.clone(), value: value.clone() };
-        kinds.extend(members.keys().map(member));
-    }
-    kinds
-}
-
-fn kinds(name: &str, field: &Field) -> Vec<Kind> {
-    let name = || name.to_owned();
-    match field {
-        Field::Register(value) => vec![Kind::Field { name: name(), value: value.clone() }],
-        Field::Set(members) => {
-            let member = |value: &Value| Kind::Member { name: name(), value: value.clone() };
-            members.iter().map(member).collect()
-        }
+    fn is_shown(&self) -> bool {
+        self.exists && !self.originals.is_empty()
     }
 }
 
-fn originals(kinds: Vec<Kind>) -> Vec<Element> {
-    kinds.into_iter().map(|kind| Element { kind, copy: None }).collect()
+/// What is live in a place, and what becomes of that which is where a change writes.
+#[derive(Debug, Default)]
+struct Compared {
+    place: Found,
+    dots: SmallVec<[(Dot, Kept); 8]>,
 }
 
-fn check_field(name: &str, field: &Field) -> Result<(), Misuse> {
-    check_name("a field's name", name)?;
-    match field {
-        Field::Register(value) => check_value(value),
-        Field::Set(members) => members.iter().try_for_each(check_value),
-    }
+#[derive(Debug, Clone, Copy)]
+enum Kept {
+    Always,
+    Never,
+    /// With the leaf of this index.
+    With(usize),
 }
 
-fn check_value(value: &Value) -> Result<(), Misuse> {
-    let (found, limit) = (value.depth() as u64, VALUE_DEPTH_MAX as u64);
-    if found > limit {
-        return Err(Misuse::TooLarge { what: "the depth of a value", found, limit });
+fn push_fields<'f>(targets: &mut Targets, fields: &[(&'f str, &'f Field)]) -> Result<(), Misuse> {
+    for (name, field) in fields {
+        check_name("a field's name", name)?;
+        targets.push_field(&mut SmallVec::from_slice(&[*name]), field)?;
     }
     Ok(())
+}
+
+fn joined_path(path: &[&str]) -> Result<String, Misuse> {
+    if path.is_empty() {
+        return Err(Misuse::BadName { what: "a path" });
+    }
+    path.iter().try_for_each(|name| check_name("a field's name", name))?;
+    check_path(path)?;
+    Ok(path.join("\u{1f}"))
+}
+
+/// Whether a path is a root or below it.
+fn is_within(path: &[u8], root: &str) -> bool {
+    match path.strip_prefix(root.as_bytes()) {
+        Some([]) => true,
+        Some([next, ..]) => *next == SEPARATOR as u8 && !root.is_empty(),
+        None => false,
+    }
+}
+
+fn has_counter(field: &Field) -> bool {
+    match field {
+        Field::Counter(_) => true,
+        Field::Map(fields) => fields.values().any(has_counter),
+        Field::Register(_) | Field::Latest(_) | Field::Set(_) => false,
+    }
+}
+
+fn share(owner: ReplicaId, (up, down): (u64, u64), amount: i64) -> Share {
+    let by = amount.unsigned_abs();
+    if amount < 0 {
+        Share { owner, up, down: down.saturating_add(by) }
+    } else {
+        Share { owner, up: up.saturating_add(by), down }
+    }
+}
+
+fn is_partial(record: &Record) -> bool {
+    record.existence().next().is_none() && record.has_original()
+}
+
+fn no_such_record<E>(collection: &str, id: &RecordId) -> Refused<E> {
+    Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.to_string() }.into()
 }

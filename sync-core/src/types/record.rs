@@ -1,29 +1,12 @@
 //! A record as it is read: from the live elements of its place, by the rules of the types.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CopyOf, Element, Kind, Value};
-use crate::causal::{Dot, ReplicaId};
+use super::element::{Claim, Content, Element, SEPARATOR};
+use super::{Field, Value};
+use crate::causal::{Dot, EntryView, ReplicaId};
 use crate::time::Stamp;
-
-/// One live element: who wrote it, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// The live dot.
-    pub dot: Dot,
-    /// When the element was first written.
-    pub stamp: Stamp,
-    /// Set when it was asserted again.
-    pub copy: Option<CopyOf>,
-}
-
-impl Claim {
-    /// The dot as which it was first written. Copies of one element share it.
-    #[must_use]
-    pub fn origin(&self) -> Dot {
-        self.copy.map_or(self.dot, |copy| copy.origin)
-    }
-}
 
 /// One live value of a register.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,21 +17,6 @@ pub struct Written {
     pub value: Value,
 }
 
-/// A field as it is read and written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Field {
-    /// A register: concurrent writes are all kept.
-    Register(Value),
-    /// A set: an add wins over a concurrent remove.
-    Set(BTreeSet<Value>),
-}
-
-impl<V: Into<Value>> From<V> for Field {
-    fn from(value: V) -> Self {
-        Self::Register(value.into())
-    }
-}
-
 /// What one author wrote into the fields of a record that clash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
@@ -56,7 +24,7 @@ pub struct Version {
     pub author: ReplicaId,
     /// The latest of its stamps.
     pub stamp: Stamp,
-    /// The clashing fields that this author wrote.
+    /// The clashing fields that this author wrote, by path.
     pub fields: BTreeMap<String, Value>,
 }
 
@@ -65,7 +33,7 @@ pub struct Version {
 pub enum Conflict {
     /// A register has several values. The one that reading gives stands first.
     Field {
-        /// The field's name.
+        /// The field's path.
         name: String,
         /// Every distinct value.
         values: Vec<Written>,
@@ -84,38 +52,41 @@ pub enum Conflict {
     },
 }
 
-/// The live elements of one place.
+/// The live elements of one place, in no particular order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// The existence dots.
-    pub existence: Vec<Claim>,
-    /// Every live value of each register; never empty.
-    pub registers: BTreeMap<String, Vec<Written>>,
-    /// The dots of each member of each set.
-    pub sets: BTreeMap<String, BTreeMap<Value, Vec<Claim>>>,
+    elements: Vec<Element>,
 }
 
 impl Record {
-    /// Takes one live element.
-    pub fn add(&mut self, dot: Dot, stamp: Stamp, element: Element) {
-        let Element { kind, copy } = element;
-        let claim = Claim { dot, stamp: copy.map_or(stamp, |copy| copy.stamp), copy };
-        match kind {
-            Kind::Exists => self.existence.push(claim),
-            Kind::Field { name, value } => {
-                self.registers.entry(name).or_default().push(Written { claim, value });
-            }
-            Kind::Member { name, value } => {
-                self.sets.entry(name).or_default().entry(value).or_default().push(claim);
+    /// Takes the live elements of an entry. Those that this version cannot read are left out.
+    pub fn add(&mut self, entry: EntryView<'_>) {
+        let EntryView { first, stamp, label, slots, .. } = entry;
+        self.elements.reserve(slots.len());
+        for (slot, bytes) in slots.iter().enumerate() {
+            let Some(bytes) = bytes else { continue };
+            let dot = Dot::new(first.replica, first.counter + slot as u64);
+            if let Ok(element) = Element::decode(dot, stamp, label, slot, bytes) {
+                self.elements.push(element);
             }
         }
     }
 
+    /// The live elements.
+    #[must_use]
+    pub fn elements(&self) -> &[Element] {
+        &self.elements
+    }
+
     /// Every live element's claim.
     pub fn claims(&self) -> impl Iterator<Item = &Claim> {
-        let registers = self.registers.values().flatten().map(|written| &written.claim);
-        let members = self.sets.values().flat_map(BTreeMap::values).flatten();
-        self.existence.iter().chain(registers).chain(members)
+        self.elements.iter().map(|element| &element.claim)
+    }
+
+    /// The claims that the record exists.
+    pub fn existence(&self) -> impl Iterator<Item = &Claim> {
+        let exists = self.elements.iter().filter(|element| element.content == Content::Exists);
+        exists.map(|element| &element.claim)
     }
 
     /// Whether an element is live that is no copy. Copies alone count for nothing.
@@ -127,31 +98,95 @@ impl Record {
     /// Whether the record is there for its readers.
     #[must_use]
     pub fn is_shown(&self) -> bool {
-        !self.existence.is_empty() && self.has_original()
+        self.existence().next().is_some() && self.has_original()
     }
 
-    /// The fields as they are read: the winner of each register, the members of each set.
+    /// The value that reading a register gives.
+    #[must_use]
+    pub fn value(&self, path: &str) -> Option<&Value> {
+        let registers = self.elements.iter().filter_map(|element| match &element.content {
+            Content::Register(value) | Content::Latest(value) if element.path() == path => {
+                Some((rank(&element.claim), value))
+            }
+            _ => None,
+        });
+        registers.max_by_key(|(rank, _)| *rank).map(|(_, value)| value)
+    }
+
+    /// The members of a set.
+    #[must_use]
+    pub fn members(&self, path: &str) -> BTreeSet<&Value> {
+        let members = self.elements.iter().filter_map(|element| match &element.content {
+            Content::Member(value) if element.path() == path => Some(value),
+            _ => None,
+        });
+        members.collect()
+    }
+
+    /// What a counter stands at: for each owner the largest share counts.
+    #[must_use]
+    pub fn count(&self, path: &str) -> i64 {
+        let mut shares: BTreeMap<ReplicaId, (u64, u64)> = BTreeMap::new();
+        for element in self.elements.iter().filter(|element| element.path() == path) {
+            if let Content::Share(share) = element.content {
+                let sum = shares.entry(share.owner).or_default();
+                *sum = (sum.0.max(share.up), sum.1.max(share.down));
+            }
+        }
+        let sums = shares.values().map(|(up, down)| i128::from(*up) - i128::from(*down));
+        let sum: i128 = sums.sum();
+        i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// The fields as they are read: the winner of each register, the members of each set, the sum of
+    /// each counter, nested maps. Where one name holds fields of several types, a map is shown before a
+    /// set, a set before a counter, a counter before a register.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Field> {
-        let sets = self
-            .sets
-            .iter()
-            .map(|(name, members)| (name.clone(), Field::Set(members.keys().cloned().collect())));
-        let registers = self.registers.keys().filter_map(|name| {
-            Some((name.clone(), Field::Register(self.values(name).into_iter().next()?.value)))
-        });
-        sets.chain(registers).collect()
+        let mut by_path: BTreeMap<&str, Field> = BTreeMap::new();
+        for element in &self.elements {
+            let path = element.path();
+            let field = match (&element.content, by_path.get(path)) {
+                (Content::Exists, _)
+                | (Content::Share(_), Some(Field::Set(_)))
+                | (
+                    Content::Register(_) | Content::Latest(_),
+                    Some(Field::Set(_) | Field::Counter(_)),
+                ) => continue,
+                (Content::Member(_), Some(Field::Set(_))) => continue,
+                (Content::Member(_), _) => {
+                    Field::Set(self.members(path).into_iter().cloned().collect())
+                }
+                (Content::Share(_), _) => Field::Counter(self.count(path)),
+                (Content::Register(_) | Content::Latest(_), Some(_)) => continue,
+                (Content::Register(value), None) => {
+                    Field::Register(self.value(path).unwrap_or(value).clone())
+                }
+                (Content::Latest(value), None) => {
+                    Field::Latest(self.value(path).unwrap_or(value).clone())
+                }
+            };
+            by_path.insert(path, field);
+        }
+        let mut fields = BTreeMap::new();
+        for (path, field) in by_path {
+            put(&mut fields, path, field);
+        }
+        fields
     }
 
     /// The distinct values of a register, the winner first: by stamp, then by replica and counter of
     /// the dot as which it was first written. Equal values are one, whoever wrote them.
     #[must_use]
-    pub fn values(&self, name: &str) -> Vec<Written> {
-        let mut values = self.registers.get(name).cloned().unwrap_or_default();
-        values.sort_by_key(|written| {
-            let claim = &written.claim;
-            std::cmp::Reverse((claim.stamp, claim.origin(), claim.dot))
+    pub fn values(&self, path: &str) -> Vec<Written> {
+        let registers = self.elements.iter().filter_map(|element| match &element.content {
+            Content::Register(value) if element.path() == path => {
+                Some(Written { claim: element.claim.clone(), value: value.clone() })
+            }
+            _ => None,
         });
+        let mut values: Vec<_> = registers.collect();
+        values.sort_by_key(|written| Reverse(rank(&written.claim)));
         let mut distinct: Vec<Written> = Vec::new();
         for written in values {
             let same = |other: &Written| {
@@ -164,26 +199,40 @@ impl Record {
         distinct
     }
 
+    /// The paths of the registers that keep every value, in order.
+    fn registers(&self) -> BTreeSet<&str> {
+        let registers = self.elements.iter().filter_map(|element| match element.content {
+            Content::Register(_) => Some(element.path()),
+            _ => None,
+        });
+        registers.collect()
+    }
+
     /// What clashes in this record.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
+        self.conflicts_of(true)
+    }
+
+    /// What clashes in a place; only a record needs to exist.
+    pub(crate) fn conflicts_of(&self, is_record: bool) -> Vec<Conflict> {
         if !self.has_original() {
             return Vec::new();
         }
-        if self.existence.is_empty() {
+        if is_record && self.existence().next().is_none() {
             let edits = self.claims().filter(|claim| claim.copy.is_none()).map(|claim| claim.dot);
             return vec![Conflict::Partial { edits: edits.collect() }];
         }
-        let fields = self.registers.keys().filter_map(|name| {
-            let values = self.values(name);
-            (values.len() > 1).then(|| Conflict::Field { name: name.clone(), values })
+        let fields = self.registers().into_iter().filter_map(|path| {
+            let values = self.values(path);
+            (values.len() > 1).then(|| Conflict::Field { name: path.to_owned(), values })
         });
         fields.chain(self.edit_kept()).collect()
     }
 
     /// The edit that kept the record alive, while only copies say that it exists.
     fn edit_kept(&self) -> Option<Conflict> {
-        let copies = self.existence.iter().map(|claim| claim.copy);
+        let copies = self.existence().map(|claim| claim.copy.as_deref());
         let copy = copies.collect::<Option<Vec<_>>>()?.into_iter().max_by_key(|copy| copy.edit)?;
         Some(Conflict::EditKept { edit: copy.edit, removal: copy.removal })
     }
@@ -192,8 +241,8 @@ impl Record {
     #[must_use]
     pub fn versions(&self) -> Vec<Version> {
         let mut versions: BTreeMap<ReplicaId, Version> = BTreeMap::new();
-        for name in self.registers.keys() {
-            let values = self.values(name);
+        for path in self.registers() {
+            let values = self.values(path);
             if values.len() < 2 {
                 continue;
             }
@@ -205,11 +254,35 @@ impl Record {
                     fields: BTreeMap::new(),
                 });
                 version.stamp = version.stamp.max(claim.stamp);
-                version.fields.entry(name.clone()).or_insert(value);
+                version.fields.entry(path.to_owned()).or_insert(value);
             }
         }
         let mut versions: Vec<_> = versions.into_values().collect();
-        versions.sort_by_key(|version| std::cmp::Reverse((version.stamp, version.author)));
+        versions.sort_by_key(|version| Reverse((version.stamp, version.author)));
         versions
+    }
+}
+
+/// The order of concurrent values: the highest wins.
+fn rank(claim: &Claim) -> (Stamp, Dot, Dot) {
+    (claim.stamp, claim.origin(), claim.dot)
+}
+
+/// Puts a field at its path, below maps for all but the last name. What stands in the way of a map
+/// gives way to it.
+fn put(fields: &mut BTreeMap<String, Field>, path: &str, field: Field) {
+    match path.split_once(SEPARATOR) {
+        None => {
+            fields.entry(path.to_owned()).or_insert(field);
+        }
+        Some((name, rest)) => {
+            let below = fields.entry(name.to_owned()).or_insert_with(|| Field::Map(BTreeMap::new()));
+            if !matches!(below, Field::Map(_)) {
+                *below = Field::Map(BTreeMap::new());
+            }
+            if let Field::Map(inner) = below {
+                put(inner, rest, field);
+            }
+        }
     }
 }

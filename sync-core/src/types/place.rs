@@ -1,0 +1,86 @@
+//! Where elements belong, and how the kernel's spaces and ids say so.
+
+use smallvec::SmallVec;
+
+use super::RecordId;
+use super::name::check_name;
+use crate::causal::PlaceId;
+use crate::error::Misuse;
+
+/// A record, set or value of a document.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A record of a collection.
+    Record {
+        /// The collection's name.
+        collection: String,
+        /// The record's id.
+        id: RecordId,
+    },
+    /// A set of the document. Each member has an id of its own in the kernel.
+    Set {
+        /// The set's name.
+        name: String,
+    },
+    /// A single value of the document: a register or a counter.
+    Value {
+        /// The value's name.
+        name: String,
+    },
+}
+
+/// A space's bytes: what kind of place, then its name.
+pub(crate) type Space = SmallVec<[u8; 48]>;
+
+const COLLECTION: u8 = 1;
+const SET: u8 = 2;
+const VALUE: u8 = 3;
+
+/// The space of a collection.
+pub(crate) fn collection_space(name: &str) -> Result<Space, Misuse> {
+    check_name("a collection's name", name)?;
+    Ok(space(COLLECTION, name))
+}
+
+/// The space of a set of the document.
+pub(crate) fn set_space(name: &str) -> Result<Space, Misuse> {
+    check_name("a set's name", name)?;
+    Ok(space(SET, name))
+}
+
+/// The space of a value of the document.
+pub(crate) fn value_space(name: &str) -> Result<Space, Misuse> {
+    check_name("a value's name", name)?;
+    Ok(space(VALUE, name))
+}
+
+fn space(kind: u8, name: &str) -> Space {
+    let mut space = Space::new();
+    space.push(kind);
+    space.extend_from_slice(name.as_bytes());
+    space
+}
+
+/// Whether a space is a collection.
+pub(crate) fn is_collection(space: &[u8]) -> bool {
+    space.first() == Some(&COLLECTION)
+}
+
+impl Place {
+    /// Reads a space and an id; none where no place is written so.
+    #[must_use]
+    pub fn of(space: &[u8], id: &PlaceId) -> Option<Self> {
+        let (kind, name) = space.split_first()?;
+        let name = std::str::from_utf8(name).ok()?;
+        check_name("a name", name).ok()?;
+        let name = name.to_owned();
+        match *kind {
+            COLLECTION => {
+                Some(Self::Record { collection: name, id: RecordId::from_place_id(id)? })
+            }
+            SET => Some(Self::Set { name }),
+            VALUE => Some(Self::Value { name }),
+            _ => None,
+        }
+    }
+}
