@@ -9,6 +9,7 @@ mod compare;
 mod context;
 mod delta;
 mod dot;
+mod encode;
 mod join;
 mod ranges;
 mod store;

@@ -3,16 +3,12 @@
 //! Stamps order concurrent writes for display only; causality alone decides what supersedes what.
 //! The clock never reads the time: the driver passes it in.
 
-use serde::{Deserialize, Serialize};
-
 /// How far ahead of the local clock a remote stamp may pull it, in milliseconds. Arbitrary: above
 /// ordinary clock error, below what a user would notice as a wrong order.
 pub const SKEW_MS_MAX: u64 = 60_000;
 
 /// A moment: milliseconds since 1970 by somebody's clock, then a counter within the millisecond.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Stamp {
     /// Milliseconds since 1970-01-01.
     pub ms: u64,

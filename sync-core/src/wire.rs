@@ -4,13 +4,15 @@
 
 mod delta;
 mod fault;
+mod frame;
 mod message;
 
 pub use delta::{decode_delta, encode_delta};
 pub use fault::Fault;
-pub use message::{
-    Claim, ClientMessage, Cursor, HubMessage, Push, Welcome, decode_client, decode_hub,
-};
+pub use frame::{decode_client, decode_hub};
+pub use message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
+
+use crate::error::Malformed;
 
 pub use crate::types::NAME_BYTES_MAX;
 
@@ -47,3 +49,10 @@ pub const CHUNK_CREDIT: u64 = 4;
 
 /// How many pushes may be under way without an acknowledgement, for each channel.
 pub const PUSH_CREDIT: usize = 8;
+
+fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {
+    if found > limit {
+        return Err(Malformed::Limit { what, found: found as u64, limit: limit as u64 });
+    }
+    Ok(())
+}

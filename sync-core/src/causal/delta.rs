@@ -1,6 +1,5 @@
 //! Entries, notes and deltas: what is stored, and what is sent.
 
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{CausalContext, Dot, DotRanges, ReplicaId};
@@ -12,7 +11,7 @@ pub const RUN_DOTS_MAX: usize = 64;
 ///
 /// A slot is `None` once its dot is dead, so its bytes are gone wherever the removal is known, also
 /// where nobody can read them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The run's first dot.
     pub first: Dot,
@@ -71,7 +70,7 @@ impl Entry {
 /// What is said of a dot that never has a slot: who removed what, and when.
 ///
 /// It is not part of the replicated state; it travels with the removal for the conflict log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The removal's own dot.
     pub dot: Dot,

@@ -1,6 +1,5 @@
 //! Replica ids and dots: the names of writers and of events.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,8 +8,8 @@ use crate::error::Malformed;
 /// One writer with a counter of its own: 96 bits of fingerprint, then 32 bits of incarnation.
 ///
 /// The whole id is in every dot, so a new incarnation is a new replica.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ReplicaId(#[serde(with = "serde_bytes")] [u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId([u8; 16]);
 
 impl ReplicaId {
     /// Makes the id of the first incarnation from random bytes.
@@ -82,7 +81,7 @@ impl FromStr for ReplicaId {
 }
 
 /// One event: the replica and its counter. Counters start at 1. A dot names its event for ever.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dot {
     /// Who.
     pub replica: ReplicaId,

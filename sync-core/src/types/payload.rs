@@ -3,13 +3,13 @@
 //! A header says where its slots belong and when they were written; a slot says what one dot stands
 //! for. Both are MessagePack arrays, with new items only at the end.
 
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::fmt;
 
 use super::Value;
 use crate::causal::Dot;
 use crate::error::{Malformed, Misuse};
+use crate::pack::{self, Reader};
 use crate::time::Stamp;
 
 /// The most bytes of a name or a record id. Arbitrary.
@@ -52,14 +52,30 @@ impl fmt::Display for RecordId {
 }
 
 fn uuid_text(bytes: [u8; 16]) -> String {
-    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.into_iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    let hex: String = text.chars().filter(|char| *char != '-').collect();
-    let bytes = u128::from_str_radix(&hex, 16).ok()?.to_be_bytes();
-    (hex.len() == 32 && uuid_text(bytes) == text).then_some(bytes)
+    let mut digits = text.bytes().filter(|byte| *byte != b'-');
+    let mut digit = || match digits.next()? {
+        digit @ b'0'..=b'9' => Some(digit - b'0'),
+        digit @ b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 16];
+    for byte in &mut bytes {
+        *byte = digit()? << 4 | digit()?;
+    }
+    (uuid_text(bytes) == text).then_some(bytes)
 }
 
 /// Refuses a name that is empty, too long, or holds control characters.
@@ -109,47 +125,53 @@ impl Header {
     /// Writes the header.
     #[must_use]
     pub fn encode(&self) -> ByteBuf {
-        let Stamp { ms, logical } = self.stamp;
-        match &self.place {
+        let uuid;
+        let (kind, name, id) = match &self.place {
             Place::Record { collection, id } => match uuid_bytes(id.as_str()) {
-                Some(uuid) => pack(&(
-                    ms,
-                    logical,
-                    PLACE_RECORD_UUID,
-                    collection,
-                    serde_bytes::Bytes::new(&uuid),
-                )),
-                None => {
-                    let id = serde_bytes::Bytes::new(id.as_str().as_bytes());
-                    pack(&(ms, logical, PLACE_RECORD_TEXT, collection, id))
+                Some(bytes) => {
+                    uuid = bytes;
+                    (PLACE_RECORD_UUID, collection, uuid.as_slice())
                 }
+                None => (PLACE_RECORD_TEXT, collection, id.as_str().as_bytes()),
             },
-            Place::Set { name } => {
-                pack(&(ms, logical, PLACE_SET, name, serde_bytes::Bytes::new(&[])))
-            }
-        }
+            Place::Set { name } => (PLACE_SET, name, [].as_slice()),
+        };
+        let mut out = Vec::with_capacity(32 + name.len() + id.len());
+        pack::array(&mut out, 5);
+        pack::uint(&mut out, self.stamp.ms);
+        pack::uint(&mut out, self.stamp.logical.into());
+        pack::uint(&mut out, kind.into());
+        pack::str(&mut out, name);
+        pack::bytes(&mut out, id);
+        ByteBuf::from(out)
     }
 
     /// Reads a header.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (ms, logical, kind, name, id): (u64, u32, u8, String, ByteBuf) =
-            unpack("header", bytes)?;
+        let mut reader = Reader::new(bytes);
+        let beyond = reader.at_least(5)?;
+        let stamp = Stamp { ms: reader.uint()?, logical: reader.narrow()? };
+        let kind: u8 = reader.narrow()?;
+        let (name, id) = (reader.str()?, reader.bytes()?);
+        reader.skip_all(beyond)?;
+        reader.end()?;
         let broken = || Malformed::Inconsistent { what: "a header names a record or a set" };
-        check_name("a name", &name).map_err(|_| broken())?;
-        let record = |text: String| RecordId::new(text).ok();
-        let place = match kind {
-            PLACE_RECORD_UUID => {
-                let uuid = <[u8; 16]>::try_from(id.as_slice()).map_err(|_| broken())?;
-                Place::Record { collection: name, id: RecordId(uuid_text(uuid)) }
-            }
+        check_name("a name", name).map_err(|_| broken())?;
+        let id = match kind {
+            PLACE_RECORD_UUID => Some(RecordId(uuid_text(id.try_into().map_err(|_| broken())?))),
             PLACE_RECORD_TEXT => {
-                let text = String::from_utf8(id.into_vec()).map_err(|_| broken())?;
-                Place::Record { collection: name, id: record(text).ok_or_else(broken)? }
+                let text = std::str::from_utf8(id).map_err(|_| broken())?;
+                Some(RecordId::new(text).map_err(|_| broken())?)
             }
-            PLACE_SET => Place::Set { name },
+            PLACE_SET => None,
             _ => return Err(broken()),
         };
-        Ok(Self { stamp: Stamp { ms, logical }, place })
+        let name = name.to_owned();
+        let place = match id {
+            Some(id) => Place::Record { collection: name, id },
+            None => Place::Set { name },
+        };
+        Ok(Self { stamp, place })
     }
 }
 
@@ -184,7 +206,7 @@ pub enum Kind {
 }
 
 /// Where a copied element comes from, and what it was copied for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyOf {
     /// The dot of the element as it was first written.
     pub origin: Dot,
@@ -204,56 +226,85 @@ impl Element {
     /// Writes the slot.
     #[must_use]
     pub fn encode(&self) -> ByteBuf {
-        match (&self.kind, &self.copy) {
-            (Kind::Exists, None) => pack(&(KIND_EXISTS,)),
-            (Kind::Exists, Some(copy)) => pack(&(KIND_EXISTS, "", (), copy)),
-            (Kind::Field { name, value }, None) => pack(&(KIND_FIELD, name, value)),
-            (Kind::Field { name, value }, Some(copy)) => pack(&(KIND_FIELD, name, value, copy)),
-            (Kind::Member { name, value }, None) => pack(&(KIND_MEMBER, name, value)),
-            (Kind::Member { name, value }, Some(copy)) => pack(&(KIND_MEMBER, name, value, copy)),
+        let (kind, name, value) = match &self.kind {
+            Kind::Exists => (KIND_EXISTS, "", &Value::Null),
+            Kind::Field { name, value } => (KIND_FIELD, name.as_str(), value),
+            Kind::Member { name, value } => (KIND_MEMBER, name.as_str(), value),
+        };
+        let len = match (&self.kind, &self.copy) {
+            (_, Some(_)) => 4,
+            (Kind::Exists, None) => 1,
+            (Kind::Field { .. } | Kind::Member { .. }, None) => 3,
+        };
+        let mut out = Vec::new();
+        pack::array(&mut out, len);
+        pack::uint(&mut out, kind.into());
+        if len > 1 {
+            pack::str(&mut out, name);
+            value.encode_into(&mut out);
         }
+        if let Some(copy) = &self.copy {
+            copy.encode_into(&mut out);
+        }
+        ByteBuf::from(out)
     }
 
     /// Reads a slot.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let Slot { kind, name, value, copy } = unpack("slot", bytes)?;
+        let mut reader = Reader::new(bytes);
+        let len = reader.at_least(1)?;
+        let kind: u8 = reader.narrow()?;
+        let name = if len > 0 { reader.str()?.to_owned() } else { String::new() };
+        let value = if len > 1 { Value::decode(&mut reader)? } else { Value::Null };
+        let copy = if len > 2 { reader.option(CopyOf::decode)? } else { None };
+        reader.skip_all(len.saturating_sub(3))?;
+        reader.end()?;
         let kind = match kind {
             KIND_EXISTS => Kind::Exists,
-            KIND_FIELD => Kind::Field { name, value: value.0 },
-            KIND_MEMBER => Kind::Member { name, value: value.0 },
+            KIND_FIELD => Kind::Field { name, value },
+            KIND_MEMBER => Kind::Member { name, value },
             _ => return Err(Malformed::Inconsistent { what: "a slot is of a known kind" }),
         };
         Ok(Self { kind, copy })
     }
 }
 
-#[derive(Deserialize)]
-struct Slot {
-    kind: u8,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    value: OrNull,
-    #[serde(default)]
-    copy: Option<CopyOf>,
-}
+impl CopyOf {
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        pack::array(out, 4);
+        self.origin.encode_into(out);
+        self.stamp.encode_into(out);
+        self.edit.encode_into(out);
+        match &self.removal {
+            Some(removal) => removal.encode_into(out),
+            None => pack::nil(out),
+        }
+    }
 
-#[derive(Deserialize)]
-struct OrNull(Value);
-
-impl Default for OrNull {
-    fn default() -> Self {
-        Self(Value::Null)
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.exactly(4)?;
+        Ok(Self {
+            origin: Dot::decode(reader)?,
+            stamp: Stamp::decode(reader)?,
+            edit: Dot::decode(reader)?,
+            removal: reader.option(Dot::decode)?,
+        })
     }
 }
 
-fn pack<T: Serialize>(value: &T) -> ByteBuf {
-    // Writing numbers, text and bytes into memory cannot fail.
-    ByteBuf::from(rmp_serde::to_vec(value).expect("plain data serializes"))
-}
+impl Stamp {
+    /// Writes the stamp to the end of some bytes.
+    pub(crate) fn encode_into(self, out: &mut Vec<u8>) {
+        pack::array(out, 2);
+        pack::uint(out, self.ms);
+        pack::uint(out, self.logical.into());
+    }
 
-fn unpack<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, Malformed> {
-    rmp_serde::from_slice(bytes).map_err(|_| Malformed::Encoding { detail: what })
+    /// Reads a stamp.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.exactly(2)?;
+        Ok(Self { ms: reader.uint()?, logical: reader.narrow()? })
+    }
 }
 
 #[cfg(test)]

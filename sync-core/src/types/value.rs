@@ -1,10 +1,10 @@
 //! Values of fields and members, as MessagePack with a depth limit.
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fmt;
+
+use crate::error::Malformed;
+use crate::pack::{self, Kind, Reader};
 
 /// How deep lists and maps may nest. Arbitrary; it bounds the stack that a hostile value can take.
 pub const VALUE_DEPTH_MAX: usize = 32;
@@ -123,118 +123,76 @@ from! {
     String => String, Vec<u8> => Bytes, Vec<Value> => List, BTreeMap<String, Value> => Map,
 }
 
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Value {
+    /// Writes the value to the end of some bytes. Equal values are equal bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(truth) => serializer.serialize_bool(*truth),
-            Self::Int(number) => serializer.serialize_i64(*number),
-            Self::Float(number) if number.is_nan() => serializer.serialize_f64(f64::NAN),
-            Self::Float(number) => serializer.serialize_f64(*number),
-            Self::String(text) => serializer.serialize_str(text),
-            Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
+            Self::Null => pack::nil(out),
+            Self::Bool(truth) => pack::bool(out, *truth),
+            Self::Int(number) => pack::int(out, *number),
+            Self::Float(number) => pack::float(out, *number),
+            Self::String(text) => pack::str(out, text),
+            Self::Bytes(bytes) => pack::bytes(out, bytes),
             Self::List(items) => {
-                let mut list = serializer.serialize_seq(Some(items.len()))?;
-                items.iter().try_for_each(|item| list.serialize_element(item))?;
-                list.end()
+                pack::array(out, items.len());
+                for item in items {
+                    item.encode_into(out);
+                }
             }
             Self::Map(items) => {
-                let mut map = serializer.serialize_map(Some(items.len()))?;
-                items.iter().try_for_each(|(key, item)| map.serialize_entry(key, item))?;
-                map.end()
+                pack::map(out, items.len());
+                for (key, item) in items {
+                    pack::str(out, key);
+                    item.encode_into(out);
+                }
             }
         }
     }
-}
 
-impl<'de> serde::Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Nested { depth_left: VALUE_DEPTH_MAX }.deserialize(deserializer)
+    /// Reads a value. Refuses one that nests deeper than [`VALUE_DEPTH_MAX`], a number beyond 64 bits
+    /// signed, and a map whose keys are not text or stand twice.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        nested(reader, VALUE_DEPTH_MAX)
     }
 }
 
-/// Decodes a value that may nest `depth_left` times more.
-#[derive(Clone, Copy)]
-struct Nested {
-    depth_left: usize,
-}
-
-impl Nested {
-    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
-        let depth_left = self.depth_left.checked_sub(1);
-        let too_deep = || E::custom(format_args!("a value nests deeper than {VALUE_DEPTH_MAX}"));
-        Ok(Self { depth_left: depth_left.ok_or_else(too_deep)? })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Nested {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Nested {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("null, a boolean, a number, text, bytes, a list or a map with text keys")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
-        Ok(Value::Bool(truth))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::Int(number))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
-        i64::try_from(number)
-            .map(Value::Int)
-            .map_err(|_| E::custom("a number beyond 64 bits signed"))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(Value::Float(number))
-    }
-
-    fn visit_f32<E>(self, number: f32) -> Result<Value, E> {
-        Ok(Value::Float(number.into()))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::String(text.to_owned()))
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Value, E> {
-        Ok(Value::Bytes(bytes.to_vec()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let inner = self.inner()?;
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(inner)? {
-            list.push(item);
-        }
-        Ok(Value::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let inner = self.inner()?;
-        let mut map = BTreeMap::new();
-        while let Some(key) = items.next_key::<String>()? {
-            if map.insert(key, items.next_value_seed(inner)?).is_some() {
-                return Err(A::Error::custom("a key stands twice in a map"));
+/// Reads a value that may nest `depth_left` times more.
+fn nested(reader: &mut Reader<'_>, depth_left: usize) -> Result<Value, Malformed> {
+    Ok(match reader.kind()? {
+        Kind::Nil => reader.nil().map(|()| Value::Null)?,
+        Kind::Bool => Value::Bool(reader.bool()?),
+        Kind::Int => Value::Int(reader.int()?),
+        Kind::Float => Value::Float(reader.float()?),
+        Kind::Str => Value::String(reader.str()?.to_owned()),
+        Kind::Bytes => Value::Bytes(reader.bytes()?.to_vec()),
+        Kind::Array => {
+            let inner = inner(depth_left)?;
+            // Not made as long as is claimed: an item is larger here than the least of its bytes, and
+            // each level could claim all that is left.
+            let mut list = Vec::new();
+            for _ in 0..reader.array()? {
+                list.push(nested(reader, inner)?);
             }
+            Value::List(list)
         }
-        Ok(Value::Map(map))
-    }
+        Kind::Map => {
+            let inner = inner(depth_left)?;
+            let mut map = BTreeMap::new();
+            for _ in 0..reader.map()? {
+                let key = reader.str()?.to_owned();
+                if map.insert(key, nested(reader, inner)?).is_some() {
+                    return Err(Malformed::Inconsistent { what: "a key stands once in a map" });
+                }
+            }
+            Value::Map(map)
+        }
+    })
+}
+
+fn inner(depth_left: usize) -> Result<usize, Malformed> {
+    let limit = VALUE_DEPTH_MAX as u64;
+    let what = "the depth of a value";
+    depth_left.checked_sub(1).ok_or(Malformed::Limit { what, found: limit + 1, limit })
 }
 
 #[cfg(test)]
@@ -245,18 +203,62 @@ mod tests {
         (0..depth).fold(Value::Null, |value, _| Value::List(vec![value]))
     }
 
+    fn encoded(value: &Value) -> Vec<u8> {
+        let mut out = Vec::new();
+        value.encode_into(&mut out);
+        out
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Value, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let value = Value::decode(&mut reader)?;
+        reader.end().map(|()| value)
+    }
+
+    #[test]
+    fn values_round_trip() {
+        let map = BTreeMap::from([("a".to_owned(), Value::Null), (String::new(), true.into())]);
+        for value in [
+            Value::Null,
+            false.into(),
+            i64::MIN.into(),
+            i64::MAX.into(),
+            Value::Float(f64::NAN),
+            (-0.0).into(),
+            "Grüße".into(),
+            vec![0u8; 300].into(),
+            vec![Value::Int(1), map.clone().into()].into(),
+            map.into(),
+        ] {
+            assert_eq!(decoded(&encoded(&value)).unwrap(), value);
+        }
+    }
+
     #[test]
     fn depth_is_limited_at_the_limit_and_not_below() {
         for (depth, fits) in [(VALUE_DEPTH_MAX - 1, true), (VALUE_DEPTH_MAX, true), (33, false)] {
-            let bytes = rmp_serde::to_vec(&nested(depth)).unwrap();
-            assert_eq!(rmp_serde::from_slice::<Value>(&bytes).is_ok(), fits, "depth {depth}");
+            assert_eq!(decoded(&encoded(&nested(depth))).is_ok(), fits, "depth {depth}");
             assert_eq!(nested(depth).depth(), depth);
         }
     }
 
     #[test]
     fn a_deep_bomb_is_an_error_and_not_an_overflow() {
-        let bomb = vec![0x91; 60_000];
-        assert!(rmp_serde::from_slice::<Value>(&bomb).is_err());
+        assert!(decoded(&[0x91; 60_000]).is_err());
+        assert!(decoded(&[0x81; 60_000]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_value_is_refused() {
+        for (what, bytes) in [
+            ("a key twice", &[0x82, 0xa1, b'k', 1, 0xa1, b'k', 2][..]),
+            ("a key that is a number", &[0x81, 1, 1]),
+            ("beyond 64 bits signed", &[0xcf, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+            ("text that is not UTF-8", &[0xa1, 0xff]),
+            ("an extension", &[0xd4, 1, 1]),
+            ("no more bytes", &[]),
+        ] {
+            assert!(decoded(bytes).is_err(), "{what}");
+        }
     }
 }

@@ -1,18 +1,18 @@
 //! Entries of the conflict log: what clashed, both sides, who and when.
 
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Client, ClientEvent, ClientOutput, Step};
 use crate::causal::ReplicaId;
 use crate::document::Document;
 use crate::error::Malformed;
+use crate::pack::{self, Reader};
 use crate::session::Now;
 use crate::time::Stamp;
 use crate::types::{Conflict, Place, Record, RecordId, Value};
 
 /// One side of a conflict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
     /// Who.
     pub author: ReplicaId,
@@ -25,7 +25,7 @@ pub struct Side {
 }
 
 /// Something that two replicas did without knowing of each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// The collection.
     pub collection: String,
@@ -111,12 +111,67 @@ impl ConflictLog {
 /// Writes an entry for storage.
 #[must_use]
 pub fn encode_log(entry: &LogEntry) -> Vec<u8> {
-    rmp_serde::to_vec(entry).expect("plain data serializes")
+    let LogEntry { collection, record, field, sides, seen_ms } = entry;
+    let mut out = Vec::new();
+    pack::array(&mut out, 5);
+    pack::str(&mut out, collection);
+    pack::str(&mut out, record);
+    match field {
+        Some(field) => pack::str(&mut out, field),
+        None => pack::nil(&mut out),
+    }
+    pack::array(&mut out, sides.len());
+    for side in sides {
+        side.encode_into(&mut out);
+    }
+    pack::uint(&mut out, *seen_ms);
+    out
 }
 
 /// Reads what [`encode_log`] wrote.
 pub fn decode_log(bytes: &[u8]) -> Result<LogEntry, Malformed> {
-    rmp_serde::from_slice(bytes).map_err(|_| Malformed::Encoding { detail: "conflict log entry" })
+    let mut reader = Reader::new(bytes);
+    let beyond = reader.at_least(5)?;
+    let collection = reader.str()?.to_owned();
+    let record = reader.str()?.to_owned();
+    let field = reader.option(Reader::str)?.map(str::to_owned);
+    let mut sides = Vec::new();
+    for _ in 0..reader.array()? {
+        sides.push(Side::decode(&mut reader)?);
+    }
+    let seen_ms = reader.uint()?;
+    reader.skip_all(beyond)?;
+    reader.end()?;
+    Ok(LogEntry { collection, record, field, sides, seen_ms })
+}
+
+impl Side {
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        let Self { author, at, is_delete, value } = self;
+        pack::array(out, 4);
+        author.encode_into(out);
+        match at {
+            Some(at) => at.encode_into(out),
+            None => pack::nil(out),
+        }
+        pack::bool(out, *is_delete);
+        match value {
+            Some(value) => value.encode_into(out),
+            None => pack::nil(out),
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let beyond = reader.at_least(4)?;
+        let side = Self {
+            author: ReplicaId::decode(reader)?,
+            at: reader.option(Stamp::decode)?,
+            is_delete: reader.bool()?,
+            value: reader.option(Value::decode)?,
+        };
+        reader.skip_all(beyond)?;
+        Ok(side)
+    }
 }
 
 impl Client {
