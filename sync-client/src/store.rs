@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_bytes::ByteBuf;
 use thiserror::Error;
 
 use sync_core::causal::{Dot, ReplicaId, join};
@@ -22,7 +21,7 @@ use sync_core::session::{
 use sync_sqlite::{Database, Schema, seal, unseal};
 
 use self::dots::SqlDots;
-use self::rows::{DocumentRow, Identity, Key, counter};
+use self::rows::{DocumentRow, Key, counter};
 use crate::error::NoRandom;
 use crate::random;
 
@@ -110,7 +109,7 @@ impl Store {
             None => {
                 let row = DocumentRow { name: name.to_owned(), replica, cursor: None };
                 let sql = "INSERT INTO documents (name, body) VALUES (?1, ?2)";
-                transaction.execute(sql, params![name, rows::write(&row)])?;
+                transaction.execute(sql, params![name, rows::write_document(&row)])?;
                 transaction.last_insert_rowid()
             }
         };
@@ -181,14 +180,12 @@ fn identity(database: &mut Database) -> Result<[u8; 12], StoreError> {
         .optional()?;
     let fingerprint = match found {
         Some(body) => {
-            let Identity { fingerprint } = rows::read(at, &body)?;
-            fingerprint.into_vec().try_into().map_err(|_| at.damaged())?
+            rows::read_identity(at, &body)?
         }
         None => {
             let fingerprint = random::bytes::<12>()?;
-            let row = Identity { fingerprint: ByteBuf::from(fingerprint) };
             let sql = "INSERT INTO identity (id, body) VALUES (1, ?1)";
-            transaction.execute(sql, [rows::write(&row)])?;
+            transaction.execute(sql, [rows::write_identity(&fingerprint)])?;
             fingerprint
         }
     };
@@ -232,7 +229,7 @@ fn read_document(connection: &Connection, document: i64) -> Result<DocumentRow, 
     let (name, body): (String, Vec<u8>) =
         statement.query_row([document], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let at = Key { table: "documents", key: &name };
-    let row: DocumentRow = rows::read(at, &body)?;
+    let row = rows::read_document(at, &body)?;
     if row.name == name { Ok(row) } else { Err(at.damaged()) }
 }
 
@@ -242,7 +239,7 @@ fn write_document(
     row: &DocumentRow,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE documents SET body = ?2 WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute(params![document, rows::write(row)])?;
+    connection.prepare_cached(sql)?.execute(params![document, rows::write_document(row)])?;
     Ok(())
 }
 

@@ -33,6 +33,9 @@ pub enum Malformed {
         /// The most that is allowed.
         limit: u64,
     },
+    /// An object is named by a dot that is not live here: ask for the bytes with full ids.
+    #[error("an object is named by a dot that is not here")]
+    Dangling,
     /// The parts contradict each other.
     #[error("inconsistent: {what}")]
     Inconsistent {

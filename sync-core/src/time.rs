@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use crate::error::Malformed;
+use crate::pack::{self, Reader};
+
 /// How far ahead of the local clock a remote stamp may pull it, in milliseconds. Arbitrary: above
 /// ordinary clock error, below what a user would notice as a wrong order.
 pub const SKEW_MS_MAX: u64 = 60_000;
@@ -34,6 +37,16 @@ impl Stamp {
     #[must_use]
     pub const fn to_bits(self) -> u64 {
         self.0
+    }
+
+    /// Writes the stamp to the end of some bytes.
+    pub fn encode_into(self, out: &mut Vec<u8>) {
+        pack::uint(out, self.0);
+    }
+
+    /// Reads a stamp.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.uint().map(Self)
     }
 
     /// Milliseconds since 1970-01-01.

@@ -2,15 +2,20 @@
 //!
 //! `docs/protocol.md` is the normative description.
 
+mod contexts;
 mod delta;
+mod dictionary;
 mod fault;
+mod frame;
 mod message;
 
-pub use delta::{decode_delta, encode_delta};
+pub use delta::{InFull, Names, Objects, decode_delta, encode_delta, read_delta, write_delta};
+pub use dictionary::Dictionary;
 pub use fault::Fault;
-pub use message::{
-    Claim, ClientMessage, Cursor, HubMessage, Push, Welcome, decode_client, decode_hub,
-};
+pub use frame::{decode_client, decode_hub};
+pub use message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
+
+use crate::error::Malformed;
 
 pub use crate::types::NAME_BYTES_MAX;
 
@@ -23,8 +28,8 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// The most bytes of an encoded delta. Leaves room for the rest of a message.
 pub const DELTA_BYTES_MAX: usize = 160 * 1024;
 
-/// The most bytes of a note.
-pub const NOTE_BYTES_MAX: usize = 512;
+/// The most labels that a delta may bring along. Arbitrary; a schema has few.
+pub const LABELS_MAX: usize = 1024;
 
 /// How many bytes of entries a chunk of a catch-up or a refill aims at.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -47,3 +52,10 @@ pub const CHUNK_CREDIT: u64 = 4;
 
 /// How many pushes may be under way without an acknowledgement, for each channel.
 pub const PUSH_CREDIT: usize = 8;
+
+fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {
+    if found > limit {
+        return Err(Malformed::Limit { what, found: found as u64, limit: limit as u64 });
+    }
+    Ok(())
+}

@@ -89,7 +89,8 @@ impl DotStore for SqlDots<'_> {
         let sql = "INSERT OR REPLACE INTO entries (document, replica, first, body)
                    VALUES (?1, ?2, ?3, ?4)";
         let Dot { replica, counter: first } = entry.first;
-        let row = params![self.document, replica.as_bytes(), counter(first), rows::write(&entry)];
+        let row =
+            params![self.document, replica.as_bytes(), counter(first), rows::write_entry(&entry)];
         self.prepare(sql)?.execute(row)?;
         Ok(())
     }

@@ -1,45 +1,20 @@
 //! What the bodies of rows hold: MessagePack arrays under a checksum, each with the key of its row.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
-
 use sync_core::causal::{DotRanges, Entry, ReplicaId};
+use sync_core::error::Malformed;
+use sync_core::pack::{self, Reader};
 use sync_core::session::{OutboxItem, OutboxState};
 use sync_core::wire::{Cursor, decode_delta, encode_delta};
 use sync_sqlite::{seal, unseal};
 
 use super::StoreError;
 
-/// Who this store is, before any incarnation.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Identity {
-    pub(super) fingerprint: ByteBuf,
-}
-
 /// A document, without its state.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(super) struct DocumentRow {
     pub(super) name: String,
     pub(super) replica: ReplicaId,
     pub(super) cursor: Option<Cursor>,
-}
-
-/// The counters seen of a replica.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ContextRow {
-    pub(super) replica: ReplicaId,
-    pub(super) gaps: Vec<u64>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct OutboxRow {
-    replica: ReplicaId,
-    first: u64,
-    last: u64,
-    changes: u32,
-    state: OutboxState,
-    delta: ByteBuf,
 }
 
 /// Which row a body belongs to, for the error that names it.
@@ -55,47 +30,75 @@ impl Key<'_> {
     }
 }
 
-pub(super) fn write<T: Serialize>(row: &T) -> Vec<u8> {
-    // Writing numbers, text and bytes into memory cannot fail.
-    seal(&rmp_serde::to_vec(row).expect("plain data serializes"))
+/// Writes who this store is, before any incarnation.
+pub(super) fn write_identity(fingerprint: &[u8; 12]) -> Vec<u8> {
+    body(1, |out| pack::bytes(out, fingerprint))
 }
 
-pub(super) fn read<T: DeserializeOwned>(at: Key<'_>, body: &[u8]) -> Result<T, StoreError> {
-    let bytes = unseal(body).map_err(|_| at.damaged())?;
-    rmp_serde::from_slice(bytes).map_err(|_| at.damaged())
+pub(super) fn read_identity(at: Key<'_>, body: &[u8]) -> Result<[u8; 12], StoreError> {
+    read(at, body, 1, Reader::bytes_of)
+}
+
+pub(super) fn write_document(row: &DocumentRow) -> Vec<u8> {
+    body(3, |out| {
+        pack::str(out, &row.name);
+        row.replica.encode_into(out);
+        match &row.cursor {
+            Some(cursor) => cursor.encode_into(out),
+            None => pack::nil(out),
+        }
+    })
+}
+
+pub(super) fn read_document(at: Key<'_>, body: &[u8]) -> Result<DocumentRow, StoreError> {
+    read(at, body, 3, |reader| {
+        let (name, replica) = (reader.str()?.to_owned(), ReplicaId::decode(reader)?);
+        Ok(DocumentRow { name, replica, cursor: reader.option(Cursor::decode)? })
+    })
 }
 
 pub(super) fn write_context(replica: ReplicaId, ranges: &DotRanges) -> Vec<u8> {
-    write(&ContextRow { replica, gaps: ranges.to_gaps() })
+    body(2, |out| {
+        replica.encode_into(out);
+        let gaps = ranges.to_gaps();
+        pack::array(out, gaps.len());
+        gaps.iter().for_each(|gap| pack::uint(out, *gap));
+    })
 }
 
 pub(super) fn read_context(replica: ReplicaId, body: &[u8]) -> Result<DotRanges, StoreError> {
     let at = Key { table: "contexts", key: &replica };
-    let row: ContextRow = read(at, body)?;
-    if row.replica != replica {
-        return Err(at.damaged());
-    }
-    DotRanges::from_gaps(&row.gaps).map_err(|_| at.damaged())
+    let (of, ranges) = read(at, body, 2, |reader| {
+        let of = ReplicaId::decode(reader)?;
+        let gaps = (0..reader.array()?).map(|_| reader.uint()).collect::<Result<Vec<_>, _>>()?;
+        Ok((of, DotRanges::from_gaps(&gaps)?))
+    })?;
+    if of == replica { Ok(ranges) } else { Err(at.damaged()) }
+}
+
+pub(super) fn write_entry(entry: &Entry) -> Vec<u8> {
+    let mut out = Vec::new();
+    entry.encode_into(&mut out);
+    seal(&out)
 }
 
 pub(super) fn read_entry(replica: ReplicaId, first: i64, body: &[u8]) -> Result<Entry, StoreError> {
     let key = format!("{replica}:{first}");
     let at = Key { table: "entries", key: &key };
-    let entry: Entry = read(at, body)?;
+    let entry = take(at, body, Entry::decode)?;
     let is_same = entry.replica() == replica && counter(entry.first.counter) == first;
     if is_same { Ok(entry) } else { Err(at.damaged()) }
 }
 
 pub(super) fn write_item(item: &OutboxItem) -> Vec<u8> {
     let OutboxItem { replica, first, last, changes, state, delta } = item;
-    let (state, delta) = (state.clone(), ByteBuf::from(encode_delta(delta)));
-    write(&OutboxRow {
-        replica: *replica,
-        first: *first,
-        last: *last,
-        changes: *changes,
-        state,
-        delta,
+    body(6, |out| {
+        replica.encode_into(out);
+        pack::uint(out, *first);
+        pack::uint(out, *last);
+        pack::uint(out, (*changes).into());
+        state.encode_into(out);
+        pack::bytes(out, &encode_delta(delta));
     })
 }
 
@@ -106,13 +109,48 @@ pub(super) fn read_item(
 ) -> Result<OutboxItem, StoreError> {
     let key = format!("{replica}:{last}");
     let at = Key { table: "outbox", key: &key };
-    let row: OutboxRow = read(at, body)?;
-    if row.replica != replica || counter(row.last) != last {
-        return Err(at.damaged());
-    }
-    let delta = decode_delta(&row.delta).map_err(|_| at.damaged())?;
-    let OutboxRow { replica, first, last, changes, state, delta: _ } = row;
-    Ok(OutboxItem { replica, first, last, changes, state, delta })
+    let item = read(at, body, 6, |reader| {
+        Ok(OutboxItem {
+            replica: ReplicaId::decode(reader)?,
+            first: reader.uint()?,
+            last: reader.uint()?,
+            changes: reader.narrow()?,
+            state: OutboxState::decode(reader)?,
+            delta: decode_delta(reader.bytes()?)?,
+        })
+    })?;
+    let is_same = item.replica == replica && counter(item.last) == last;
+    if is_same { Ok(item) } else { Err(at.damaged()) }
+}
+
+/// The body of a row: an array of so many items.
+fn body(items: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    pack::array(&mut out, items);
+    write(&mut out);
+    seal(&out)
+}
+
+/// Reads the body of a row that is an array of so many items.
+fn read<'a, T>(
+    at: Key<'_>,
+    body: &'a [u8],
+    items: usize,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Result<T, StoreError> {
+    take(at, body, |reader| reader.exactly(items).and_then(|()| read(reader)))
+}
+
+/// Reads the body of a row.
+fn take<'a, T>(
+    at: Key<'_>,
+    body: &'a [u8],
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Result<T, StoreError> {
+    let mut reader = Reader::new(unseal(body).map_err(|_| at.damaged())?);
+    let row = read(&mut reader).map_err(|_| at.damaged())?;
+    reader.end().map_err(|_| at.damaged())?;
+    Ok(row)
 }
 
 /// A counter as SQLite keeps it. The wire refuses counters beyond.

@@ -1,6 +1,5 @@
 //! Replica ids and dots: the names of writers and of events.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,8 +8,8 @@ use crate::error::Malformed;
 /// One writer with a counter of its own: 96 bits of fingerprint, then 32 bits of incarnation.
 ///
 /// The whole id is in every dot, so a new incarnation is a new replica.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ReplicaId(#[serde(with = "serde_bytes")] [u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId([u8; 16]);
 
 impl ReplicaId {
     /// Makes the id of the first incarnation from random bytes.
@@ -88,7 +87,7 @@ impl FromStr for ReplicaId {
 }
 
 /// One event: the replica and its counter. Counters start at 1. A dot names its event for ever.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dot {
     /// Who.
     pub replica: ReplicaId,
@@ -97,6 +96,9 @@ pub struct Dot {
 }
 
 impl Dot {
+    /// The highest counter that is taken in: stores keep counters as signed numbers of 64 bits.
+    pub const COUNTER_MAX: u64 = i64::MAX as u64;
+
     /// Names an event.
     #[must_use]
     pub const fn new(replica: ReplicaId, counter: u64) -> Self {

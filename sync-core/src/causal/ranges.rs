@@ -73,6 +73,12 @@ impl DotRanges {
         self.0.get(at).is_some_and(|(own_start, _)| *own_start <= end)
     }
 
+    /// Which of the ranges begins with a counter.
+    #[must_use]
+    pub fn position(&self, start: u64) -> Option<usize> {
+        self.0.binary_search_by_key(&start, |(start, _)| *start).ok()
+    }
+
     /// The ranges that overlap `start..=end`, whole.
     pub fn overlapping(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
         let at = self.0.partition_point(|(_, own_end)| *own_end < start);

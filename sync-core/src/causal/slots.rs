@@ -18,19 +18,32 @@ pub struct Slots(Box<[u8]>);
 impl Slots {
     /// Packs slots. There must be 1 to [`RUN_DOTS_MAX`]; what is beyond is left out.
     #[must_use]
-    pub fn new<'a>(slots: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
-        let mut packer = Packer::default();
-        for slot in slots.into_iter().take(RUN_DOTS_MAX) {
-            match slot {
-                Some(bytes) => packer.push(|out| out.extend_from_slice(bytes)),
-                None => packer.push_dead(),
-            }
+    pub fn new<'a>(slots: impl Iterator<Item = Option<&'a [u8]>> + Clone) -> Self {
+        let slots = slots.take(RUN_DOTS_MAX);
+        let header = |slot: Option<&[u8]>| slot.map_or(0, |slot| slot.len() as u64 + 1);
+        let len = |slot: Option<&[u8]>| varint::len(header(slot)) + slot.map_or(0, <[u8]>::len);
+        let mut packed = Vec::with_capacity(1 + slots.clone().map(len).sum::<usize>());
+        packed.push(0);
+        for slot in slots {
+            varint::write(&mut packed, header(slot));
+            packed.extend_from_slice(slot.unwrap_or_default());
+            packed[0] += 1;
         }
-        packer.finish()
+        Self(packed.into_boxed_slice())
     }
 
     /// Takes packed slots, after a look at their lengths.
     pub fn from_packed(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut rest = bytes;
+        let slots = Self::take(&mut rest)?;
+        if rest.is_empty() {
+            return Ok(slots);
+        }
+        Err(Malformed::Inconsistent { what: "slots are as long as they say" })
+    }
+
+    /// Takes packed slots off the front of some bytes, after a look at their lengths.
+    pub(crate) fn take(bytes: &mut &[u8]) -> Result<Self, Malformed> {
         let broken = || Malformed::Inconsistent { what: "slots are as long as they say" };
         let (count, mut rest) = bytes.split_first().ok_or_else(broken)?;
         if usize::from(*count) > RUN_DOTS_MAX {
@@ -44,10 +57,12 @@ impl Slots {
             let len = usize::try_from(len.saturating_sub(1)).map_err(|_| broken())?;
             rest = rest.get(len..).ok_or_else(broken)?;
         }
-        if !live || !rest.is_empty() {
+        if !live {
             return Err(Malformed::Inconsistent { what: "an entry has a live dot" });
         }
-        Ok(Self(bytes.into()))
+        let (packed, rest) = bytes.split_at(bytes.len() - rest.len());
+        *bytes = rest;
+        Ok(Self(packed.into()))
     }
 
     /// The packed bytes.
@@ -86,26 +101,17 @@ impl Slots {
     /// The slots of a mask; the others are dead.
     #[must_use]
     pub fn only(&self, mask: u64) -> Self {
-        let mut packer = Packer(Vec::with_capacity(self.0.len()));
-        packer.0.push(0);
-        for (slot, bytes) in self.iter().enumerate() {
-            match bytes {
-                Some(bytes) if mask >> slot & 1 == 1 => packer.push_slice(bytes),
-                Some(_) | None => packer.push_dead(),
-            }
-        }
-        packer.finish()
+        let slots = self.iter().enumerate();
+        Self::new(slots.map(|(slot, bytes)| bytes.filter(|_| mask >> slot & 1 == 1)))
     }
 
     /// Lays the live slots of `other` over these, which are of the same run.
     #[must_use]
     pub fn overlaid(&self, other: &Self) -> Self {
+        let ended = std::iter::repeat(None);
+        let (own, new) = (self.iter().chain(ended.clone()), other.iter().chain(ended));
         let count = self.len().max(other.len());
-        let (mut own, mut new) = (self.iter(), other.iter());
-        Self::new((0..count).map(|_| {
-            let own = own.next().flatten();
-            new.next().flatten().or(own)
-        }))
+        Self::new(own.zip(new).take(count).map(|(own, new): (Option<&[u8]>, _)| new.or(own)))
     }
 }
 
@@ -140,59 +146,6 @@ impl<'a> Iterator for Iter<'a> {
         let (slot, rest) = self.rest.split_at_checked(len as usize)?;
         self.rest = rest;
         Some(Some(slot))
-    }
-}
-
-/// Packs slots one by one.
-#[derive(Debug)]
-pub(crate) struct Packer(Vec<u8>);
-
-impl Default for Packer {
-    fn default() -> Self {
-        Self(vec![0])
-    }
-}
-
-impl Packer {
-    pub(crate) fn len(&self) -> usize {
-        usize::from(self.0[0])
-    }
-
-    pub(crate) fn byte_count(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Adds a live slot that the closure writes.
-    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let at = self.0.len();
-        // One byte of length fits most slots; a longer one moves them.
-        self.0.push(0);
-        write(&mut self.0);
-        let len = self.0.len() - at - 1;
-        if len < 0x7f {
-            self.0[at] = len as u8 + 1;
-        } else {
-            let mut header = Vec::with_capacity(5);
-            varint::write(&mut header, len as u64 + 1);
-            self.0.splice(at..=at, header);
-        }
-        self.0[0] += 1;
-    }
-
-    #[inline]
-    fn push_slice(&mut self, bytes: &[u8]) {
-        varint::write(&mut self.0, bytes.len() as u64 + 1);
-        self.0.extend_from_slice(bytes);
-        self.0[0] += 1;
-    }
-
-    pub(crate) fn push_dead(&mut self) {
-        self.0.push(0);
-        self.0[0] += 1;
-    }
-
-    pub(crate) fn finish(self) -> Slots {
-        Slots(self.0.into_boxed_slice())
     }
 }
 

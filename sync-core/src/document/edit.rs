@@ -251,13 +251,15 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     /// Settles a record that was kept by an edit: writes it whole, so that nothing about it is a copy.
     pub fn adopt(&mut self, collection: &str, id: &RecordId) -> Step<S> {
         let (space, record) = self.find(collection, id, Record::is_shown)?;
-        self.write_whole(&space, id.as_place_id(), &record, |_| true)
+        let dots: Dots = record.claims().map(|claim| claim.dot).collect();
+        self.write_whole(&space, id.as_place_id(), &record, &dots)
     }
 
     /// Makes what is left of a partial record a record again.
     pub fn restore(&mut self, collection: &str, id: &RecordId) -> Step<S> {
         let (space, record) = self.find(collection, id, is_partial)?;
-        self.write_whole(&space, id.as_place_id(), &record, |_| true)
+        let dots: Dots = record.claims().map(|claim| claim.dot).collect();
+        self.write_whole(&space, id.as_place_id(), &record, &dots)
     }
 
     /// Removes what is left of a partial record.
@@ -402,42 +404,32 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let originals = &found.place.originals;
         if missing.is_empty() && !gone.is_empty() && originals.iter().all(|dot| gone.contains(dot))
         {
-            let record = self.record_at(space, id)?;
-            if record.claims().any(|claim| !gone.contains(&claim.dot)) {
-                return self.write_whole(space, id, &record, |dot| !gone.contains(&dot));
+            let mut record = self.record_at(space, id)?;
+            let dots: Dots = record.claims().map(|claim| claim.dot).collect();
+            record.retain(|dot| !gone.contains(&dot));
+            if !record.elements().is_empty() {
+                return self.write_whole(space, id, &record, &dots);
             }
         }
         self.write(space, id, targets, &missing, &gone)
     }
 
-    /// Writes every distinct thing that a record holds anew, of the dots that are wanted.
+    /// Writes every distinct thing that a record holds anew, in place of some dots.
     fn write_whole(
         &mut self,
         space: &Space,
         id: &PlaceId,
         record: &Record,
-        is_wanted: impl Fn(Dot) -> bool,
+        dots: &[Dot],
     ) -> Step<S> {
         let mut targets = Targets::default();
         targets.push_existence();
-        for element in record.elements() {
-            let own = Content::Share(Share { owner: self.author.replica, up: 0, down: 0 });
-            let is_foreign = matches!(&element.content, Content::Share(share)
-                if share.owner != self.author.replica) && own != element.content;
-            if element.content == Content::Exists || !is_wanted(element.claim.dot) || is_foreign {
-                continue;
-            }
-            let written = element::Written::new(element.path(), &element.content, None);
-            let known = targets.leaves().iter().any(|leaf| {
-                targets.name(leaf) == written.name && targets.bytes(leaf) == written.bytes
-            });
-            if !known {
-                targets.push_raw(&written.name, &written.bytes);
-            }
+        for (path, content) in record.distinct() {
+            let written = element::Written::new(path, &content, None);
+            targets.push_raw(&written.name, &written.bytes);
         }
-        let dots: Dots = record.claims().map(|claim| claim.dot).collect();
         let all: SmallVec<[usize; 8]> = (0..targets.leaves().len()).collect();
-        self.write(space, id, &targets, &all, &dots)
+        self.write(space, id, &targets, &all, dots)
     }
 
     /// Puts counters of a new record where they are wanted.

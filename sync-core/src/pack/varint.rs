@@ -13,6 +13,13 @@ pub fn write(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// How many bytes a number takes.
+#[inline]
+#[must_use]
+pub const fn len(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Takes a number off the front.
 #[inline]
 pub fn read(bytes: &mut &[u8]) -> Result<u64, Malformed> {
@@ -70,6 +77,7 @@ mod tests {
             let number = number >> shift;
             let mut bytes = Vec::new();
             write(&mut bytes, number);
+            prop_assert_eq!(bytes.len(), len(number));
             let mut rest = &bytes[..];
             prop_assert_eq!(read(&mut rest), Ok(number));
             prop_assert!(rest.is_empty());

@@ -1,7 +1,7 @@
 //! Cutting states into deltas that fit into a message. Either side sends entries first and dead dots
 //! last.
 
-use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, Note};
+use crate::causal::{CausalContext, Delta, Dot, Entry, Note};
 use crate::wire::CHUNK_BYTES;
 
 /// How large a chunk of a catch-up or a refill is.
@@ -50,7 +50,7 @@ pub(super) fn split(dots: &CausalContext, mut notes: Vec<Note>, size: ChunkSize)
                 }
                 // A range is cut only behind a note for which the chunk has no more room.
                 last = if room == 0 { last } else { end };
-                piece.context.insert_range(replica, start, last);
+                piece.dead.insert_range(replica, start, last);
                 let Some(next) = last.checked_add(1) else { break };
                 start = next;
             }
@@ -72,8 +72,6 @@ pub(super) fn split_entries(entries: Vec<Entry>, size: ChunkSize) -> Vec<Delta> 
         }
         if let Some(piece) = pieces.last_mut() {
             room = room.saturating_sub(cost);
-            let live: DotRanges = entry.live_ranges();
-            piece.context.insert_ranges(entry.replica(), &live);
             piece.entries.push(entry);
         }
     }

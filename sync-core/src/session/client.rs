@@ -9,8 +9,8 @@ mod conflict_log;
 mod connection;
 mod outbox;
 
-use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::convert::Infallible;
 
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
 pub use outbox::{OutboxItem, OutboxState};
@@ -20,7 +20,7 @@ use self::connection::{Link, Refill};
 use self::outbox::Outbox;
 use super::Now;
 use crate::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
-use crate::document::{Author, Change, Document, Edit};
+use crate::document::{Author, Change, Document, Edit, Refused};
 use crate::error::Misuse;
 use crate::time::HybridClock;
 use crate::types::Place;
@@ -201,7 +201,7 @@ pub struct Peer {
     /// Its name.
     pub name: String,
     /// Opaque bytes that it shows.
-    pub state: ByteBuf,
+    pub state: Vec<u8>,
 }
 
 /// A document that is open in a client.
@@ -274,7 +274,7 @@ impl Client {
     /// Opens a document from what was stored. It writes as `replica`, whose `opening` was drawn at
     /// random for this run.
     pub fn open(&mut self, name: &str, saved: SavedDocument, replica: ReplicaId, opening: u64) {
-        let document = Document::load(saved.store);
+        let Ok(document) = Document::load(saved.store);
         let on_disk = BTreeMap::from([(replica, document.context().max_of(replica))]);
         let claims = BTreeMap::from([(replica, Claimed { opening, shown: None })]);
         let opened = Opened {
@@ -314,7 +314,7 @@ impl Client {
         &mut self,
         now: Now,
         document: &str,
-        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Misuse>,
+        change: impl FnOnce(&mut Edit<'_, MemoryStore>) -> Result<T, Refused<Infallible>>,
     ) -> Result<(T, Dot), Misuse> {
         let stamp = self.clock.tick(now.unix_ms);
         let opened = self.opened_mut(document)?;
@@ -322,7 +322,8 @@ impl Client {
         let author = Author { replica, stamp };
         let edited = opened.document.edit(author, CHANGE_BYTES_MAX, change)?;
         if !edited.delta.is_empty() {
-            self.accept(now, document, replica, edited.delta, edited.places, Vec::new());
+            let places = edited.touched.places();
+            self.accept(now, document, replica, edited.delta, places, Vec::new());
         }
         let last = self.document(document)?.context().max_of(replica);
         Ok((edited.value, Dot::new(replica, last)))
@@ -387,7 +388,7 @@ impl Client {
         }
         let mut all = store.to_delta();
         all.notes.extend(deltas.iter().flat_map(|delta| delta.notes.iter().cloned()));
-        let change = self.opened_mut(document)?.document.join(&all);
+        let Ok(change) = self.opened_mut(document)?.document.join(&all);
         self.accept_remote(now, document, change, Vec::new(), Then::default());
         Ok(())
     }
@@ -462,7 +463,7 @@ impl Client {
         mut steps: Vec<Step>,
     ) {
         let Some(opened) = self.documents.get_mut(document) else { return };
-        let on_disk = Some(Dot::new(replica, delta.context.max_of(replica)));
+        let on_disk = Some(Dot::new(replica, delta.context().max_of(replica)));
         steps.push(Step::Join(delta.clone()));
         let (item, replaces) = opened.outbox.push(replica, delta);
         let mut then = Then { on_disk, ..Then::default() };
@@ -482,21 +483,22 @@ impl Client {
         mut steps: Vec<Step>,
         then: Then,
     ) {
-        let Change { mut places, orphans, is_new: _ } = change;
-        let mut then = then;
+        let Change { touched, orphans, is_new: _ } = change;
+        let (mut places, mut then) = (touched.places(), then);
         let stamp = self.clock.tick(now.unix_ms);
         let removed_at =
-            orphans.iter().filter_map(|orphan| Some((orphan.place.clone(), orphan.removed_at?)));
+            orphans.iter().filter_map(|orphan| Some((orphan.place()?, orphan.removed_at?)));
         let removed_at: BTreeMap<_, _> = removed_at.collect();
         let Some(opened) = self.documents.get_mut(document) else { return };
         if let Ok(replica) = opened.author() {
             let author = Author { replica, stamp };
-            let asserted = orphans
-                .iter()
-                .flat_map(|orphan| opened.document.assert(author, DELTA_BYTES_MAX, orphan));
+            let asserted = orphans.iter().flat_map(|orphan| {
+                let Ok(edited) = opened.document.assert(author, DELTA_BYTES_MAX, orphan);
+                edited
+            });
             for edited in asserted.collect::<Vec<_>>() {
-                then.on_disk = Some(Dot::new(replica, edited.delta.context.max_of(replica)));
-                places.extend(edited.places);
+                then.on_disk = Some(Dot::new(replica, edited.delta.context().max_of(replica)));
+                places.extend(edited.touched.places());
                 steps.push(Step::Join(edited.delta.clone()));
                 let (item, replaces) = opened.outbox.push(replica, edited.delta);
                 // An item that another takes the place of is stored with that one.

@@ -7,7 +7,6 @@
 mod admission;
 mod catch_up;
 
-use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::catch_up::CatchUp;
@@ -102,7 +101,7 @@ struct Channel {
 struct Room {
     members: BTreeSet<(ConnectionId, u32)>,
     claims: BTreeMap<ReplicaId, (ConnectionId, u32, u64)>,
-    shown: BTreeMap<ReplicaId, (ConnectionId, String, ByteBuf)>,
+    shown: BTreeMap<ReplicaId, (ConnectionId, String, Vec<u8>)>,
 }
 
 /// Why handling an input ended early.
@@ -408,7 +407,7 @@ impl Hub {
         channel: u32,
         replica: ReplicaId,
         name: String,
-        state: ByteBuf,
+        state: Vec<u8>,
     ) -> Result<(), Fault> {
         let own = self.channel(connection, channel)?;
         if !own.claims.contains_key(&replica) {
@@ -481,7 +480,7 @@ impl Hub {
         document: DocumentId,
         from: ConnectionId,
         replica: ReplicaId,
-        shown: Option<(String, ByteBuf)>,
+        shown: Option<(String, Vec<u8>)>,
     ) {
         let Some(room) = self.rooms.get(&document) else { return };
         let others = room.members.iter().filter(|(connection, _)| *connection != from);

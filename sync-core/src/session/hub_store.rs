@@ -30,7 +30,7 @@ impl Page {
     /// context.
     #[must_use]
     pub fn cost(entry: &Entry) -> usize {
-        entry.byte_count() + 64 + 4 * entry.slots.len()
+        entry.byte_count() + 64 + 2 * entry.slots.len()
     }
 }
 

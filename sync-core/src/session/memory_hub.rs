@@ -1,7 +1,9 @@
 //! A hub's storage in memory, for tests and simulations. It forgets everything when dropped.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::ops::Bound;
 
 use super::hub_store::{Boot, Buried, DocumentId, HubStore, Page};
 use crate::causal::{CausalContext, Dot, DotRanges, DotStore, Entry, MemoryStore, Note, ReplicaId};
@@ -22,6 +24,7 @@ pub struct MemoryHub {
 struct Kept {
     store: MemoryStore,
     arrived: BTreeMap<Dot, u64>,
+    order: BTreeSet<(u64, Dot)>,
     buried: Vec<(u64, CausalContext, Vec<Note>)>,
     /// Removals up to this number were forgotten.
     horizon: u64,
@@ -124,11 +127,12 @@ impl HubStore for MemoryHub {
         bytes: usize,
     ) -> Result<Page, Infallible> {
         let kept = self.kept(document);
-        let mut order: Vec<_> = kept.arrived.iter().map(|(dot, seq)| (*seq, *dot)).collect();
-        order.sort_unstable();
-        let rest =
-            order.into_iter().filter(|at| at.0 > seq && after.is_none_or(|after| *at > after));
-        let entries = rest.filter_map(|(seq, dot)| Some((seq, kept.entry_at(dot)?)));
+        let zero = Dot::new(ReplicaId::from_bytes([0; 16]), 0);
+        let from = after.map_or(Bound::Included((seq + 1, zero)), Bound::Excluded);
+        let rest = kept.order.range((from, Bound::Unbounded));
+        let entries = rest.filter_map(|(seq, dot)| {
+            Some((*seq, kept.store.entry_of(*dot)?.to_entry()))
+        });
         Ok(page(entries, bytes))
     }
 
@@ -139,8 +143,8 @@ impl HubStore for MemoryHub {
         bytes: usize,
     ) -> Result<Page, Infallible> {
         let kept = self.kept(document);
-        let rest = kept.store.iter().filter(|entry| after.is_none_or(|after| entry.first > after));
-        Ok(page(rest.map(|entry| (kept.arrived[&entry.first], entry.clone())), bytes))
+        let rest = kept.store.iter_after(after);
+        Ok(page(rest.map(|entry| (kept.arrived[&entry.first], entry.to_entry())), bytes))
     }
 
     fn buried(&self, document: DocumentId, seq: u64) -> Result<Buried, Infallible> {
@@ -169,20 +173,32 @@ fn page(mut entries: impl Iterator<Item = (u64, Entry)>, bytes: usize) -> Page {
 }
 
 impl Kept {
-    fn entry_at(&self, first: Dot) -> Option<Entry> {
-        self.store.iter().find(|entry| entry.first == first).cloned()
+    /// Notes when the entry that starts at a dot arrived; none for one that is gone.
+    fn set_arrival(&mut self, first: Dot, seq: Option<u64>) {
+        let before = match seq {
+            Some(seq) => self.arrived.insert(first, seq),
+            None => self.arrived.remove(&first),
+        };
+        if let Some(before) = before {
+            self.order.remove(&(before, first));
+        }
+        self.order.extend(seq.map(|seq| (seq, first)));
     }
 }
 
 impl DotStore for MemoryDocument<'_> {
     type Error = Infallible;
 
-    fn seen(&self, replica: ReplicaId) -> Result<DotRanges, Infallible> {
+    fn seen(&self, replica: ReplicaId) -> Result<Cow<'_, DotRanges>, Infallible> {
         self.kept.store.seen(replica)
     }
 
-    fn set_seen(&mut self, replica: ReplicaId, ranges: DotRanges) -> Result<(), Infallible> {
-        self.kept.store.set_seen(replica, ranges)
+    fn see(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), Infallible> {
+        self.kept.store.see(replica, ranges)
+    }
+
+    fn unsee(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), Infallible> {
+        self.kept.store.unsee(replica, ranges)
     }
 
     fn overlapping(
@@ -194,15 +210,29 @@ impl DotStore for MemoryDocument<'_> {
         self.kept.store.overlapping(replica, start, end)
     }
 
-    fn put(&mut self, entry: Entry, fresh: bool) -> Result<(), Infallible> {
-        if fresh {
-            self.kept.arrived.insert(entry.first, self.seq);
+    fn add(&mut self, entry: Entry) -> Result<bool, Infallible> {
+        let first = entry.first;
+        let is_added = self.kept.store.add(entry)?;
+        if is_added {
+            self.kept.set_arrival(first, Some(self.seq));
         }
-        self.kept.store.put(entry, fresh)
+        Ok(is_added)
     }
 
-    fn remove(&mut self, first: Dot) -> Result<(), Infallible> {
-        self.kept.arrived.remove(&first);
-        self.kept.store.remove(first)
+    fn kill(
+        &mut self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        killed: &mut Vec<Entry>,
+    ) -> Result<(), Infallible> {
+        let known = killed.len();
+        self.kept.store.kill(replica, start, end, killed)?;
+        for killed in &killed[known..] {
+            if self.kept.store.entry_of(killed.first).is_none() {
+                self.kept.set_arrival(killed.first, None);
+            }
+        }
+        Ok(())
     }
 }

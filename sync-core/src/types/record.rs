@@ -72,6 +72,42 @@ impl Record {
         }
     }
 
+    /// Leaves out the elements of other dots.
+    pub(crate) fn retain(&mut self, is_wanted: impl Fn(Dot) -> bool) {
+        self.elements.retain(|element| is_wanted(element.claim.dot));
+    }
+
+    /// Every distinct thing that the record holds, but that it exists: each value of a register, the
+    /// winner last, so that it wins as well when all are written at once.
+    pub(crate) fn distinct(&self) -> Vec<(&str, Content)> {
+        let mut distinct: Vec<(&str, Content)> = Vec::new();
+        for path in self.registers() {
+            let values = self.values(path).into_iter().rev();
+            distinct.extend(values.map(|written| (path, Content::Register(written.value))));
+        }
+        for element in &self.elements {
+            let path = element.path();
+            let content = match &element.content {
+                Content::Exists | Content::Register(_) => continue,
+                Content::Latest(value) => {
+                    let latest = self.elements.iter().filter(|other| {
+                        other.path() == path && matches!(other.content, Content::Latest(_))
+                    });
+                    let is_latest = latest.map(|other| rank(&other.claim)).max();
+                    if is_latest != Some(rank(&element.claim)) {
+                        continue;
+                    }
+                    Content::Latest(value.clone())
+                }
+                Content::Member(_) | Content::Share(_) => element.content.clone(),
+            };
+            if !distinct.iter().any(|known| *known == (path, content.clone())) {
+                distinct.push((path, content));
+            }
+        }
+        distinct
+    }
+
     /// The live elements.
     #[must_use]
     pub fn elements(&self) -> &[Element] {

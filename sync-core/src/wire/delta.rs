@@ -1,152 +1,478 @@
-//! Deltas and contexts as MessagePack: replica ids stand once, in a table.
+//! Deltas as bytes: numbers of variable length, in columns.
+//!
+//! Replicas and labels are named by their number. What a delta names beyond the dictionary that both
+//! sides have stands at its front, and is numbered behind that. An object is named by its id, or by a
+//! dot that belongs to it and that the reader has.
 
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
-use std::collections::{BTreeMap, BTreeSet};
+use smallvec::SmallVec;
 
-use super::{CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, NOTE_BYTES_MAX, REPLICAS_MAX};
-use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, Note, RUN_DOTS_MAX, ReplicaId};
+use super::contexts::checked;
+use super::dictionary::Table;
+use super::{CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Dictionary, LABELS_MAX, REPLICAS_MAX};
+use crate::causal::{
+    CausalContext, Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Label, Note, PLACE_ID_BYTES_MAX,
+    PlaceId, RUN_DOTS_MAX, ReplicaId, Slots, check_len,
+};
 use crate::error::Malformed;
+use crate::pack::varint::{read, unzigzag, write, zigzag};
+use crate::time::Stamp;
 
-/// The highest counter that is taken in: stores keep counters as signed numbers of 64 bits.
-const COUNTER_MAX: u64 = i64::MAX as u64;
+/// An id stands in full: its length and its bytes.
+const ID_FULL: u64 = 0;
+/// The id is that of the entry or note before.
+const ID_SAME: u64 = 1;
+/// The id is that of an entry which the reader has: its replica's number and its counter follow.
+const ID_OF_DOT: u64 = 2;
+/// From here on: the id is that of the first dot of a range of dead ones, counted from here.
+const ID_OF_DEAD: u64 = 3;
 
-/// A delta as it is sent: an array of the replica table, the context, the entries and the notes.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct DeltaOnWire {
-    replicas: Vec<ReplicaId>,
-    context: Vec<(u32, Vec<u64>)>,
-    entries: Vec<(u32, u64, ByteBuf, Vec<Option<ByteBuf>>)>,
-    notes: Vec<(u32, u64, ByteBuf)>,
+/// How to name objects by dots.
+pub trait Names {
+    /// A dot of this object that the reader has as a live one, if one is known.
+    fn dot_of(&self, space: &[u8], id: &PlaceId) -> Option<Dot>;
 }
 
-/// A context as it is sent: for each replica its ranges, as in a delta.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ContextOnWire(Vec<(ReplicaId, Vec<u64>)>);
+/// How to find objects by dots.
+pub trait Objects {
+    /// The space and the id of the entry whose run has this dot as a live one.
+    fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)>;
+}
 
-/// Encodes a delta alone, as it is stored in an outbox.
+/// Names every object by its id.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InFull;
+
+impl Names for InFull {
+    fn dot_of(&self, _space: &[u8], _id: &PlaceId) -> Option<Dot> {
+        None
+    }
+}
+
+impl Objects for InFull {
+    fn object_of(&self, _dot: Dot) -> Option<(Label, PlaceId)> {
+        None
+    }
+}
+
+/// Encodes a delta that stands for itself, as it is stored in an outbox.
 #[must_use]
 pub fn encode_delta(delta: &Delta) -> Vec<u8> {
-    rmp_serde::to_vec(&DeltaOnWire::from(delta)).expect("plain data serializes")
+    let mut out = Vec::with_capacity(delta.cost());
+    write_delta(&mut out, delta, &Dictionary::default(), &InFull);
+    out
 }
 
-/// Decodes a delta. Refuses one whose parts contradict each other or that is over a limit.
+/// Decodes a delta that stands for itself. Refuses one whose parts contradict each other or that is
+/// over a limit.
 pub fn decode_delta(bytes: &[u8]) -> Result<Delta, Malformed> {
-    let limit = DELTA_BYTES_MAX as u64;
-    if bytes.len() > DELTA_BYTES_MAX {
-        return Err(Malformed::Limit { what: "a delta", found: bytes.len() as u64, limit });
-    }
-    let on_wire: DeltaOnWire =
-        rmp_serde::from_slice(bytes).map_err(|_| Malformed::Encoding { detail: "delta" })?;
-    on_wire.try_into()
+    read_delta(bytes, &Dictionary::default(), &InFull)
 }
 
-impl From<&Delta> for DeltaOnWire {
-    fn from(delta: &Delta) -> Self {
-        let replicas: Vec<_> = delta.context.iter().map(|(replica, _)| replica).collect();
-        // Every dot of an entry or note is in the context, so every replica has an index.
-        let index: BTreeMap<_, _> = replicas.iter().copied().zip(0u32..).collect();
-        let context = delta.context.iter().map(|(id, ranges)| (index[&id], ranges.to_gaps()));
-        let entries = delta.entries.iter().map(|entry| {
-            let Entry { first, header, slots } = entry.clone();
-            (index[&first.replica], first.counter, header, slots)
-        });
-        let notes = delta
-            .notes
-            .iter()
-            .map(|note| (index[&note.dot.replica], note.dot.counter, note.text.clone()));
-        Self {
-            context: context.collect(),
-            entries: entries.collect(),
-            notes: notes.collect(),
-            replicas,
+/// Numbers within one delta: those of the dictionary, then those that stand at its front.
+struct Numbers<'a, T> {
+    known: &'a Table<T>,
+    new: SmallVec<[T; 4]>,
+}
+
+impl<'a, T: Ord + Clone> Numbers<'a, T> {
+    fn new(known: &'a Table<T>) -> Self {
+        Self { known, new: SmallVec::new() }
+    }
+
+    fn add(&mut self, item: &T) {
+        if self.known.number(item).is_none() && !self.new.contains(item) {
+            self.new.push(item.clone());
         }
     }
-}
 
-impl TryFrom<DeltaOnWire> for Delta {
-    type Error = Malformed;
+    fn number(&self, item: &T) -> u64 {
+        let new = || self.new.iter().position(|new| new == item).unwrap_or(self.new.len());
+        self.known.number(item).unwrap_or_else(|| self.known.len() + new()) as u64
+    }
 
-    fn try_from(on_wire: DeltaOnWire) -> Result<Self, Malformed> {
-        let DeltaOnWire { replicas, context, entries, notes } = on_wire;
-        limit("the replicas of a delta", replicas.len(), REPLICAS_MAX)?;
-        let replica = |index: u32| {
-            let id = replicas.get(index as usize).copied();
-            id.ok_or(Malformed::Inconsistent { what: "an index is within the replica table" })
+    fn item(&self, number: u64) -> Result<&T, Malformed> {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let item = match number.checked_sub(self.known.len()) {
+            Some(new) => self.new.get(new),
+            None => self.known.item(number),
         };
-        let mut delta = Self::default();
-        for (index, gaps) in context {
-            delta.context.set(replica(index)?, ranges(&gaps)?);
+        item.ok_or(Malformed::Inconsistent { what: "a number is one that was given" })
+    }
+}
+
+/// Encodes a delta for a reader who has the same dictionary and the objects that are named by dots.
+pub fn write_delta(
+    out: &mut Vec<u8>,
+    delta: &Delta,
+    dictionary: &Dictionary,
+    names: &(impl Names + ?Sized),
+) {
+    let Delta { entries, dead, notes } = delta;
+    let mut replicas = Numbers::new(dictionary.replica_table());
+    let mut labels = Numbers::new(dictionary.label_table());
+    for (replica, _) in dead.iter() {
+        replicas.add(&replica);
+    }
+    for entry in entries {
+        replicas.add(&entry.first.replica);
+        labels.add(&entry.label);
+    }
+    for note in notes {
+        replicas.add(&note.dot.replica);
+        labels.add(&note.label);
+    }
+    let mut ids = IdWriter { dead, names, last: None };
+    let objects = entries.iter().map(|entry| (entry.label.space(), &entry.id));
+    let objects = objects.chain(notes.iter().map(|note| (note.label.space(), &note.id)));
+    let named: Vec<Named> = objects.map(|(space, id)| ids.name(space, id)).collect();
+    for named in &named {
+        if let Named::OfDot(dot) = named {
+            replicas.add(&dot.replica);
         }
-        limit("the ranges of a context", delta.context.range_count(), CONTEXT_RANGES_MAX)?;
-        let mut firsts = BTreeSet::new();
-        for (index, counter, header, slots) in entries {
-            let entry = Entry { first: Dot::new(replica(index)?, counter), header, slots };
-            check_entry(&entry)?;
-            let live = entry.live_ranges();
-            if !delta.context.of(entry.replica()).is_some_and(|ranges| ranges.covers(&live)) {
-                return Err(Malformed::Inconsistent { what: "every live dot is in the context" });
-            }
-            if !firsts.insert(entry.first) {
-                return Err(Malformed::Inconsistent { what: "an entry stands once in a delta" });
-            }
-            delta.entries.push(entry);
+    }
+
+    write(out, replicas.new.len() as u64);
+    for replica in &replicas.new {
+        out.extend_from_slice(replica.as_bytes());
+    }
+    write(out, labels.new.len() as u64);
+    for label in &labels.new {
+        write_bytes(out, label.space());
+        write(out, label.len() as u64);
+        label.names().for_each(|name| write_bytes(out, name));
+    }
+
+    write(out, dead.replica_count() as u64);
+    for (replica, ranges) in dead.iter() {
+        write(out, replicas.number(&replica));
+        write(out, ranges.range_count() as u64);
+        let mut last = 0;
+        for (start, end) in ranges.iter() {
+            write(out, start - last);
+            write(out, end - start);
+            last = end;
         }
-        for (index, counter, text) in notes {
-            let dot = Dot::new(replica(index)?, counter);
-            limit("a note", text.len(), NOTE_BYTES_MAX)?;
-            if !delta.context.contains(dot) {
-                return Err(Malformed::Inconsistent { what: "a note's dot is in the context" });
+    }
+
+    write(out, entries.len() as u64);
+    write(out, notes.len() as u64);
+    let all = entries.iter().map(|entry| &entry.label);
+    for label in all.chain(notes.iter().map(|note| &note.label)) {
+        write(out, labels.number(label));
+    }
+    let mut counters = Counters::default();
+    let dots = entries.iter().map(|entry| (entry.first, entry.label.len()));
+    for (dot, len) in dots.chain(notes.iter().map(|note| (note.dot, 1))) {
+        let number = replicas.number(&dot.replica);
+        write(out, number);
+        let expected = counters.expected(number);
+        write(out, zigzag(dot.counter.wrapping_sub(*expected).cast_signed()));
+        *expected = dot.counter.wrapping_add(len as u64);
+    }
+    let mut before = 0;
+    let stamps = entries.iter().map(|entry| entry.stamp);
+    for stamp in stamps.chain(notes.iter().map(|note| note.stamp)) {
+        write(out, zigzag(stamp.to_bits().wrapping_sub(before).cast_signed()));
+        before = stamp.to_bits();
+    }
+    let all = entries.iter().map(|entry| &entry.id).chain(notes.iter().map(|note| &note.id));
+    for (named, id) in named.iter().zip(all) {
+        match named {
+            Named::InFull => {
+                write(out, ID_FULL);
+                write_bytes(out, id);
             }
-            delta.notes.push(Note { dot, text });
+            Named::Same => write(out, ID_SAME),
+            Named::OfDot(dot) => {
+                write(out, ID_OF_DOT);
+                write(out, replicas.number(&dot.replica));
+                write(out, dot.counter);
+            }
+            Named::OfDead(range) => write(out, ID_OF_DEAD + range),
         }
+    }
+    for entry in entries {
+        out.extend_from_slice(entry.slots.as_packed());
+    }
+}
+
+/// For each replica by its number, the counter that follows on its last dot in a delta.
+#[derive(Default)]
+struct Counters(SmallVec<[(u64, u64); 4]>);
+
+impl Counters {
+    fn expected(&mut self, number: u64) -> &mut u64 {
+        let at = self.0.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
+            self.0.push((number, 0));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
+}
+
+enum Named {
+    InFull,
+    Same,
+    OfDot(Dot),
+    OfDead(u64),
+}
+
+struct IdWriter<'a, N: ?Sized> {
+    dead: &'a CausalContext,
+    names: &'a N,
+    last: Option<&'a PlaceId>,
+}
+
+impl<'a, N: Names + ?Sized> IdWriter<'a, N> {
+    fn name(&mut self, space: &[u8], id: &'a PlaceId) -> Named {
+        if self.last.replace(id) == Some(id) {
+            return Named::Same;
+        }
+        match self.names.dot_of(space, id) {
+            None => Named::InFull,
+            Some(dot) => self.range_of(dot).map_or(Named::OfDot(dot), Named::OfDead),
+        }
+    }
+
+    /// Which range of dead dots begins with a dot.
+    fn range_of(&self, dot: Dot) -> Option<u64> {
+        let mut before = 0;
+        for (replica, ranges) in self.dead.iter() {
+            if replica == dot.replica {
+                return ranges.position(dot.counter).map(|at| before + at as u64);
+            }
+            before += ranges.range_count() as u64;
+        }
+        None
+    }
+}
+
+fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    write(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn read_bytes<'a>(bytes: &mut &'a [u8], limit: usize) -> Result<&'a [u8], Malformed> {
+    let len = usize::try_from(read(bytes)?).unwrap_or(usize::MAX);
+    check_len("the length of a name or id", len, limit)?;
+    take(bytes, len)
+}
+
+fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
+    let (taken, rest) = bytes.split_at_checked(len).ok_or(SHORT)?;
+    *bytes = rest;
+    Ok(taken)
+}
+
+const SHORT: Malformed = Malformed::Encoding { detail: "it ends too early" };
+
+/// A count of things that take no less than `least` bytes each.
+fn read_count(bytes: &mut &[u8], least: usize) -> Result<usize, Malformed> {
+    let count = usize::try_from(read(bytes)?).unwrap_or(usize::MAX);
+    if count > bytes.len() / least { Err(SHORT) } else { Ok(count) }
+}
+
+/// Decodes a delta with the dictionary and the objects that its writer counts on. Refuses one whose
+/// parts contradict each other or that is over a limit; [`Malformed::Dangling`] is for an object that
+/// is not here, and asks for the delta in full.
+pub fn read_delta(
+    bytes: &[u8],
+    dictionary: &Dictionary,
+    objects: &(impl Objects + ?Sized),
+) -> Result<Delta, Malformed> {
+    check_len("a delta", bytes.len(), DELTA_BYTES_MAX)?;
+    let mut rest = bytes;
+    let delta = Reader { rest: &mut rest, dictionary, objects }.read()?;
+    if !rest.is_empty() {
+        return Err(Malformed::Encoding { detail: "something follows its end" });
+    }
+    check(&delta)?;
+    Ok(delta)
+}
+
+struct Reader<'r, 'a, O: ?Sized> {
+    rest: &'r mut &'a [u8],
+    dictionary: &'r Dictionary,
+    objects: &'r O,
+}
+
+impl<O: Objects + ?Sized> Reader<'_, '_, O> {
+    fn read(mut self) -> Result<Delta, Malformed> {
+        let mut replicas = Numbers::new(self.dictionary.replica_table());
+        let count = read_count(self.rest, 16)?;
+        check_len("the replicas of a delta", count, REPLICAS_MAX)?;
+        for _ in 0..count {
+            let id = ReplicaId::from_slice(take(self.rest, 16)?).ok_or(SHORT)?;
+            replicas.new.push(id);
+        }
+        let mut labels = Numbers::new(self.dictionary.label_table());
+        let count = read_count(self.rest, 2)?;
+        check_len("the labels of a delta", count, LABELS_MAX)?;
+        for _ in 0..count {
+            let label = self.read_label()?;
+            labels.new.push(label);
+        }
+        let dead = self.read_dead(&replicas)?;
+        let count = read_count(self.rest, 1)?;
+        let notes = read_count(self.rest, 1)?;
+        if count.saturating_add(notes) > self.rest.len() / 5 {
+            return Err(SHORT);
+        }
+        let mut delta = Delta { dead, ..Delta::default() };
+        self.read_heads(&replicas, &labels, count, notes, &mut delta)?;
         Ok(delta)
     }
-}
 
-/// Checks what the kernel relies on in a run.
-pub(super) fn check_entry(entry: &Entry) -> Result<(), Malformed> {
-    limit("the dots of an entry", entry.slots.len(), RUN_DOTS_MAX)?;
-    let last = entry.first.counter.checked_add(entry.slots.len() as u64);
-    if entry.first.counter == 0 || last.is_none_or(|last| last > COUNTER_MAX) || entry.is_dead() {
-        return Err(Malformed::Inconsistent { what: "an entry has live dots, from counter 1" });
-    }
-    Ok(())
-}
-
-impl From<&CausalContext> for ContextOnWire {
-    fn from(context: &CausalContext) -> Self {
-        Self(context.iter().map(|(id, ranges)| (id, ranges.to_gaps())).collect())
-    }
-}
-
-impl TryFrom<ContextOnWire> for CausalContext {
-    type Error = Malformed;
-
-    fn try_from(on_wire: ContextOnWire) -> Result<Self, Malformed> {
-        limit("the replicas of a context", on_wire.0.len(), REPLICAS_MAX)?;
-        let mut context = Self::default();
-        for (id, gaps) in on_wire.0 {
-            context.set(id, ranges(&gaps)?);
+    fn read_label(&mut self) -> Result<Label, Malformed> {
+        let space = read_bytes(self.rest, PLACE_ID_BYTES_MAX)?;
+        let count = read_count(self.rest, 1)?;
+        check_len("the dots of an entry", count, RUN_DOTS_MAX)?;
+        let mut names: SmallVec<[&[u8]; 16]> = SmallVec::new();
+        for _ in 0..count {
+            names.push(read_bytes(self.rest, LABEL_BYTES_MAX)?);
         }
-        limit("the ranges of a context", context.range_count(), CONTEXT_RANGES_MAX)?;
-        Ok(context)
+        let label = Label::new(space, names);
+        check_len("a label", label.byte_count(), LABEL_BYTES_MAX)?;
+        Ok(label)
+    }
+
+    fn read_dead(&mut self, replicas: &Numbers<'_, ReplicaId>) -> Result<CausalContext, Malformed> {
+        let mut dead = CausalContext::default();
+        let count = read_count(self.rest, 4)?;
+        check_len("the replicas of a context", count, REPLICAS_MAX)?;
+        let mut range_count = 0;
+        for _ in 0..count {
+            let replica = *replicas.item(read(self.rest)?)?;
+            let count = read_count(self.rest, 2)?;
+            range_count += count;
+            check_len("the ranges of a context", range_count, CONTEXT_RANGES_MAX)?;
+            let mut gaps: SmallVec<[u64; 8]> = SmallVec::new();
+            for _ in 0..2 * count {
+                gaps.push(read(self.rest)?);
+            }
+            if dead.of(replica).is_some() || count == 0 {
+                return Err(Malformed::Inconsistent { what: "a replica stands once in a context" });
+            }
+            dead.set(replica, checked(DotRanges::from_gaps(&gaps)?)?);
+        }
+        Ok(dead)
+    }
+
+    fn read_heads(
+        &mut self,
+        replicas: &Numbers<'_, ReplicaId>,
+        labels: &Numbers<'_, Label>,
+        count: usize,
+        notes: usize,
+        delta: &mut Delta,
+    ) -> Result<(), Malformed> {
+        let total = count + notes;
+        let mut heads: SmallVec<[Head; 2]> = SmallVec::with_capacity(total);
+        for at in 0..total {
+            let label = labels.item(read(self.rest)?)?.clone();
+            if label.is_empty() == (at < count) {
+                return Err(Malformed::Inconsistent { what: "a run has slots, and a note none" });
+            }
+            heads.push(Head { label, dot: Dot::new(ReplicaId::from_bytes([0; 16]), 0), stamp: 0 });
+        }
+        let mut counters = Counters::default();
+        for head in &mut heads {
+            let number = read(self.rest)?;
+            let expected = counters.expected(number);
+            let counter = expected.wrapping_add(unzigzag(read(self.rest)?).cast_unsigned());
+            *expected = counter.wrapping_add(head.label.len().max(1) as u64);
+            head.dot = Dot::new(*replicas.item(number)?, counter);
+        }
+        let mut before = 0u64;
+        for head in &mut heads {
+            before = before.wrapping_add(unzigzag(read(self.rest)?).cast_unsigned());
+            head.stamp = before;
+        }
+        let mut ids: SmallVec<[PlaceId; 2]> = SmallVec::with_capacity(total);
+        for head in &heads {
+            let id = self.read_id(replicas, &delta.dead, &head.label, ids.last())?;
+            ids.push(id);
+        }
+        delta.entries.reserve_exact(count);
+        for (at, (Head { label, dot, stamp }, id)) in heads.into_iter().zip(ids).enumerate() {
+            let stamp = Stamp::from_bits(stamp);
+            if at < count {
+                let slots = Slots::take(self.rest)?;
+                delta.entries.push(Entry { first: dot, stamp, label, id, slots });
+            } else {
+                delta.notes.push(Note { dot, stamp, label, id });
+            }
+        }
+        Ok(())
+    }
+
+    fn read_id(
+        &mut self,
+        replicas: &Numbers<'_, ReplicaId>,
+        dead: &CausalContext,
+        label: &Label,
+        last: Option<&PlaceId>,
+    ) -> Result<PlaceId, Malformed> {
+        let dot = match read(self.rest)? {
+            ID_FULL => return Ok(PlaceId::new(read_bytes(self.rest, PLACE_ID_BYTES_MAX)?)),
+            ID_SAME => {
+                let what = "the first id stands in full";
+                return last.cloned().ok_or(Malformed::Inconsistent { what });
+            }
+            ID_OF_DOT => {
+                let replica = *replicas.item(read(self.rest)?)?;
+                Dot::new(replica, read(self.rest)?)
+            }
+            range => nth_range(dead, range - ID_OF_DEAD)?,
+        };
+        let object = self.objects.object_of(dot).filter(|(of, _)| of.space() == label.space());
+        object.map(|(_, id)| id).ok_or(Malformed::Dangling)
     }
 }
 
-/// Reads ranges whose counters can be stored.
-fn ranges(gaps: &[u64]) -> Result<DotRanges, Malformed> {
-    let ranges = DotRanges::from_gaps(gaps)?;
-    let (found, limit) = (ranges.max(), COUNTER_MAX);
-    if found > limit {
-        return Err(Malformed::Limit { what: "a counter", found, limit });
-    }
-    Ok(ranges)
+/// What every entry and note has.
+struct Head {
+    label: Label,
+    dot: Dot,
+    stamp: u64,
 }
 
-fn limit(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {
-    if found > limit {
-        return Err(Malformed::Limit { what, found: found as u64, limit: limit as u64 });
+/// The first dot of a range of dead ones.
+fn nth_range(dead: &CausalContext, mut number: u64) -> Result<Dot, Malformed> {
+    for (replica, ranges) in dead.iter() {
+        let count = ranges.range_count() as u64;
+        if number < count {
+            let range = ranges.iter().nth(number as usize);
+            if let Some((start, _)) = range {
+                return Ok(Dot::new(replica, start));
+            }
+        }
+        number = number.saturating_sub(count);
+    }
+    Err(Malformed::Inconsistent { what: "a range is one that was given" })
+}
+
+/// Checks what the kernel relies on.
+fn check(delta: &Delta) -> Result<(), Malformed> {
+    let mut spans: SmallVec<[(Dot, u64); 8]> = SmallVec::new();
+    for entry in &delta.entries {
+        entry.check()?;
+        if let Some(dead) = delta.dead.of(entry.replica())
+            && entry.live().any(|(dot, _)| dead.contains(dot.counter))
+        {
+            return Err(Malformed::Inconsistent { what: "a dot is live or dead" });
+        }
+        spans.push((entry.first, entry.last()));
+    }
+    spans.sort_unstable();
+    let overlap = |pair: &[(Dot, u64)]| {
+        pair[0].0.replica == pair[1].0.replica && pair[0].1 >= pair[1].0.counter
+    };
+    if spans.windows(2).any(overlap) {
+        return Err(Malformed::Inconsistent { what: "runs do not overlap in a delta" });
+    }
+    if delta.notes.iter().any(|note| !delta.dead.contains(note.dot)) {
+        return Err(Malformed::Inconsistent { what: "the dot of a removal is dead" });
     }
     Ok(())
 }

@@ -98,6 +98,7 @@ impl From<Malformed> for Fault {
             Malformed::Limit { what, found, limit } => Self::TooLarge { what, found, limit },
             Malformed::Encoding { .. }
             | Malformed::Checksum { .. }
+            | Malformed::Dangling
             | Malformed::Inconsistent { .. } => Self::Malformed(malformed),
         }
     }

@@ -1,18 +1,10 @@
-//! Messages and frames.
-//!
-//! A frame is four bytes of CRC-32 (little-endian) over the rest, then a MessagePack array of the
-//! message's type and its body.
+//! What a client and a hub say to each other.
 
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 
-use super::delta::{ContextOnWire, DeltaOnWire};
-use super::{DELTA_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX};
 use crate::causal::{CausalContext, Delta, ReplicaId};
-use crate::error::Malformed;
 
 /// How far a client has followed a hub: the hub's start and the sequence number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// Names one start of one hub, at random.
     pub boot: u64,
@@ -21,7 +13,7 @@ pub struct Cursor {
 }
 
 /// That a connection writes for a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// The replica.
     pub replica: ReplicaId,
@@ -30,7 +22,7 @@ pub struct Claim {
 }
 
 /// The hub's answer to a hello.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
     /// The protocol version of this connection.
     pub version: u16,
@@ -111,7 +103,7 @@ pub enum ClientMessage {
         /// Its name, as shown to others.
         name: String,
         /// Opaque bytes.
-        state: ByteBuf,
+        state: Vec<u8>,
     },
     /// Asks for a [`HubMessage::Pong`].
     Ping,
@@ -184,214 +176,8 @@ pub enum HubMessage {
         /// The replica.
         replica: ReplicaId,
         /// Its name and what it shows; `None` when it went.
-        shown: Option<(String, ByteBuf)>,
+        shown: Option<(String, Vec<u8>)>,
     },
     /// Answers a ping.
     Pong,
-}
-
-/// The most bytes that channel and number add to the delta of a push.
-const PUSH_BYTES: usize = 16;
-
-const HELLO: u8 = 1;
-const OPEN: u8 = 2;
-const CLAIM: u8 = 3;
-const RELEASE: u8 = 4;
-const PUSH: u8 = 5;
-const CHUNK_STORED: u8 = 6;
-const CLIENT_PRESENCE: u8 = 7;
-const PING: u8 = 8;
-const WELCOME: u8 = 65;
-const OPENED: u8 = 66;
-const CHUNK: u8 = 67;
-const DELTA: u8 = 68;
-const STORED: u8 = 69;
-const REFUSED: u8 = 70;
-const IN_USE: u8 = 71;
-const HUB_PRESENCE: u8 = 72;
-const PONG: u8 = 73;
-
-impl ClientMessage {
-    /// Writes the frame.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Hello { version, token, agent } => frame(HELLO, &(version, token, agent)),
-            Self::Open { channel, document, cursor, context, claims } => {
-                frame(OPEN, &(channel, document, cursor, ContextOnWire::from(context), claims))
-            }
-            Self::Claim { channel, claims } => frame(CLAIM, &(channel, claims)),
-            Self::Release { channel, replicas } => frame(RELEASE, &(channel, replicas)),
-            Self::Push(Push { channel, id, delta }) => {
-                frame(PUSH, &(channel, id, DeltaOnWire::from(delta)))
-            }
-            Self::ChunkStored { channel, number } => frame(CHUNK_STORED, &(channel, number)),
-            Self::Presence { channel, replica, name, state } => {
-                frame(CLIENT_PRESENCE, &(channel, replica, name, state))
-            }
-            Self::Ping => frame(PING, &()),
-        }
-    }
-}
-
-impl HubMessage {
-    /// Writes the frame.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Welcome(welcome) => frame(WELCOME, welcome),
-            Self::Opened { channel, context, resumed } => {
-                frame(OPENED, &(channel, ContextOnWire::from(context), resumed))
-            }
-            Self::Chunk { channel, number, delta, cursor } => {
-                frame(CHUNK, &(channel, number, DeltaOnWire::from(delta), cursor))
-            }
-            Self::Delta { channel, cursor, delta } => {
-                frame(DELTA, &(channel, cursor, DeltaOnWire::from(delta)))
-            }
-            Self::Stored { channel, id, cursor } => frame(STORED, &(channel, id, cursor)),
-            Self::Refused { channel, id, reason } => frame(REFUSED, &(channel, id, reason)),
-            Self::InUse { channel, replica } => frame(IN_USE, &(channel, replica)),
-            Self::Presence { channel, replica, shown } => {
-                frame(HUB_PRESENCE, &(channel, replica, shown))
-            }
-            Self::Pong => frame(PONG, &()),
-        }
-    }
-}
-
-/// Reads a frame that a client sent.
-pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
-    let body = open_frame(bytes)?;
-    let (kind, body) = split(body)?;
-    Ok(match kind {
-        HELLO => {
-            let (version, token, agent) = read::<(u16, Option<String>, String)>(body)?;
-            check_len("the agent's name", agent.len(), NAME_BYTES_MAX)?;
-            ClientMessage::Hello { version, token, agent }
-        }
-        OPEN => {
-            type Open = (u32, String, Option<Cursor>, ContextOnWire, Vec<Claim>);
-            let (channel, document, cursor, context, claims) = read::<Open>(body)?;
-            check_len("the document's name", document.len(), NAME_BYTES_MAX)?;
-            if document.is_empty() {
-                return Err(Malformed::Inconsistent { what: "a document has a name" });
-            }
-            let context = context.try_into()?;
-            ClientMessage::Open { channel, document, cursor, context, claims }
-        }
-        CLAIM => {
-            let (channel, claims) = read(body)?;
-            ClientMessage::Claim { channel, claims }
-        }
-        RELEASE => {
-            let (channel, replicas) = read(body)?;
-            ClientMessage::Release { channel, replicas }
-        }
-        PUSH => {
-            // What comes in must fit into the frames that go out.
-            check_len("a push", body.len(), DELTA_BYTES_MAX + PUSH_BYTES)?;
-            let (channel, id, delta) = read::<(u32, u64, DeltaOnWire)>(body)?;
-            ClientMessage::Push(Push { channel, id, delta: delta.try_into()? })
-        }
-        CHUNK_STORED => {
-            let (channel, number) = read(body)?;
-            ClientMessage::ChunkStored { channel, number }
-        }
-        CLIENT_PRESENCE => {
-            let (channel, replica, name, state) = read::<(u32, ReplicaId, String, ByteBuf)>(body)?;
-            check_len("a name", name.len(), NAME_BYTES_MAX)?;
-            check_len("a presence state", state.len(), PRESENCE_BYTES_MAX)?;
-            ClientMessage::Presence { channel, replica, name, state }
-        }
-        PING => ClientMessage::Ping,
-        _ => return Err(Malformed::Inconsistent { what: "the type is one that a client sends" }),
-    })
-}
-
-/// Reads a frame that a hub sent.
-pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
-    let body = open_frame(bytes)?;
-    let (kind, body) = split(body)?;
-    Ok(match kind {
-        WELCOME => HubMessage::Welcome(read(body)?),
-        OPENED => {
-            let (channel, context, resumed) = read::<(u32, ContextOnWire, bool)>(body)?;
-            HubMessage::Opened { channel, context: context.try_into()?, resumed }
-        }
-        CHUNK => {
-            type Chunk = (u32, u64, DeltaOnWire, Option<Cursor>);
-            let (channel, number, delta, cursor) = read::<Chunk>(body)?;
-            HubMessage::Chunk { channel, number, delta: delta.try_into()?, cursor }
-        }
-        DELTA => {
-            let (channel, cursor, delta) = read::<(u32, Cursor, DeltaOnWire)>(body)?;
-            HubMessage::Delta { channel, cursor, delta: delta.try_into()? }
-        }
-        STORED => {
-            let (channel, id, cursor) = read(body)?;
-            HubMessage::Stored { channel, id, cursor }
-        }
-        REFUSED => {
-            let (channel, id, reason) = read(body)?;
-            HubMessage::Refused { channel, id, reason }
-        }
-        IN_USE => {
-            let (channel, replica) = read(body)?;
-            HubMessage::InUse { channel, replica }
-        }
-        HUB_PRESENCE => {
-            let (channel, replica, shown) = read(body)?;
-            HubMessage::Presence { channel, replica, shown }
-        }
-        PONG => HubMessage::Pong,
-        _ => return Err(Malformed::Inconsistent { what: "the type is one that a hub sends" }),
-    })
-}
-
-fn frame<T: Serialize>(kind: u8, body: &T) -> Vec<u8> {
-    let mut bytes = vec![0; 4];
-    // Writing plain data into memory cannot fail.
-    rmp_serde::encode::write(&mut bytes, &(kind, body)).expect("plain data serializes");
-    let checksum = crc32fast::hash(&bytes[4..]);
-    bytes[..4].copy_from_slice(&checksum.to_le_bytes());
-    bytes
-}
-
-fn open_frame(bytes: &[u8]) -> Result<&[u8], Malformed> {
-    check_len("a frame", bytes.len(), MESSAGE_BYTES_MAX)?;
-    let Some((checksum, body)) = bytes.split_first_chunk::<4>() else {
-        return Err(Malformed::Inconsistent { what: "a frame has a checksum" });
-    };
-    let (expected, found) = (u32::from_le_bytes(*checksum), crc32fast::hash(body));
-    if expected != found {
-        return Err(Malformed::Checksum { expected, found });
-    }
-    Ok(body)
-}
-
-/// Splits off the type: every frame starts with an array of two and a type below 128, one byte each.
-fn split(body: &[u8]) -> Result<(u8, &[u8]), Malformed> {
-    match body {
-        [0x92, kind @ 0..0x80, rest @ ..] => Ok((*kind, rest)),
-        _ => Err(Malformed::Inconsistent { what: "a frame is an array of type and body" }),
-    }
-}
-
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
-    let malformed = |_| Malformed::Encoding { detail: "message" };
-    let mut deserializer = rmp_serde::Deserializer::new(body);
-    let value = T::deserialize(&mut deserializer).map_err(malformed)?;
-    if deserializer.get_ref().is_empty() {
-        Ok(value)
-    } else {
-        Err(Malformed::Inconsistent { what: "a frame ends with its message" })
-    }
-}
-
-fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {
-    if found > limit {
-        return Err(Malformed::Limit { what, found: found as u64, limit: limit as u64 });
-    }
-    Ok(())
 }

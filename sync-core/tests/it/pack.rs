@@ -2,8 +2,11 @@
 //! encoder may write is refused or read as something else.
 
 use proptest::prelude::*;
+use sync_core::causal::{Dot, Entry, Note, ReplicaId};
 use sync_core::error::Malformed;
 use sync_core::pack::{self, Kind, Reader};
+use sync_core::session::{LogEntry, OutboxState, Side, decode_log, encode_log};
+use sync_core::time::Stamp;
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -183,6 +186,59 @@ fn items_are_skipped_however_deep() {
         greedy.extend((50_000 - level * 5 - 5).to_be_bytes());
     }
     assert!(Reader::new(&greedy).skip().is_err());
+}
+
+/// What is stored in rows has the form that a derived encoder gives it.
+#[test]
+fn rows_are_the_bytes_of_the_oracle() {
+    #[derive(serde::Serialize)]
+    enum State {
+        Pending,
+        Frozen,
+        Parked { reason: String },
+    }
+    let reason = || "why".to_owned();
+    for (state, oracle) in [
+        (OutboxState::Pending, State::Pending),
+        (OutboxState::Frozen, State::Frozen),
+        (OutboxState::Parked { reason: reason() }, State::Parked { reason: reason() }),
+    ] {
+        let bytes = written(|out| state.encode_into(out));
+        assert_eq!(bytes, rmp_serde::to_vec(&oracle).unwrap());
+        assert_eq!(read(&bytes, OutboxState::decode), Ok(state));
+    }
+
+    let raw = |bytes: &[u8]| serde_bytes::ByteBuf::from(bytes);
+    let author = ReplicaId::from_bytes([7; 16]);
+    let dot = Dot::new(author, 300);
+    let slots = vec![None, Some(raw(&[1, 2])), None];
+    let entry = Entry { first: dot, header: raw(&[3]), slots: slots.clone() };
+    let bytes = written(|out| entry.encode_into(out));
+    let first = (raw(&[7; 16]), 300);
+    assert_eq!(bytes, rmp_serde::to_vec(&(&first, raw(&[3]), slots)).unwrap());
+    assert_eq!(read(&bytes, Entry::decode), Ok(entry));
+
+    let note = Note { dot, text: raw(&[4]) };
+    let bytes = written(|out| note.encode_into(out));
+    assert_eq!(bytes, rmp_serde::to_vec(&(first, raw(&[4]))).unwrap());
+    assert_eq!(read(&bytes, Note::decode), Ok(note));
+
+    let at = Some(Stamp { ms: 70_000, logical: 2 });
+    let edit = Side { author, at, is_delete: false, value: Some("x".into()) };
+    let removal = Side { at: None, is_delete: true, value: None, ..edit.clone() };
+    let (collection, record) = ("notes".to_owned(), "id".to_owned());
+    for field in [None, Some("title".to_owned())] {
+        let (field, sides) = (field, vec![edit.clone(), removal.clone()]);
+        let sides_oracle = (
+            (raw(&[7; 16]), (70_000, 2), false, "x"),
+            (raw(&[7; 16]), None::<()>, true, None::<()>),
+        );
+        let oracle = rmp_serde::to_vec(&(&collection, &record, &field, sides_oracle, 5)).unwrap();
+        let (collection, record) = (collection.clone(), record.clone());
+        let entry = LogEntry { collection, record, field, sides, seen_ms: 5 };
+        assert_eq!(encode_log(&entry), oracle);
+        assert_eq!(decode_log(&oracle), Ok(entry));
+    }
 }
 
 /// A tree of what `rmp-serde` writes.

@@ -2,9 +2,9 @@
 //! is found as well as a damaged one.
 
 use rusqlite::Row;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sync_core::causal::{CausalContext, Dot, DotRanges, Entry, Note, RUN_DOTS_MAX, ReplicaId};
+use sync_core::error::Malformed;
+use sync_core::pack::{self, Reader};
 use sync_core::session::{Buried, DocumentId};
 use sync_sqlite::{seal, unseal};
 
@@ -21,7 +21,10 @@ pub(super) struct StoredEntry {
 impl StoredEntry {
     /// Writes the body.
     pub(super) fn body(&self, document: DocumentId) -> Vec<u8> {
-        write(&(document, self.seq, &self.entry))
+        body(3, document, |out| {
+            pack::uint(out, self.seq);
+            self.entry.encode_into(out);
+        })
     }
 
     /// Reads a row of the columns replica, first, last, live, seq, body.
@@ -35,7 +38,7 @@ impl StoredEntry {
             StoreError::Damaged(Damage::Entry { document, replica, first })
         };
         let body = row.get_ref(5)?.as_blob().map_err(|_| damaged())?;
-        let (of, at, entry): (DocumentId, u64, Entry) = read(body).ok_or_else(damaged)?;
+        let (of, (at, entry)) = read(body, 3, read_numbered).ok_or_else(damaged)?;
         let is_sound = of == document
             && at == seq
             && Some(entry.first.replica) == key
@@ -62,7 +65,10 @@ pub(super) fn live_ranges(first: u64, mask: i64) -> DotRanges {
 
 /// Writes what was seen of a replica.
 pub(super) fn write_seen(document: DocumentId, replica: ReplicaId, ranges: &DotRanges) -> Vec<u8> {
-    write(&(document, replica, ranges.to_gaps()))
+    body(3, document, |out| {
+        replica.encode_into(out);
+        write_ranges(out, ranges);
+    })
 }
 
 /// Reads a row of the columns replica, ranges.
@@ -72,18 +78,25 @@ pub(super) fn read_seen(
 ) -> Result<(ReplicaId, DotRanges), StoreError> {
     let key = row.get_ref(0)?.as_blob().unwrap_or_default();
     let body = row.get_ref(1)?.as_blob().unwrap_or_default();
-    let found = read::<(DocumentId, ReplicaId, Vec<u64>)>(body)
-        .filter(|(of, replica, _)| *of == document && replica.as_bytes() == key)
-        .and_then(|(_, replica, gaps)| Some((replica, DotRanges::from_gaps(&gaps).ok()?)));
-    found.ok_or_else(|| StoreError::Damaged(Damage::Context { document, replica: key.to_vec() }))
+    let found = read(body, 3, |reader| Ok((ReplicaId::decode(reader)?, read_ranges(reader)?)));
+    let found = found.filter(|(of, (replica, _))| *of == document && replica.as_bytes() == key);
+    let damaged = || StoreError::Damaged(Damage::Context { document, replica: key.to_vec() });
+    found.map(|(_, seen)| seen).ok_or_else(damaged)
 }
-
-type Removal = (DocumentId, u64, Vec<(ReplicaId, Vec<u64>)>, Vec<Note>);
 
 /// Writes what was removed at a number.
 pub(super) fn write_removal(document: DocumentId, seq: u64, buried: &Buried) -> Vec<u8> {
-    let dots: Vec<_> = buried.dots.iter().map(|(id, ranges)| (id, ranges.to_gaps())).collect();
-    write(&(document, seq, dots, &buried.notes))
+    body(4, document, |out| {
+        pack::uint(out, seq);
+        pack::array(out, buried.dots.replica_count());
+        for (replica, ranges) in buried.dots.iter() {
+            pack::array(out, 2);
+            replica.encode_into(out);
+            write_ranges(out, ranges);
+        }
+        pack::array(out, buried.notes.len());
+        buried.notes.iter().for_each(|note| note.encode_into(out));
+    })
 }
 
 /// Reads a row of the columns seq, body.
@@ -91,26 +104,61 @@ pub(super) fn read_removal(document: DocumentId, row: &Row<'_>) -> Result<Buried
     let seq = row.get::<_, i64>(0)?.cast_unsigned();
     let damaged = || StoreError::Damaged(Damage::Removal { document, seq });
     let body = row.get_ref(1)?.as_blob().map_err(|_| damaged())?;
-    let removal = read::<Removal>(body).filter(|removal| (removal.0, removal.1) == (document, seq));
-    let (_, _, replicas, notes) = removal.ok_or_else(damaged)?;
+    let found = read(body, 4, |reader| Ok((reader.uint()?, read_buried(reader)?)));
+    let found = found.filter(|(of, (at, _))| (*of, *at) == (document, seq));
+    found.map(|(_, (_, buried))| buried).ok_or_else(damaged)
+}
+
+fn read_buried(reader: &mut Reader<'_>) -> Result<Buried, Malformed> {
     let mut dots = CausalContext::default();
-    for (replica, gaps) in replicas {
-        dots.set(replica, DotRanges::from_gaps(&gaps).map_err(|_| damaged())?);
+    for _ in 0..reader.array()? {
+        reader.exactly(2)?;
+        dots.set(ReplicaId::decode(reader)?, read_ranges(reader)?);
     }
+    let notes = (0..reader.array()?).map(|_| Note::decode(reader)).collect::<Result<_, _>>()?;
     Ok(Buried { dots, notes })
 }
 
 /// What a body says of its dots, whatever the other columns say.
 pub(super) fn read_body(body: &[u8]) -> Option<(Dot, DotRanges)> {
-    let (_, _, entry): (DocumentId, u64, Entry) = read(body)?;
+    let (_, (_, entry)) = read(body, 3, read_numbered)?;
     Some((entry.first, entry.live_ranges()))
 }
 
-fn write<T: Serialize>(value: &T) -> Vec<u8> {
-    // Writing plain data into memory cannot fail.
-    seal(&rmp_serde::to_vec(value).expect("plain data serializes"))
+/// The number at which an entry arrived, and the entry.
+fn read_numbered(reader: &mut Reader<'_>) -> Result<(u64, Entry), Malformed> {
+    Ok((reader.uint()?, Entry::decode(reader)?))
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    rmp_serde::from_slice(unseal(body).ok()?).ok()
+fn write_ranges(out: &mut Vec<u8>, ranges: &DotRanges) {
+    let gaps = ranges.to_gaps();
+    pack::array(out, gaps.len());
+    gaps.iter().for_each(|gap| pack::uint(out, *gap));
+}
+
+fn read_ranges(reader: &mut Reader<'_>) -> Result<DotRanges, Malformed> {
+    let gaps = (0..reader.array()?).map(|_| reader.uint()).collect::<Result<Vec<_>, _>>()?;
+    DotRanges::from_gaps(&gaps)
+}
+
+/// The body of a row: an array of so many items, of which the first is the document.
+fn body(items: usize, document: DocumentId, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    pack::array(&mut out, items);
+    pack::uint(&mut out, document);
+    write(&mut out);
+    seal(&out)
+}
+
+/// Reads the body of a row: the document, and the other items.
+fn read<'a, T>(
+    body: &'a [u8],
+    items: usize,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Option<(DocumentId, T)> {
+    let mut reader = Reader::new(unseal(body).ok()?);
+    reader.exactly(items).ok()?;
+    let found = (reader.uint().ok()?, read(&mut reader).ok()?);
+    reader.end().ok()?;
+    Some(found)
 }

@@ -1,18 +1,18 @@
 //! Entries of the conflict log: what clashed, both sides, who and when.
 
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Client, ClientEvent, ClientOutput, Step};
 use crate::causal::ReplicaId;
 use crate::document::Document;
 use crate::error::Malformed;
+use crate::pack::{self, Reader};
 use crate::session::Now;
 use crate::time::Stamp;
-use crate::types::{Conflict, Place, Record, RecordId, Value};
+use crate::types::{Conflict, Content, Element, Place, Record, RecordId, Value};
 
 /// One side of a conflict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
     /// Who.
     pub author: ReplicaId,
@@ -25,7 +25,7 @@ pub struct Side {
 }
 
 /// Something that two replicas did without knowing of each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// The collection.
     pub collection: String,
@@ -52,7 +52,8 @@ impl LogEntry {
     pub fn is_open(&self, document: &Document) -> bool {
         let Ok(id) = RecordId::new(self.record.clone()) else { return false };
         let place = Place::Record { collection: self.collection.clone(), id };
-        document.elements(&place).conflicts().iter().any(|conflict| match conflict {
+        let Ok(record) = document.elements(&place);
+        record.conflicts().iter().any(|conflict| match conflict {
             Conflict::Field { name, .. } => self.field.as_ref() == Some(name),
             Conflict::EditKept { .. } | Conflict::Partial { .. } => self.field.is_none(),
         })
@@ -111,12 +112,67 @@ impl ConflictLog {
 /// Writes an entry for storage.
 #[must_use]
 pub fn encode_log(entry: &LogEntry) -> Vec<u8> {
-    rmp_serde::to_vec(entry).expect("plain data serializes")
+    let LogEntry { collection, record, field, sides, seen_ms } = entry;
+    let mut out = Vec::new();
+    pack::array(&mut out, 5);
+    pack::str(&mut out, collection);
+    pack::str(&mut out, record);
+    match field {
+        Some(field) => pack::str(&mut out, field),
+        None => pack::nil(&mut out),
+    }
+    pack::array(&mut out, sides.len());
+    for side in sides {
+        side.encode_into(&mut out);
+    }
+    pack::uint(&mut out, *seen_ms);
+    out
 }
 
 /// Reads what [`encode_log`] wrote.
 pub fn decode_log(bytes: &[u8]) -> Result<LogEntry, Malformed> {
-    rmp_serde::from_slice(bytes).map_err(|_| Malformed::Encoding { detail: "conflict log entry" })
+    let mut reader = Reader::new(bytes);
+    let beyond = reader.at_least(5)?;
+    let collection = reader.str()?.to_owned();
+    let record = reader.str()?.to_owned();
+    let field = reader.option(Reader::str)?.map(str::to_owned);
+    let mut sides = Vec::new();
+    for _ in 0..reader.array()? {
+        sides.push(Side::decode(&mut reader)?);
+    }
+    let seen_ms = reader.uint()?;
+    reader.skip_all(beyond)?;
+    reader.end()?;
+    Ok(LogEntry { collection, record, field, sides, seen_ms })
+}
+
+impl Side {
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        let Self { author, at, is_delete, value } = self;
+        pack::array(out, 4);
+        author.encode_into(out);
+        match at {
+            Some(at) => at.encode_into(out),
+            None => pack::nil(out),
+        }
+        pack::bool(out, *is_delete);
+        match value {
+            Some(value) => value.encode_into(out),
+            None => pack::nil(out),
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let beyond = reader.at_least(4)?;
+        let side = Self {
+            author: ReplicaId::decode(reader)?,
+            at: reader.option(Stamp::decode)?,
+            is_delete: reader.bool()?,
+            value: reader.option(Value::decode)?,
+        };
+        reader.skip_all(beyond)?;
+        Ok(side)
+    }
 }
 
 impl Client {
@@ -132,7 +188,7 @@ impl Client {
         let Some(opened) = self.documents.get_mut(document) else { return };
         for place in places {
             let Place::Record { collection, id } = place else { continue };
-            let record = opened.document.elements(place);
+            let Ok(record) = opened.document.elements(place);
             for conflict in record.conflicts() {
                 let (field, sides) = sides(&record, conflict, removed_at.get(place).copied());
                 let (collection, id) = (collection.clone(), id.to_string());
@@ -154,17 +210,18 @@ fn sides(
     removed_at: Option<Stamp>,
 ) -> (Option<String>, Vec<Side>) {
     let edits = |edits: &[crate::causal::Dot]| -> Vec<Side> {
-        let claims = record.claims().filter(|claim| edits.contains(&claim.dot));
-        let side = |claim: &crate::types::Claim| {
-            let written = record.registers.values().flatten().find(|w| w.claim.dot == claim.dot);
-            Side {
-                author: claim.origin().replica,
-                at: Some(claim.stamp),
-                is_delete: false,
-                value: written.map(|written| written.value.clone()),
-            }
+        let elements = record.elements().iter();
+        let elements = elements.filter(|element| edits.contains(&element.claim.dot));
+        let side = |element: &Element| Side {
+            author: element.claim.origin().replica,
+            at: Some(element.claim.stamp),
+            is_delete: false,
+            value: match &element.content {
+                Content::Register(value) | Content::Latest(value) => Some(value.clone()),
+                Content::Exists | Content::Member(_) | Content::Share(_) => None,
+            },
         };
-        claims.map(side).collect()
+        elements.map(side).collect()
     };
     match conflict {
         Conflict::Field { name, values } => {

@@ -1,6 +1,5 @@
 //! The client's end of one connection: hello, open, catch-up, pushes, refill and presence.
 
-use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Peer, Phase, Step, Then};
@@ -284,7 +283,7 @@ impl Client {
         }
         let mut delta = delta.clone();
         if cursor.is_some() {
-            delta.join(&std::mem::take(&mut opened.link.held));
+            delta.join(std::mem::take(&mut opened.link.held));
         }
         let (change, renewed) = opened.join_remote(&delta);
         let mut steps = Vec::new();
@@ -377,7 +376,7 @@ impl Client {
         &mut self,
         name: &str,
         replica: ReplicaId,
-        shown: Option<(String, ByteBuf)>,
+        shown: Option<(String, Vec<u8>)>,
     ) -> Result<(), &'static str> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         match shown {
@@ -407,7 +406,7 @@ impl Client {
             let live = opened.document.store().live();
             let mut dead = opened.link.said.difference(&live);
             for item in opened.outbox.iter() {
-                dead = dead.difference(&item.delta.context);
+                dead = dead.difference(&item.delta.context());
             }
             let size = ChunkSize { items: REFILL_RANGES_MAX, ..ChunkSize::default() };
             pieces.extend(split(&dead, Vec::new(), size));
@@ -489,8 +488,7 @@ impl Client {
             return;
         }
         let known = opened.document.context().iter();
-        let fingerprint = &replica.as_bytes()[..12];
-        let same = known.filter(|(known, _)| &known.as_bytes()[..12] == fingerprint);
+        let same = known.filter(|(known, _)| known.is_kin(&replica));
         let last = same.map(|(known, _)| known.incarnation()).max();
         let last = last.unwrap_or(0).max(replica.incarnation());
         let fresh = match last.checked_add(1) {
@@ -512,9 +510,7 @@ impl Client {
     /// Keeps the clock ahead of what was read.
     fn observe(&mut self, now: Now, delta: &Delta) {
         for entry in &delta.entries {
-            if let Ok(header) = crate::types::Header::decode(&entry.header) {
-                self.clock.observe(now.unix_ms, header.stamp);
-            }
+            self.clock.observe(now.unix_ms, entry.stamp);
         }
     }
 
@@ -546,10 +542,10 @@ impl Link {
         if fits {
             self.held_bytes = bytes;
             if delta.entries.is_empty() && self.held.entries.is_empty() {
-                self.held.context.union(&delta.context);
+                self.held.dead.union(&delta.dead);
                 self.held.notes.extend(delta.notes.iter().cloned());
             } else {
-                self.held.join(delta);
+                self.held.join(delta.clone());
             }
         }
         fits
@@ -562,7 +558,7 @@ impl Opened {
     fn join_remote(&mut self, delta: &Delta) -> (Change, Option<ReplicaId>) {
         let last = |opened: &Self, author| opened.document.context().max_of(author);
         let before = self.author.map(|author| (author, last(self, author)));
-        let change = self.document.join(delta);
+        let Ok(change) = self.document.join(delta);
         let renewed = before.filter(|(author, before)| last(self, *author) > *before);
         (change, renewed.map(|(author, _)| author))
     }

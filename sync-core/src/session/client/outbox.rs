@@ -1,15 +1,15 @@
 //! The outbox: deltas accepted here and not yet acknowledged by the hub.
 
-use serde::{Deserialize, Serialize};
-
 use crate::causal::{Delta, Dot, ReplicaId};
+use crate::error::Malformed;
+use crate::pack::{self, Kind, Reader};
 
 /// Up to how many bytes adjacent deltas are joined before one is first sent. Arbitrary: large enough
 /// that typing costs its net result, small enough that joining costs nothing.
 const JOIN_BYTES_MAX: usize = 8 * 1024;
 
 /// Where an item of the outbox is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutboxState {
     /// It was never sent; the next delta of its replica may be joined into it.
     Pending,
@@ -20,6 +20,40 @@ pub enum OutboxState {
         /// What the hub says.
         reason: String,
     },
+}
+
+const PENDING: &str = "Pending";
+const FROZEN: &str = "Frozen";
+const PARKED: &str = "Parked";
+
+impl OutboxState {
+    /// Writes the state for storage: its name, or a map from its name to an array of the reason.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Pending => pack::str(out, PENDING),
+            Self::Frozen => pack::str(out, FROZEN),
+            Self::Parked { reason } => {
+                pack::map(out, 1);
+                pack::str(out, PARKED);
+                pack::array(out, 1);
+                pack::str(out, reason);
+            }
+        }
+    }
+
+    /// Reads what [`encode_into`](Self::encode_into) wrote.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let is_map = reader.kind()? == Kind::Map && reader.map()? == 1;
+        match (reader.str()?, is_map) {
+            (PENDING, false) => Ok(Self::Pending),
+            (FROZEN, false) => Ok(Self::Frozen),
+            (PARKED, true) => {
+                reader.exactly(1)?;
+                Ok(Self::Parked { reason: reader.str()?.to_owned() })
+            }
+            _ => Err(Malformed::Inconsistent { what: "an item is pending, frozen or parked" }),
+        }
+    }
 }
 
 /// A delta that waits for the hub.
@@ -95,7 +129,8 @@ impl Outbox {
     /// Adds a delta: joined into the last item of its replica while that was never sent. Gives the
     /// item, and the key of the one that it takes the place of.
     pub(super) fn push(&mut self, replica: ReplicaId, delta: Delta) -> (OutboxItem, Option<Dot>) {
-        let own = delta.context.of(replica);
+        let context = delta.context();
+        let own = context.of(replica);
         let last = own.map_or(0, |ranges| ranges.max());
         // Dots of the replica that are older than the new ones are superseded ones.
         let joinable = self.0.last_mut().filter(|slot| {
@@ -107,7 +142,7 @@ impl Outbox {
         });
         if let Some(slot) = joinable {
             let replaces = slot.item.key();
-            slot.item.delta.join(&delta);
+            slot.item.delta.join(delta);
             slot.item.last = last;
             slot.item.changes += 1;
             slot.is_stored = false;
@@ -123,7 +158,8 @@ impl Outbox {
     /// The first counter of a delta's new dots: they end it in one piece, but the range may reach back
     /// into superseded dots.
     fn first_new(&self, replica: ReplicaId, delta: &Delta, last: u64) -> u64 {
-        let own = delta.context.of(replica);
+        let context = delta.context();
+        let own = context.of(replica);
         let start =
             own.and_then(|ranges| ranges.iter().next_back()).map_or(last, |(start, _)| start);
         let before = self.iter().filter(|item| item.replica == replica).map(|item| item.last + 1);

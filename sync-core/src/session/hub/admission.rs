@@ -36,8 +36,9 @@ pub(super) fn admit<S: HubStore>(
     let seq = store.seq();
     let view = store.document(document, seq);
     let mut new_replicas = false;
-    for (replica, ranges) in delta.context.iter() {
-        let seen = view.seen(replica)?;
+    let context = delta.context();
+    for (replica, ranges) in context.iter() {
+        let seen = view.seen(replica)?.into_owned();
         new_replicas |= seen.is_empty();
         let mut new = ranges.difference(&seen);
         if new.is_empty() {
@@ -65,7 +66,7 @@ pub(super) fn admit<S: HubStore>(
     drop(view);
     if new_replicas {
         let own = store.context(document)?;
-        if let Err(fault) = check_replica_count(&own, &delta.context) {
+        if let Err(fault) = check_replica_count(&own, &context) {
             return Ok(Err(fault));
         }
     }
@@ -80,7 +81,7 @@ fn outgrown<S: DotStore>(store: &S, delta: &Delta) -> Result<Option<Fault>, S::E
         let (replica, first) = (entry.replica(), entry.first.counter);
         let seen = match of_replica.take() {
             Some((of, seen)) if of == replica => seen,
-            Some(_) | None => store.seen(replica)?,
+            Some(_) | None => store.seen(replica)?.into_owned(),
         };
         if seen.overlaps(first, first.saturating_add(RUN_DOTS_MAX as u64 - 1)) {
             let known = store.overlapping(replica, first, first)?;

@@ -139,7 +139,6 @@ impl CatchUp {
             if self.theirs.of(entry.replica()).is_some_and(|seen| seen.covers(&live)) {
                 continue;
             }
-            delta.context.insert_ranges(entry.replica(), &live);
             delta.entries.push(entry);
         }
         if let (None, Some(end)) = (self.resume, end) {
@@ -150,7 +149,7 @@ impl CatchUp {
                 ranges.iter().map(move |(start, end)| (replica, start, end))
             });
             for (replica, start, end) in dots.take(self.size.items) {
-                delta.context.insert_range(replica, start, end);
+                delta.dead.insert_range(replica, start, end);
             }
         }
         Ok(delta)

@@ -1,0 +1,124 @@
+//! The bytes of replica ids, dots, entries and notes, each alone: as messages, slots and rows hold them.
+
+use super::{
+    Dot, Entry, LABEL_BYTES_MAX, Label, Note, PLACE_ID_BYTES_MAX, PlaceId, RUN_DOTS_MAX, ReplicaId,
+    Slots,
+};
+use crate::error::Malformed;
+use crate::pack::{self, Reader};
+use crate::time::Stamp;
+
+impl ReplicaId {
+    /// How many bytes an encoded id takes.
+    pub const ENCODED_LEN: usize = 18;
+
+    /// Writes the id to the end of some bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        pack::bytes(out, self.as_bytes());
+    }
+
+    /// Reads an id.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.bytes_of().map(Self::from_bytes)
+    }
+}
+
+impl Dot {
+    /// Writes the dot to the end of some bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        pack::array(out, 2);
+        self.replica.encode_into(out);
+        pack::uint(out, self.counter);
+    }
+
+    /// Reads a dot.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.exactly(2)?;
+        Ok(Self { replica: ReplicaId::decode(reader)?, counter: reader.uint()? })
+    }
+}
+
+impl Entry {
+    /// Writes the entry to the end of some bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        let Self { first, stamp, label, id, slots } = self;
+        pack::array(out, 6);
+        first.encode_into(out);
+        pack::uint(out, stamp.to_bits());
+        pack::bytes(out, label.space());
+        pack::array(out, label.len());
+        label.names().for_each(|name| pack::bytes(out, name));
+        pack::bytes(out, id);
+        pack::bytes(out, slots.as_packed());
+    }
+
+    /// Reads an entry.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.exactly(6)?;
+        let first = Dot::decode(reader)?;
+        let stamp = Stamp::from_bits(reader.uint()?);
+        let space = reader.bytes()?;
+        let mut names: smallvec::SmallVec<[&[u8]; 16]> = smallvec::SmallVec::new();
+        for _ in 0..reader.array()?.min(RUN_DOTS_MAX) {
+            names.push(reader.bytes()?);
+        }
+        let id = PlaceId::new(reader.bytes()?);
+        let slots = Slots::from_packed(reader.bytes()?)?;
+        let label = Label::new(space, names);
+        let entry = Self { first, stamp, label, id, slots };
+        entry.check()?;
+        Ok(entry)
+    }
+
+    /// Checks what the kernel relies on.
+    pub(crate) fn check(&self) -> Result<(), Malformed> {
+        self.label.check()?;
+        check_len("an id", self.id.len(), PLACE_ID_BYTES_MAX)?;
+        if self.label.len() != self.slots.len() {
+            return Err(Malformed::Inconsistent { what: "a run has a name for each slot" });
+        }
+        let last = self.first.counter.checked_add(self.slots.len() as u64);
+        if self.first.counter == 0 || last.is_none_or(|last| last > Dot::COUNTER_MAX) {
+            return Err(Malformed::Inconsistent { what: "counters start at 1 and can be stored" });
+        }
+        Ok(())
+    }
+}
+
+impl Label {
+    /// Checks that it is within its limit.
+    pub(crate) fn check(&self) -> Result<(), Malformed> {
+        check_len("a label", self.byte_count(), LABEL_BYTES_MAX)
+    }
+}
+
+impl Note {
+    /// Writes the note to the end of some bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        let Self { dot, stamp, label, id } = self;
+        pack::array(out, 4);
+        dot.encode_into(out);
+        pack::uint(out, stamp.to_bits());
+        pack::bytes(out, label.space());
+        pack::bytes(out, id);
+    }
+
+    /// Reads a note.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.exactly(4)?;
+        let dot = Dot::decode(reader)?;
+        let stamp = Stamp::from_bits(reader.uint()?);
+        let label = Label::new(reader.bytes()?, []);
+        label.check()?;
+        let id = PlaceId::new(reader.bytes()?);
+        check_len("an id", id.len(), PLACE_ID_BYTES_MAX)?;
+        Ok(Self { dot, stamp, label, id })
+    }
+}
+
+pub(crate) fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {
+    if found > limit {
+        return Err(Malformed::Limit { what, found: found as u64, limit: limit as u64 });
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Bytes of messages: LEB128 numbers in their one shortest form, and sets of positions.
+
+use super::space::Places;
+use crate::error::Malformed;
+
+pub(super) fn broken(detail: &'static str) -> Malformed {
+    Malformed::Encoding { detail }
+}
+
+/// Appends a number, 7 bits a byte, low bits first.
+pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// How many bytes [`put`] appends.
+pub(super) fn put_length(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Appends a number that may be negative; small ones of both signs are short.
+pub(super) fn put_signed(bytes: &mut Vec<u8>, number: i64) {
+    put(bytes, ((number << 1) ^ (number >> 63)) as u64);
+}
+
+/// Takes numbers and bytes off the front of a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn remaining(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) =
+            self.0.split_at_checked(count).ok_or_else(|| broken("ends too early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or_else(|| broken("ends too early"))?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    /// A number of `width` bytes, at most 8, low byte first.
+    pub(super) fn fixed(&mut self, width: usize) -> Result<u64, Malformed> {
+        let mut whole = [0; 8];
+        let place = whole.get_mut(..width).ok_or_else(|| broken("a number is too wide"))?;
+        place.copy_from_slice(self.bytes(width)?);
+        Ok(u64::from_le_bytes(whole))
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64, Malformed> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7F);
+            if bits << shift >> shift != bits {
+                return Err(broken("a number is too large"));
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                if byte == 0 && shift > 0 {
+                    return Err(broken("a number is not in its shortest form"));
+                }
+                return Ok(number);
+            }
+        }
+        Err(broken("a number is too long"))
+    }
+
+    pub(super) fn signed(&mut self) -> Result<i64, Malformed> {
+        let number = self.number()?;
+        Ok((number >> 1) as i64 ^ -((number & 1) as i64))
+    }
+
+    /// A count of things that take at least `bytes_min` bytes each, so that no more is ever allocated
+    /// than the message can hold.
+    pub(super) fn count(&mut self, bytes_min: usize) -> Result<usize, Malformed> {
+        let number = self.number()?;
+        let limit = self.0.len() / bytes_min.max(1);
+        match usize::try_from(number) {
+            Ok(count) if count <= limit => Ok(count),
+            Ok(_) | Err(_) => Err(broken("a count is larger than the message")),
+        }
+    }
+
+    pub(super) fn end(&self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(broken("bytes are left over")) }
+    }
+}
+
+/// Appends a range: the gap to the one before, and its length unless it is 1.
+pub(super) fn put_range(bytes: &mut Vec<u8>, gap: u64, length: u64) {
+    put(bytes, gap << 1 | u64::from(length > 1));
+    if length > 1 {
+        put(bytes, length - 2);
+    }
+}
+
+/// How many bytes [`put_range`] appends.
+pub(super) fn range_length(gap: u64, length: u64) -> usize {
+    put_length(gap << 1) + if length > 1 { put_length(length - 2) } else { 0 }
+}
+
+/// Reads a range and gives its `start..end`, where the one before ended at `last`; ranges after the
+/// first leave at least one position out.
+pub(super) fn take_range(
+    reader: &mut Reader<'_>,
+    last: Option<u64>,
+    limit: u64,
+) -> Result<(u64, u64), Malformed> {
+    let head = reader.number()?;
+    let length = if head & 1 == 0 { 1 } else { reader.number()?.saturating_add(2) };
+    let gap = (head >> 1).saturating_add(u64::from(last.is_some()));
+    let start = last.unwrap_or(0).saturating_add(gap);
+    let end = start.saturating_add(length);
+    if end > limit {
+        return Err(broken("a position is out of range"));
+    }
+    Ok((start, end))
+}
+
+/// Appends ranges; the number of them comes first.
+pub(super) fn put_places(bytes: &mut Vec<u8>, places: &Places) {
+    put(bytes, places.range_count() as u64);
+    let mut last = None;
+    for (start, end) in places.iter() {
+        put_range(bytes, last.map_or(start, |last| start - last - 1), end - start);
+        last = Some(end);
+    }
+}
+
+/// Reads what [`put_places`] wrote, of positions below `limit`.
+pub(super) fn take_places(reader: &mut Reader<'_>, limit: u64) -> Result<Places, Malformed> {
+    let mut places = Places::default();
+    let mut last = None;
+    for _ in 0..reader.count(1)? {
+        let (start, end) = take_range(reader, last, limit)?;
+        places.insert(start, end);
+        last = Some(end);
+    }
+    Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_and_places_come_back(
+            numbers in proptest::collection::vec(any::<u64>(), 0..9),
+            shifts in proptest::collection::vec(0u32..64, 9),
+            ranges in proptest::collection::vec((0u64..300, 1u64..9), 0..9),
+        ) {
+            let mut bytes = Vec::new();
+            let numbers: Vec<u64> = numbers.iter().zip(shifts).map(|(n, by)| n >> by).collect();
+            for number in &numbers {
+                let before = bytes.len();
+                put(&mut bytes, *number);
+                prop_assert_eq!(bytes.len() - before, put_length(*number));
+                put_signed(&mut bytes, *number as i64);
+            }
+            let mut places = Places::default();
+            ranges.iter().for_each(|(start, length)| places.insert(*start, start + length));
+            put_places(&mut bytes, &places);
+            let mut reader = Reader::new(&bytes);
+            for number in &numbers {
+                prop_assert_eq!(reader.number().unwrap(), *number);
+                prop_assert_eq!(reader.signed().unwrap(), *number as i64);
+            }
+            prop_assert_eq!(take_places(&mut reader, 400).unwrap(), places.clone());
+            prop_assert!(reader.end().is_ok());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(places) = take_places(&mut Reader::new(&bytes), 1 << 40) {
+                let mut again = Vec::new();
+                put_places(&mut again, &places);
+                // A range longer than 1 has one form, so what was read is what would be written.
+                prop_assert_eq!(&bytes[..again.len()], &again[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_long_or_large_are_refused() {
+        for bytes in [&[0x80, 0x00][..], &[0x80], &[0xFF; 10], &[0xFF; 11]] {
+            assert!(Reader::new(bytes).number().is_err(), "{bytes:x?}");
+        }
+        assert!(Reader::new(&[200, 1, 0, 0]).count(1).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! What reconciliation reads: sums over ranges of live dots, and the live dots themselves.
+
+use super::element::{Sum, Total};
+use super::fingerprints::Fingerprints;
+use crate::causal::ReplicaId;
+
+/// A document's live dots, as a store gives them.
+///
+/// What it says must not change while a session runs, but for dots that become live after its start
+/// and are in neither context: a session over a store that changes ends in an error, never in a wrong
+/// repair that is taken for a right one.
+pub trait Summary {
+    /// What goes wrong in the store.
+    type Error;
+
+    /// What all live dots sum up to.
+    ///
+    /// # Errors
+    ///
+    /// The store's own.
+    fn total(&self) -> Result<Total, Self::Error>;
+
+    /// What the live dots of one replica with counters `start..=end` sum up to.
+    ///
+    /// # Errors
+    ///
+    /// The store's own.
+    fn range(&self, replica: ReplicaId, start: u64, end: u64) -> Result<Sum, Self::Error>;
+
+    /// The first live dots of one replica with counters `start..=end`, as counter and hash of the
+    /// content, in the order of counters: `limit` of them, or all if they are fewer.
+    ///
+    /// # Errors
+    ///
+    /// The store's own.
+    fn items(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, Self::Error>;
+}
+
+/// The live dots alone, of a store that keeps its [`Fingerprints`] in memory.
+pub trait LiveDots {
+    /// What goes wrong in the store.
+    type Error;
+
+    /// As [`Summary::items`].
+    ///
+    /// # Errors
+    ///
+    /// The store's own.
+    fn live(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, Self::Error>;
+}
+
+/// A [`Summary`] of live dots with their fingerprints beside them.
+#[derive(Debug)]
+pub struct Indexed<'a, L> {
+    /// The sums over `live`.
+    pub fingerprints: &'a Fingerprints,
+    /// The live dots.
+    pub live: &'a L,
+}
+
+impl<L: LiveDots> Summary for Indexed<'_, L> {
+    type Error = L::Error;
+
+    fn total(&self) -> Result<Total, L::Error> {
+        Ok(self.fingerprints.total())
+    }
+
+    fn range(&self, replica: ReplicaId, start: u64, end: u64) -> Result<Sum, L::Error> {
+        let look_up = |start, end| self.live.live(replica, start, end, usize::MAX);
+        self.fingerprints.range(replica, start, end, look_up)
+    }
+
+    fn items(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, L::Error> {
+        self.live.live(replica, start, end, limit)
+    }
+}

@@ -1,0 +1,78 @@
+//! Numbers for what deltas name again and again: replicas and labels.
+
+use std::collections::BTreeMap;
+
+use crate::causal::{Label, ReplicaId};
+
+/// Replicas and labels that both sides of a conversation have numbered, from 0 in the order in which
+/// they were added. An empty one makes deltas that stand for themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Dictionary {
+    replicas: Table<ReplicaId>,
+    labels: Table<Label>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Table<T> {
+    items: Vec<T>,
+    numbers: BTreeMap<T, usize>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), numbers: BTreeMap::new() }
+    }
+}
+
+impl<T: Ord + Clone> Table<T> {
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn number(&self, item: &T) -> Option<usize> {
+        self.numbers.get(item).copied()
+    }
+
+    pub(super) fn item(&self, number: usize) -> Option<&T> {
+        self.items.get(number)
+    }
+
+    fn add(&mut self, item: T) {
+        if !self.numbers.contains_key(&item) {
+            self.numbers.insert(item.clone(), self.items.len());
+            self.items.push(item);
+        }
+    }
+}
+
+impl Dictionary {
+    /// Numbers a replica, if it has no number.
+    pub fn add_replica(&mut self, replica: ReplicaId) {
+        self.replicas.add(replica);
+    }
+
+    /// Numbers a label, if it has no number.
+    pub fn add_label(&mut self, label: Label) {
+        self.labels.add(label);
+    }
+
+    /// The replicas in the order of their numbers.
+    #[must_use]
+    pub fn replicas(&self) -> &[ReplicaId] {
+        &self.replicas.items
+    }
+
+    /// The labels in the order of their numbers.
+    #[must_use]
+    pub fn labels(&self) -> &[Label] {
+        &self.labels.items
+    }
+
+    pub(super) fn replica_table(&self) -> &Table<ReplicaId> {
+        &self.replicas
+    }
+
+    pub(super) fn label_table(&self) -> &Table<Label> {
+        &self.labels
+    }
+}

@@ -1,0 +1,368 @@
+//! Messages as frames.
+//!
+//! A frame is four bytes of CRC-32 (little-endian) over the rest, then a MessagePack array of the
+//! message's type and its body. A body is an array of the message's fields; what stands beyond those
+//! that are known here, a later version put there, and it is passed over.
+
+
+use super::contexts::{read_context, read_replicas, write_context, write_replicas};
+use super::delta::{decode_delta, encode_delta};
+use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
+use super::{DELTA_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, check_len};
+use crate::causal::ReplicaId;
+use crate::error::Malformed;
+use crate::pack::{self, Reader};
+
+/// The most bytes that channel and number add to the delta of a push.
+const PUSH_BYTES: usize = 16;
+
+const HELLO: u8 = 1;
+const OPEN: u8 = 2;
+const CLAIM: u8 = 3;
+const RELEASE: u8 = 4;
+const PUSH: u8 = 5;
+const CHUNK_STORED: u8 = 6;
+const CLIENT_PRESENCE: u8 = 7;
+const PING: u8 = 8;
+const WELCOME: u8 = 65;
+const OPENED: u8 = 66;
+const CHUNK: u8 = 67;
+const DELTA: u8 = 68;
+const STORED: u8 = 69;
+const REFUSED: u8 = 70;
+const IN_USE: u8 = 71;
+const HUB_PRESENCE: u8 = 72;
+const PONG: u8 = 73;
+
+impl ClientMessage {
+    /// Writes the frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Hello { version, token, agent } => {
+                start(&mut out, HELLO, 3);
+                pack::uint(&mut out, (*version).into());
+                match token {
+                    Some(token) => pack::str(&mut out, token),
+                    None => pack::nil(&mut out),
+                }
+                pack::str(&mut out, agent);
+            }
+            Self::Open { channel, document, cursor, context, claims } => {
+                start_on(&mut out, OPEN, 5, *channel);
+                pack::str(&mut out, document);
+                write_cursor(&mut out, *cursor);
+                write_context(&mut out, context);
+                write_claims(&mut out, claims);
+            }
+            Self::Claim { channel, claims } => {
+                start_on(&mut out, CLAIM, 2, *channel);
+                write_claims(&mut out, claims);
+            }
+            Self::Release { channel, replicas } => {
+                start_on(&mut out, RELEASE, 2, *channel);
+                write_replicas(&mut out, replicas);
+            }
+            Self::Push(Push { channel, id, delta }) => {
+                start_on(&mut out, PUSH, 3, *channel);
+                pack::uint(&mut out, *id);
+                pack::bytes(&mut out, &encode_delta(delta));
+            }
+            Self::ChunkStored { channel, number } => {
+                start_on(&mut out, CHUNK_STORED, 2, *channel);
+                pack::uint(&mut out, *number);
+            }
+            Self::Presence { channel, replica, name, state } => {
+                start_on(&mut out, CLIENT_PRESENCE, 4, *channel);
+                replica.encode_into(&mut out);
+                pack::str(&mut out, name);
+                pack::bytes(&mut out, state);
+            }
+            Self::Ping => start_empty(&mut out, PING),
+        }
+        seal(out)
+    }
+}
+
+impl HubMessage {
+    /// Writes the frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Welcome(Welcome { version, hub, boot, now_ms }) => {
+                start(&mut out, WELCOME, 4);
+                for number in [u64::from(*version), *hub, *boot, *now_ms] {
+                    pack::uint(&mut out, number);
+                }
+            }
+            Self::Opened { channel, context, resumed } => {
+                start_on(&mut out, OPENED, 3, *channel);
+                write_context(&mut out, context);
+                pack::bool(&mut out, *resumed);
+            }
+            Self::Chunk { channel, number, delta, cursor } => {
+                start_on(&mut out, CHUNK, 4, *channel);
+                pack::uint(&mut out, *number);
+                pack::bytes(&mut out, &encode_delta(delta));
+                write_cursor(&mut out, *cursor);
+            }
+            Self::Delta { channel, cursor, delta } => {
+                start_on(&mut out, DELTA, 3, *channel);
+                write_cursor(&mut out, Some(*cursor));
+                pack::bytes(&mut out, &encode_delta(delta));
+            }
+            Self::Stored { channel, id, cursor } => {
+                start_on(&mut out, STORED, 3, *channel);
+                pack::uint(&mut out, *id);
+                write_cursor(&mut out, Some(*cursor));
+            }
+            Self::Refused { channel, id, reason } => {
+                start_on(&mut out, REFUSED, 3, *channel);
+                pack::uint(&mut out, *id);
+                pack::str(&mut out, reason);
+            }
+            Self::InUse { channel, replica } => {
+                start_on(&mut out, IN_USE, 2, *channel);
+                replica.encode_into(&mut out);
+            }
+            Self::Presence { channel, replica, shown } => {
+                start_on(&mut out, HUB_PRESENCE, 3, *channel);
+                replica.encode_into(&mut out);
+                match shown {
+                    Some((name, state)) => {
+                        pack::array(&mut out, 2);
+                        pack::str(&mut out, name);
+                        pack::bytes(&mut out, state);
+                    }
+                    None => pack::nil(&mut out),
+                }
+            }
+            Self::Pong => start_empty(&mut out, PONG),
+        }
+        seal(out)
+    }
+}
+
+/// Reads a frame that a client sent.
+pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
+    let (kind, mut body) = open(bytes)?;
+    let body = &mut body;
+    let beyond;
+    let message = match kind {
+        HELLO => {
+            beyond = body.at_least(3)?;
+            let (version, token, agent) =
+                (body.narrow()?, body.option(Reader::str)?.map(str::to_owned), body.str()?);
+            check_len("the agent's name", agent.len(), NAME_BYTES_MAX)?;
+            ClientMessage::Hello { version, token, agent: agent.to_owned() }
+        }
+        OPEN => {
+            beyond = body.at_least(5)?;
+            let (channel, document) = (body.narrow()?, body.str()?);
+            check_len("the document's name", document.len(), NAME_BYTES_MAX)?;
+            if document.is_empty() {
+                return Err(Malformed::Inconsistent { what: "a document has a name" });
+            }
+            let document = document.to_owned();
+            let cursor = body.option(Cursor::decode)?;
+            let (context, claims) = (read_context(body)?, read_claims(body)?);
+            ClientMessage::Open { channel, document, cursor, context, claims }
+        }
+        CLAIM => {
+            beyond = body.at_least(2)?;
+            ClientMessage::Claim { channel: body.narrow()?, claims: read_claims(body)? }
+        }
+        RELEASE => {
+            beyond = body.at_least(2)?;
+            ClientMessage::Release { channel: body.narrow()?, replicas: read_replicas(body)? }
+        }
+        PUSH => {
+            // What comes in must fit into the frames that go out.
+            check_len("a push", body.rest_len(), DELTA_BYTES_MAX + PUSH_BYTES)?;
+            beyond = body.at_least(3)?;
+            let (channel, id) = (body.narrow()?, body.uint()?);
+            ClientMessage::Push(Push { channel, id, delta: decode_delta(body.bytes()?)? })
+        }
+        CHUNK_STORED => {
+            beyond = body.at_least(2)?;
+            ClientMessage::ChunkStored { channel: body.narrow()?, number: body.uint()? }
+        }
+        CLIENT_PRESENCE => {
+            beyond = body.at_least(4)?;
+            let (channel, replica) = (body.narrow()?, ReplicaId::decode(body)?);
+            let (name, state) = read_shown(body)?;
+            check_len("a name", name.len(), NAME_BYTES_MAX)?;
+            check_len("a presence state", state.len(), PRESENCE_BYTES_MAX)?;
+            ClientMessage::Presence { channel, replica, name, state }
+        }
+        PING => {
+            beyond = 1;
+            ClientMessage::Ping
+        }
+        _ => return Err(Malformed::Inconsistent { what: "the type is one that a client sends" }),
+    };
+    body.skip_all(beyond)?;
+    body.end()?;
+    Ok(message)
+}
+
+/// Reads a frame that a hub sent.
+pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
+    let (kind, mut body) = open(bytes)?;
+    let body = &mut body;
+    let beyond;
+    let message = match kind {
+        WELCOME => {
+            beyond = body.at_least(4)?;
+            HubMessage::Welcome(Welcome {
+                version: body.narrow()?,
+                hub: body.uint()?,
+                boot: body.uint()?,
+                now_ms: body.uint()?,
+            })
+        }
+        OPENED => {
+            beyond = body.at_least(3)?;
+            let (channel, context) = (body.narrow()?, read_context(body)?);
+            HubMessage::Opened { channel, context, resumed: body.bool()? }
+        }
+        CHUNK => {
+            beyond = body.at_least(4)?;
+            let (channel, number, delta) = (body.narrow()?, body.uint()?, decode_delta(body.bytes()?)?);
+            HubMessage::Chunk { channel, number, delta, cursor: body.option(Cursor::decode)? }
+        }
+        DELTA => {
+            beyond = body.at_least(3)?;
+            let (channel, cursor) = (body.narrow()?, Cursor::decode(body)?);
+            HubMessage::Delta { channel, cursor, delta: decode_delta(body.bytes()?)? }
+        }
+        STORED => {
+            beyond = body.at_least(3)?;
+            let (channel, id) = (body.narrow()?, body.uint()?);
+            HubMessage::Stored { channel, id, cursor: Cursor::decode(body)? }
+        }
+        REFUSED => {
+            beyond = body.at_least(3)?;
+            let (channel, id) = (body.narrow()?, body.uint()?);
+            HubMessage::Refused { channel, id, reason: body.str()?.to_owned() }
+        }
+        IN_USE => {
+            beyond = body.at_least(2)?;
+            HubMessage::InUse { channel: body.narrow()?, replica: ReplicaId::decode(body)? }
+        }
+        HUB_PRESENCE => {
+            beyond = body.at_least(3)?;
+            let (channel, replica) = (body.narrow()?, ReplicaId::decode(body)?);
+            let shown = body.option(|body| {
+                body.exactly(2)?;
+                read_shown(body)
+            })?;
+            HubMessage::Presence { channel, replica, shown }
+        }
+        PONG => {
+            beyond = 1;
+            HubMessage::Pong
+        }
+        _ => return Err(Malformed::Inconsistent { what: "the type is one that a hub sends" }),
+    };
+    body.skip_all(beyond)?;
+    body.end()?;
+    Ok(message)
+}
+
+/// Starts a frame whose body is an array of so many fields.
+fn start(out: &mut Vec<u8>, kind: u8, fields: usize) {
+    open_body(out, kind);
+    pack::array(out, fields);
+}
+
+/// Starts a frame whose first field is the channel.
+fn start_on(out: &mut Vec<u8>, kind: u8, fields: usize, channel: u32) {
+    start(out, kind, fields);
+    pack::uint(out, channel.into());
+}
+
+/// Starts a frame whose body is nil.
+fn start_empty(out: &mut Vec<u8>, kind: u8) {
+    open_body(out, kind);
+    pack::nil(out);
+}
+
+fn open_body(out: &mut Vec<u8>, kind: u8) {
+    // Room for the checksum.
+    out.extend_from_slice(&[0; 4]);
+    pack::array(out, 2);
+    pack::uint(out, kind.into());
+}
+
+/// Writes the checksum of a frame.
+fn seal(mut frame: Vec<u8>) -> Vec<u8> {
+    if let Some((checksum, rest)) = frame.split_first_chunk_mut() {
+        *checksum = crc32fast::hash(rest).to_le_bytes();
+    }
+    frame
+}
+
+/// Checks length and checksum of a frame, and gives type and body: every frame starts with an array of
+/// two and a type below 128, one byte each.
+fn open(bytes: &[u8]) -> Result<(u8, Reader<'_>), Malformed> {
+    check_len("a frame", bytes.len(), MESSAGE_BYTES_MAX)?;
+    let Some((checksum, rest)) = bytes.split_first_chunk() else {
+        return Err(Malformed::Inconsistent { what: "a frame has a checksum" });
+    };
+    let (expected, found) = (u32::from_le_bytes(*checksum), crc32fast::hash(rest));
+    if expected != found {
+        return Err(Malformed::Checksum { expected, found });
+    }
+    match rest {
+        [0x92, kind @ 0..0x80, body @ ..] => Ok((*kind, Reader::new(body))),
+        _ => Err(Malformed::Inconsistent { what: "a frame is an array of type and body" }),
+    }
+}
+
+fn write_cursor(out: &mut Vec<u8>, cursor: Option<Cursor>) {
+    match cursor {
+        Some(cursor) => cursor.encode_into(out),
+        None => pack::nil(out),
+    }
+}
+
+impl Cursor {
+    /// Writes the cursor to the end of some bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        pack::array(out, 2);
+        pack::uint(out, self.boot);
+        pack::uint(out, self.seq);
+    }
+
+    /// Reads a cursor.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.exactly(2)?;
+        Ok(Self { boot: reader.uint()?, seq: reader.uint()? })
+    }
+}
+
+fn write_claims(out: &mut Vec<u8>, claims: &[Claim]) {
+    pack::array(out, claims.len());
+    for Claim { replica, opening } in claims {
+        pack::array(out, 2);
+        replica.encode_into(out);
+        pack::uint(out, *opening);
+    }
+}
+
+fn read_claims(reader: &mut Reader<'_>) -> Result<Vec<Claim>, Malformed> {
+    let len = reader.list(ReplicaId::ENCODED_LEN + 2)?;
+    let mut claims = Vec::with_capacity(len);
+    for _ in 0..len {
+        reader.exactly(2)?;
+        claims.push(Claim { replica: ReplicaId::decode(reader)?, opening: reader.uint()? });
+    }
+    Ok(claims)
+}
+
+fn read_shown(reader: &mut Reader<'_>) -> Result<(String, Vec<u8>), Malformed> {
+    Ok((reader.str()?.to_owned(), Vec::from(reader.bytes()?)))
+}
