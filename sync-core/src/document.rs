@@ -12,10 +12,10 @@ pub use orphan::Orphan;
 pub use touched::Touched;
 
 use self::target::Labels;
-use crate::causal::{Delta, EntryView, Joined, MemoryStore, PlaceId, PlaceStore, join};
+use crate::causal::{Delta, EntryView, MemoryStore, PlaceId, PlaceStore, join};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
-use crate::types::place::{Space, collection_space, is_collection, set_space, value_space};
+use crate::types::place::{collection_space, is_collection, set_space, value_space};
 use crate::types::{Conflict, Content, Place, Record, RecordId, Value};
 
 /// The unit of sync and of access: what the entries of a store say.
@@ -51,7 +51,7 @@ pub struct Edited<T> {
 
 /// Why a change was not made. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused<E> {
+pub enum Refused<E = std::convert::Infallible> {
     /// The caller asked for something that cannot be done.
     #[error(transparent)]
     Misuse(#[from] Misuse),
@@ -194,9 +194,10 @@ impl<S: PlaceStore> Document<S> {
     /// The names of the collections that hold anything, in order.
     pub fn collections(&self) -> Result<Vec<String>, S::Error> {
         let spaces = self.store.spaces()?;
-        let names = spaces.iter().filter(|space| is_collection(space)).filter_map(|space| {
-            std::str::from_utf8(space.get(1..)?).ok().map(str::to_owned)
-        });
+        let names = spaces
+            .iter()
+            .filter(|space| is_collection(space))
+            .filter_map(|space| std::str::from_utf8(space.get(1..)?).ok().map(str::to_owned));
         Ok(names.collect())
     }
 

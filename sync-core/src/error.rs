@@ -44,6 +44,20 @@ pub enum Malformed {
     },
 }
 
+/// Takes the value of what cannot fail.
+pub trait Sure<T> {
+    /// The value.
+    fn sure(self) -> T;
+}
+
+impl<T> Sure<T> for Result<T, std::convert::Infallible> {
+    #[inline]
+    fn sure(self) -> T {
+        let Ok(value) = self;
+        value
+    }
+}
+
 /// The caller asked for something that cannot be done. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

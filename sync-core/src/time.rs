@@ -24,7 +24,11 @@ impl Stamp {
     /// The first stamp of a millisecond; the last one of all for a time beyond the year 10,000.
     #[must_use]
     pub const fn from_ms(ms: u64) -> Self {
-        if ms >> (u64::BITS - LOGICAL_BITS) == 0 { Self(ms << LOGICAL_BITS) } else { Self(u64::MAX) }
+        if ms >> (u64::BITS - LOGICAL_BITS) == 0 {
+            Self(ms << LOGICAL_BITS)
+        } else {
+            Self(u64::MAX)
+        }
     }
 
     /// Takes the 64 bits as they are stored.

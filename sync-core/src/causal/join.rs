@@ -100,9 +100,8 @@ fn seen_mask(seen: &DotRanges, first: u64) -> u64 {
 
 /// Finds the dots that are live in both and do not say the same.
 fn clashes(known: EntryView<'_>, new: EntryView<'_>, clashes: &mut Vec<Dot>) {
-    let same_place = known.stamp == new.stamp
-        && known.id == new.id
-        && known.label.space() == new.label.space();
+    let same_place =
+        known.stamp == new.stamp && known.id == new.id && known.label.space() == new.label.space();
     for (dot, name, bytes) in new.named() {
         let other = known.named().find(|(other, _, _)| *other == dot);
         if other.is_some_and(|other| !same_place || (other.1, other.2) != (name, bytes)) {

@@ -81,12 +81,12 @@ impl MemoryStore {
 
     /// The entries after a dot, in the order of their first dots.
     pub fn iter_after(&self, after: Option<Dot>) -> impl Iterator<Item = EntryView<'_>> {
-        let left = move |writer: &&Writer| after.is_none_or(|after| writer.replica >= after.replica);
+        let left =
+            move |writer: &&Writer| after.is_none_or(|after| writer.replica >= after.replica);
         self.sorted_writers().filter(left).flat_map(move |writer| {
             let after = after.filter(|after| after.replica == writer.replica);
             let from = after.map_or(0, |after| after.counter.saturating_add(1));
-            let (Ok(at) | Err(at)) =
-                writer.runs.find(|row| self.rows.of(row).counter.cmp(&from));
+            let (Ok(at) | Err(at)) = writer.runs.find(|row| self.rows.of(row).counter.cmp(&from));
             writer.runs.iter_from(at).map(|row| self.view(row))
         })
     }
@@ -289,10 +289,8 @@ impl MemoryStore {
         let Row { id, label, slots, .. } = self.rows.of(number);
         let (id, label) = (id.clone(), label.clone());
         let (taken, rest) = (slots.only(mask), slots.only(live & !mask));
-        let (fitted, taken_label) = (
-            self.labels.fitted(&label, live & !mask),
-            self.labels.fitted(&label, mask),
-        );
+        let (fitted, taken_label) =
+            (self.labels.fitted(&label, live & !mask), self.labels.fitted(&label, mask));
         let row = self.rows.of_mut(number);
         row.slots = rest;
         row.label = fitted;

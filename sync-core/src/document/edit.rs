@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use super::target::{Leaf, Targets, check_path};
 use super::{Document, Edited, Refused, Touched, member_id};
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, Note, PlaceId, PlaceStore, RUN_DOTS_MAX,
-    ReplicaId, Slots, join,
+    CausalContext, Delta, Dot, DotRanges, Entry, MemoryStore, Note, PlaceId, PlaceStore,
+    RUN_DOTS_MAX, ReplicaId, Slots, join,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;
@@ -25,7 +25,7 @@ pub struct Author {
 
 /// A change being made. Each step sees the ones before it.
 #[derive(Debug)]
-pub struct Edit<'a, S> {
+pub struct Edit<'a, S = MemoryStore> {
     document: &'a mut Document<S>,
     author: Author,
     /// What this replica had seen of itself before.
@@ -36,7 +36,8 @@ pub struct Edit<'a, S> {
     touched: Touched,
 }
 
-pub(super) type Step<S> = Result<(), Refused<<S as crate::causal::DotStore>::Error>>;
+/// What a step of a change gives.
+pub type Step<S> = Result<(), Refused<<S as crate::causal::DotStore>::Error>>;
 type Dots = SmallVec<[Dot; 8]>;
 
 impl<'a, S: PlaceStore> Edit<'a, S> {
@@ -109,13 +110,24 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     /// Adds a record.
-    pub fn insert<'f>(
+    pub fn insert<'f, N: AsRef<str>>(
         &mut self,
         collection: &str,
         id: &RecordId,
-        fields: impl IntoIterator<Item = (&'f str, &'f Field)>,
+        fields: impl IntoIterator<Item = (N, &'f Field)>,
     ) -> Step<S> {
         let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        let fields: SmallVec<[_; 8]> =
+            fields.iter().map(|(name, field)| (name.as_ref(), *field)).collect();
+        self.insert_fields(collection, id, &fields)
+    }
+
+    fn insert_fields(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: &[(&str, &Field)],
+    ) -> Step<S> {
         let space = collection_space(collection)?;
         let place = self.look(&space, id.as_place_id())?;
         if place.is_shown() {
@@ -124,8 +136,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         }
         let mut targets = Targets::default();
         targets.push_existence();
-        push_fields(&mut targets, &fields)?;
-        self.push_counters(&mut targets, &fields);
+        push_fields(&mut targets, fields)?;
+        self.push_counters(&mut targets, fields);
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         let all: SmallVec<[usize; 8]> = (0..targets.leaves().len()).collect();
         self.write(&space, id.as_place_id(), &targets, &all, &place.dots)
@@ -133,15 +145,26 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
 
     /// Writes fields of a record and leaves the others. What a field holds already is left as it is:
     /// of a set only the difference is written, and of a map only the fields that differ.
-    pub fn update<'f>(
+    pub fn update<'f, N: AsRef<str>>(
         &mut self,
         collection: &str,
         id: &RecordId,
-        fields: impl IntoIterator<Item = (&'f str, &'f Field)>,
+        fields: impl IntoIterator<Item = (N, &'f Field)>,
     ) -> Step<S> {
         let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        let fields: SmallVec<[_; 8]> =
+            fields.iter().map(|(name, field)| (name.as_ref(), *field)).collect();
+        self.update_fields(collection, id, &fields)
+    }
+
+    fn update_fields(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: &[(&str, &Field)],
+    ) -> Step<S> {
         let mut targets = Targets::default();
-        push_fields(&mut targets, &fields)?;
+        push_fields(&mut targets, fields)?;
         let roots: SmallVec<[&str; 8]> = fields.iter().map(|(name, _)| *name).collect();
         let space = collection_space(collection)?;
         let id_bytes = id.as_place_id();
@@ -174,8 +197,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         targets.push_field(&mut names, field)?;
         let space = collection_space(collection)?;
         let id_bytes = id.as_place_id();
-        let found =
-            self.compare(&space, id_bytes, &mut targets, &[&joined], has_counter(field))?;
+        let found = self.compare(&space, id_bytes, &mut targets, &[&joined], has_counter(field))?;
         if !found.place.is_shown() {
             return Err(no_such_record(collection, id));
         }
@@ -235,8 +257,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let mut superseded = Dots::new();
         for path in clashing {
             if let Some(value) = version.fields.get(path).or(record.value(path)) {
-                let written =
-                    element::Written::new(path, &Content::Register(value.clone()), None);
+                let written = element::Written::new(path, &Content::Register(value.clone()), None);
                 targets.push_raw(&written.name, &written.bytes);
                 let same = record.elements().iter().filter(|element| {
                     element.path() == path && matches!(element.content, Content::Register(_))

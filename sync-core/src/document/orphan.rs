@@ -67,7 +67,8 @@ impl Orphan {
 fn holds_existence(entry: &Entry) -> bool {
     let mut names = entry.view().named();
     is_collection(entry.label.space())
-        && names.any(|(_, name, _)| name.first().is_some_and(|tag| tag & !kind::COPY == kind::EXISTS))
+        && names
+            .any(|(_, name, _)| name.first().is_some_and(|tag| tag & !kind::COPY == kind::EXISTS))
 }
 
 /// Finds the records that a join left without their existence.

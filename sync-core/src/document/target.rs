@@ -113,9 +113,9 @@ impl Targets {
         match field {
             Field::Register(value) => self.push_value(kind::REGISTER, path, value),
             Field::Latest(value) => self.push_value(kind::LATEST, path, value),
-            Field::Set(members) => members
-                .iter()
-                .try_for_each(|member| self.push_value(kind::MEMBER, path, member)),
+            Field::Set(members) => {
+                members.iter().try_for_each(|member| self.push_value(kind::MEMBER, path, member))
+            }
             Field::Counter(_) => Ok(()),
             Field::Map(fields) => fields.iter().try_for_each(|(name, field)| {
                 check_name("a field's name", name)?;

@@ -33,7 +33,8 @@ pub fn read(bytes: &mut &[u8]) -> Result<u64, Malformed> {
 }
 
 fn read_long(bytes: &mut &[u8]) -> Result<u64, Malformed> {
-    let broken = Malformed::Inconsistent { what: "a number has at most 64 bits, and its shortest form" };
+    let broken =
+        Malformed::Inconsistent { what: "a number has at most 64 bits, and its shortest form" };
     let mut number = 0;
     for (at, byte) in bytes.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);

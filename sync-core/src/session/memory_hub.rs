@@ -130,9 +130,8 @@ impl HubStore for MemoryHub {
         let zero = Dot::new(ReplicaId::from_bytes([0; 16]), 0);
         let from = after.map_or(Bound::Included((seq + 1, zero)), Bound::Excluded);
         let rest = kept.order.range((from, Bound::Unbounded));
-        let entries = rest.filter_map(|(seq, dot)| {
-            Some((*seq, kept.store.entry_of(*dot)?.to_entry()))
-        });
+        let entries =
+            rest.filter_map(|(seq, dot)| Some((*seq, kept.store.entry_of(*dot)?.to_entry())));
         Ok(page(entries, bytes))
     }
 

@@ -46,7 +46,8 @@ impl CopyOf {
     fn encode_into(&self, out: &mut Vec<u8>) {
         let Self { origin, stamp, edit, removal } = self;
         pack::array(out, if removal.is_some() { 7 } else { 5 });
-        for (dot, stamp) in [(Some(origin), Some(stamp)), (Some(edit), None), (removal.as_ref(), None)]
+        for (dot, stamp) in
+            [(Some(origin), Some(stamp)), (Some(edit), None), (removal.as_ref(), None)]
         {
             let Some(Dot { replica, counter }) = dot else { continue };
             pack::bytes(out, replica.as_bytes());
@@ -210,9 +211,8 @@ impl Element {
 
 /// Splits a slot's name into the type and the path.
 pub(crate) fn split(name: &[u8]) -> Result<(u8, &[u8]), Malformed> {
-    let (kind, path) = name
-        .split_first()
-        .ok_or(Malformed::Inconsistent { what: "a live slot has a name" })?;
+    let (kind, path) =
+        name.split_first().ok_or(Malformed::Inconsistent { what: "a live slot has a name" })?;
     Ok((*kind, path))
 }
 

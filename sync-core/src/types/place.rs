@@ -75,9 +75,7 @@ impl Place {
         check_name("a name", name).ok()?;
         let name = name.to_owned();
         match *kind {
-            COLLECTION => {
-                Some(Self::Record { collection: name, id: RecordId::from_place_id(id)? })
-            }
+            COLLECTION => Some(Self::Record { collection: name, id: RecordId::from_place_id(id)? }),
             SET => Some(Self::Set { name }),
             VALUE => Some(Self::Value { name }),
             _ => None,

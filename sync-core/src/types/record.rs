@@ -312,7 +312,8 @@ fn put(fields: &mut BTreeMap<String, Field>, path: &str, field: Field) {
             fields.entry(path.to_owned()).or_insert(field);
         }
         Some((name, rest)) => {
-            let below = fields.entry(name.to_owned()).or_insert_with(|| Field::Map(BTreeMap::new()));
+            let below =
+                fields.entry(name.to_owned()).or_insert_with(|| Field::Map(BTreeMap::new()));
             if !matches!(below, Field::Map(_)) {
                 *below = Field::Map(BTreeMap::new());
             }

@@ -4,7 +4,6 @@
 //! message's type and its body. A body is an array of the message's fields; what stands beyond those
 //! that are known here, a later version put there, and it is passed over.
 
-
 use super::contexts::{read_context, read_replicas, write_context, write_replicas};
 use super::delta::{decode_delta, encode_delta};
 use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
@@ -230,7 +229,8 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
         }
         CHUNK => {
             beyond = body.at_least(4)?;
-            let (channel, number, delta) = (body.narrow()?, body.uint()?, decode_delta(body.bytes()?)?);
+            let (channel, number, delta) =
+                (body.narrow()?, body.uint()?, decode_delta(body.bytes()?)?);
             HubMessage::Chunk { channel, number, delta, cursor: body.option(Cursor::decode)? }
         }
         DELTA => {

@@ -1,6 +1,5 @@
 //! What a client and a hub say to each other.
 
-
 use crate::causal::{CausalContext, Delta, ReplicaId};
 
 /// How far a client has followed a hub: the hub's start and the sequence number.
