@@ -176,7 +176,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.replace(&space, id_bytes, &targets, found)?;
         let mut path = SmallVec::new();
         for (name, field) in fields {
-            path.push(name);
+            path.push(*name);
             self.count_to(&space, id_bytes, &mut path, field)?;
             path.pop();
         }
