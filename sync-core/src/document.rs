@@ -21,7 +21,7 @@ use crate::types::{Conflict, Content, Place, Record, RecordId, Value};
 /// The unit of sync and of access: what the entries of a store say.
 ///
 /// It keeps nothing itself, so a document is as large as its store.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Document<S = MemoryStore> {
     store: S,
     labels: Labels,
@@ -244,6 +244,13 @@ impl<S: PlaceStore> Document<S> {
         let is_open = scan.may_clash(is_collection(space))
             && !self.record_at(space, id)?.conflicts_of(is_collection(space)).is_empty();
         self.store.set_open(space, id, is_open)
+    }
+}
+
+impl Default for Document<MemoryStore> {
+    /// An empty document in memory.
+    fn default() -> Self {
+        Self::new(MemoryStore::default())
     }
 }
 
