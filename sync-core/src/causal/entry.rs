@@ -60,11 +60,7 @@ impl Entry {
     /// The counters of the live dots.
     #[must_use]
     pub fn live_ranges(&self) -> DotRanges {
-        let mut live = DotRanges::default();
-        for (dot, _) in self.live() {
-            live.insert(dot.counter, dot.counter);
-        }
-        live
+        ranges_of(self.first.counter, self.slots.live())
     }
 
     /// The bytes of label, id and slots: what the entry costs.
@@ -98,6 +94,21 @@ impl Entry {
         *self = self.only(live & !mask);
         Some(taken)
     }
+}
+
+/// The counters of the slots of a mask, in a run from `first`.
+pub(super) fn ranges_of(first: u64, mut mask: u64) -> DotRanges {
+    let mut ranges = DotRanges::default();
+    let mut counter = first;
+    while mask != 0 {
+        let gap = mask.trailing_zeros();
+        let len = (mask >> gap).trailing_ones();
+        counter += u64::from(gap);
+        ranges.insert(counter, counter + u64::from(len) - 1);
+        counter += u64::from(len);
+        mask = mask.checked_shr(gap + len).unwrap_or(0);
+    }
+    ranges
 }
 
 /// The slots of a run from `first` whose counters are in `start..=end`.

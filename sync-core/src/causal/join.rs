@@ -1,13 +1,15 @@
 //! The join of a delta into a store: the least upper bound of two states.
 
-use super::entry::mask_of;
+use smallvec::SmallVec;
+
+use super::entry::{mask_of, ranges_of};
 use super::{CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView};
 
 /// What a join changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Joined {
     /// Which slots of which entry of the delta became live: its index and a mask.
-    pub added: Vec<(usize, u64)>,
+    pub added: SmallVec<[(usize, u64); 1]>,
     /// What was live and is no more: entries with only these slots.
     pub killed: Vec<Entry>,
     /// Dots that died here or that were never seen and arrived dead.
@@ -47,9 +49,7 @@ pub fn join<S: DotStore>(store: &mut S, delta: &Delta) -> Result<Joined, S::Erro
             store.kill(replica, start, end, &mut joined.killed)?;
         }
         for killed in &joined.killed[known..] {
-            for (dot, _) in killed.live() {
-                joined.buried.insert(dot);
-            }
+            joined.buried.insert_ranges(replica, &killed.live_ranges());
         }
         if !is_seen {
             store.see(replica, ranges)?;
@@ -73,13 +73,8 @@ fn add<S: DotStore>(store: &mut S, entry: &Entry, joined: &mut Joined) -> Result
     if fresh == 0 {
         return Ok(0);
     }
-    let (entry, new) = if fresh == live {
-        (entry.clone(), entry.live_ranges())
-    } else {
-        let part = entry.only(fresh);
-        let new = part.live_ranges();
-        (part, new)
-    };
+    let new = ranges_of(first, fresh);
+    let entry = if fresh == live { entry.clone() } else { entry.only(fresh) };
     if !store.add(entry)? {
         let refused = new.iter().flat_map(|(start, end)| start..=end);
         joined.clashes.extend(refused.map(|counter| Dot::new(replica, counter)));

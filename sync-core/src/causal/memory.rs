@@ -8,6 +8,7 @@ mod sorted;
 
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
@@ -86,7 +87,7 @@ impl MemoryStore {
         self.sorted_writers().filter(left).flat_map(move |writer| {
             let after = after.filter(|after| after.replica == writer.replica);
             let from = after.map_or(0, |after| after.counter.saturating_add(1));
-            let (Ok(at) | Err(at)) = writer.runs.find(|row| self.rows.of(row).counter.cmp(&from));
+            let (Ok(at) | Err(at)) = writer.runs.find(from, |_| Ordering::Equal);
             writer.runs.iter_from(at).map(|row| self.view(row))
         })
     }
@@ -191,7 +192,7 @@ impl MemoryStore {
 
     /// The rows of a replica whose runs overlap `start..=end`, in order.
     fn runs(&self, writer: &Writer, start: u64, end: u64) -> impl Iterator<Item = u32> {
-        let first = match writer.runs.find(|row| self.rows.of(row).counter.cmp(&start)) {
+        let first = match writer.runs.find(start, |_| Ordering::Equal) {
             Ok(at) => at,
             // The run that begins before may reach into the range.
             Err(at) => {
@@ -206,38 +207,38 @@ impl MemoryStore {
     }
 
     fn run(&self, writer: usize, counter: u64) -> Result<Position, Position> {
-        self.writers[writer].runs.find(|row| self.rows.of(row).counter.cmp(&counter))
+        self.writers[writer].runs.find(counter, |_| Ordering::Equal)
     }
 
     fn place(&self, space: &[u8], id: &[u8]) -> Option<Result<Position, Position>> {
         let ids = self.spaces.get(space)?;
-        Some(ids.find(|row| (*self.rows.of(row).id).cmp(id)))
+        Some(ids.find(key_of(id), |row| (*self.rows.of(row).id).cmp(id)))
     }
 
     /// Puts a row into both indexes.
     fn link(&mut self, mut row: Row, at: Position) {
         let writer = row.writer as usize;
-        let label = row.label.clone();
+        let (label, counter, key) = (row.label.clone(), row.counter, key_of(&row.id));
         let head = self.place(label.space(), &row.id);
         if let Some(Ok(found)) = head {
             let Some(head) = self.spaces[label.space()].row(found) else { return };
             row.next = self.rows.of(head).next;
             let number = self.rows.add(row);
             self.rows.of_mut(head).next = number;
-            self.writers[writer].runs.insert(at, number);
+            self.writers[writer].runs.insert(at, counter, number);
             return;
         }
         let number = self.rows.add(row);
         match (self.spaces.get_mut(label.space()), head) {
-            (Some(ids), Some(Err(at))) => ids.insert(at, number),
+            (Some(ids), Some(Err(at))) => ids.insert(at, key, number),
             _ => {
                 let mut ids = Sorted::default();
-                let (Ok(at) | Err(at)) = ids.find(|_| std::cmp::Ordering::Equal);
-                ids.insert(at, number);
+                let (Ok(at) | Err(at)) = ids.find(key, |_| Ordering::Equal);
+                ids.insert(at, key, number);
                 self.spaces.insert(label.space().into(), ids);
             }
         }
-        self.writers[writer].runs.insert(at, number);
+        self.writers[writer].runs.insert(at, counter, number);
     }
 
     /// Takes a row out of both indexes.
@@ -296,6 +297,17 @@ impl MemoryStore {
         row.label = fitted;
         Entry { first, stamp, label: taken_label, id, slots: taken }
     }
+}
+
+/// The first bytes of an id as a number in the same order.
+#[inline]
+fn key_of(id: &[u8]) -> u64 {
+    if let Some(first) = id.first_chunk::<8>() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut bytes = [0; 8];
+    bytes[..id.len()].copy_from_slice(id);
+    u64::from_be_bytes(bytes)
 }
 
 impl PartialEq for MemoryStore {
@@ -427,10 +439,11 @@ impl PlaceStore for MemoryStore {
     ) -> Result<Vec<PlaceId>, Infallible> {
         let Some(ids) = self.spaces.get(space) else { return Ok(Vec::new()) };
         let id = |row: u32| &self.rows.of(row).id;
-        let (Ok(from) | Err(from)) = ids.find(|row| match after {
-            Some(after) => (**id(row)).cmp(after),
-            None => std::cmp::Ordering::Greater,
-        });
+        let from = match after {
+            Some(after) => ids.find(key_of(after), |row| (**id(row)).cmp(after)),
+            None => Err(Position::default()),
+        };
+        let (Ok(from) | Err(from)) = from;
         let rows = ids.iter_from(from).filter(|row| after.is_none_or(|after| **id(*row) > *after));
         Ok(rows.take(limit).map(|row| id(row).clone()).collect())
     }
@@ -446,6 +459,10 @@ impl PlaceStore for MemoryStore {
             self.open.remove(&(space.into(), PlaceId::new(id)));
         }
         Ok(())
+    }
+
+    fn is_open(&self, space: &[u8], id: &[u8]) -> Result<bool, Infallible> {
+        Ok(!self.open.is_empty() && self.open.contains(&(space.into(), PlaceId::new(id))))
     }
 
     fn open(&self) -> Result<Vec<(Box<[u8]>, PlaceId)>, Infallible> {

@@ -3,6 +3,7 @@
 //! One byte says how many slots there are. Then, for each slot, a variable-length number (LEB128): 0 for
 //! a dead slot, else one more than its length, followed by its bytes.
 
+use smallvec::SmallVec;
 use std::fmt;
 
 use crate::error::Malformed;
@@ -101,8 +102,27 @@ impl Slots {
     /// The slots of a mask; the others are dead.
     #[must_use]
     pub fn only(&self, mask: u64) -> Self {
-        let slots = self.iter().enumerate();
-        Self::new(slots.map(|(slot, bytes)| bytes.filter(|_| mask >> slot & 1 == 1)))
+        let mut spans: SmallVec<[(usize, usize); RUN_DOTS_MAX]> = SmallVec::new();
+        let mut iter = self.iter();
+        let (mut len, mut slot) = (1, 0);
+        loop {
+            let start = self.0.len() - iter.rest.len();
+            let Some(bytes) = iter.next() else { break };
+            let end = self.0.len() - iter.rest.len();
+            let is_kept = bytes.is_some() && mask >> slot & 1 == 1;
+            spans.push(if is_kept { (start, end) } else { (start, start) });
+            len += if is_kept { end - start } else { 1 };
+            slot += 1;
+        }
+        let mut packed = Vec::with_capacity(len);
+        packed.push(slot as u8);
+        for (start, end) in spans {
+            match self.0.get(start..end) {
+                Some(span) if !span.is_empty() => packed.extend_from_slice(span),
+                _ => packed.push(0),
+            }
+        }
+        Self(packed.into_boxed_slice())
     }
 
     /// Lays the live slots of `other` over these, which are of the same run.

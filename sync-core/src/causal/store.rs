@@ -68,6 +68,9 @@ pub trait PlaceStore: DotStore {
     /// Notes whether something about an object stands open, so that it is found without a search.
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Self::Error>;
 
+    /// Whether something about an object stands open.
+    fn is_open(&self, space: &[u8], id: &[u8]) -> Result<bool, Self::Error>;
+
     /// The objects that stand open, in order.
     fn open(&self) -> Result<Vec<(Box<[u8]>, PlaceId)>, Self::Error>;
 }

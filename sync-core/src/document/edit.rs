@@ -572,8 +572,13 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     fn step(&mut self, delta: Delta) -> Step<S> {
         let joined = join(&mut self.document.store, &delta).map_err(Refused::Store)?;
         let touched = Touched::by(&joined, &delta);
+        // What this replica writes in full knowledge opens nothing; only copies do.
         for (label, id) in touched.iter() {
-            self.document.settle(label.space(), id).map_err(Refused::Store)?;
+            let copies = label.names().any(|name| name.first().is_some_and(|tag| tag & kind::COPY != 0));
+            let store = &self.document.store;
+            if copies || store.is_open(label.space(), id).map_err(Refused::Store)? {
+                self.document.settle(label.space(), id).map_err(Refused::Store)?;
+            }
         }
         self.touched.extend(touched);
         self.killed.extend(joined.killed);

@@ -15,7 +15,7 @@ const PATH_NAMES_MAX: usize = 16;
 const PATH_BYTES_MAX: usize = 512;
 
 /// Elements to be written: names and bytes, one behind the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Targets {
     buffer: Vec<u8>,
     leaves: SmallVec<[Leaf; 8]>,
@@ -30,6 +30,15 @@ pub(super) struct Leaf {
     pub(super) same: u32,
     /// How many live elements of its name say something else.
     pub(super) other: u32,
+}
+
+/// What most changes of a record fit into, in bytes.
+const BUFFER_BYTES: usize = 512;
+
+impl Default for Targets {
+    fn default() -> Self {
+        Self { buffer: Vec::with_capacity(BUFFER_BYTES), leaves: SmallVec::new() }
+    }
 }
 
 impl Targets {

@@ -1,5 +1,6 @@
 //! Which places a change touched.
 
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
 use crate::causal::{Delta, Joined, Label, PlaceId};
@@ -7,7 +8,7 @@ use crate::types::Place;
 
 /// Places as the kernel names them, in the order in which they were touched, each once in a row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Touched(Vec<(Label, PlaceId)>);
+pub struct Touched(SmallVec<[(Label, PlaceId); 1]>);
 
 impl Touched {
     /// The places that a join of this delta touched.

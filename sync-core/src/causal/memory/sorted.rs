@@ -1,11 +1,11 @@
-//! Row numbers in an order that the caller knows: a list of small sorted lists.
+//! Row numbers in the order of a key of 64 bits: a list of small sorted lists.
 //!
-//! It keeps no keys, since the rows have them, so it takes four bytes a row and a little. Finding takes
-//! a binary search, inserting and removing move at most one small list.
+//! Finding takes a binary search over numbers, inserting and removing move at most one small list. Where
+//! keys are equal, the caller says how the rows stand to each other.
 
 use std::cmp::Ordering;
 
-/// The most rows of one list. Arbitrary: a kilobyte.
+/// The most rows of one list. Arbitrary: three kilobytes.
 const CHUNK_MAX: usize = 256;
 
 /// Below this many rows a list is joined with a neighbour that has room.
@@ -14,11 +14,32 @@ const CHUNK_MIN: usize = 48;
 /// Row numbers in order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sorted {
-    chunks: Vec<Vec<u32>>,
+    /// The first key of each list.
+    firsts: Vec<u64>,
+    chunks: Vec<Chunk>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Chunk {
+    keys: Vec<u64>,
+    rows: Vec<u32>,
+}
+
+impl Chunk {
+    fn with_capacity(rows: usize) -> Self {
+        Self { keys: Vec::with_capacity(rows), rows: Vec::with_capacity(rows) }
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        let mut rest = Self::with_capacity(CHUNK_MAX);
+        rest.keys.extend(self.keys.drain(at..));
+        rest.rows.extend(self.rows.drain(at..));
+        rest
+    }
 }
 
 /// Where a row stands, or would.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Position {
     chunk: usize,
     at: usize,
@@ -29,75 +50,106 @@ impl Sorted {
         self.chunks.is_empty()
     }
 
-    /// Finds a row: `compare` says how a row stands to what is sought. Gives where it would stand if
-    /// it is not there.
+    /// Finds a row by its key; `compare` says how a row of this key stands to what is sought. Gives
+    /// where it would stand if it is not there.
     #[inline]
-    pub(super) fn find(&self, compare: impl Fn(u32) -> Ordering) -> Result<Position, Position> {
-        let after = self
-            .chunks
-            .partition_point(|rows| rows.first().is_some_and(|row| compare(*row).is_le()));
-        let Some(chunk) = after.checked_sub(1) else {
+    pub(super) fn find(
+        &self,
+        key: u64,
+        compare: impl Fn(u32) -> Ordering,
+    ) -> Result<Position, Position> {
+        // The last list whose first key is lower, unless an equal one stands at the front of the next.
+        let mut chunk = self.firsts.partition_point(|first| *first < key).saturating_sub(1);
+        let Some(mut keys) = self.chunks.get(chunk) else {
             return Err(Position { chunk: 0, at: 0 });
         };
-        match self.chunks[chunk].binary_search_by(|row| compare(*row)) {
-            Ok(at) => Ok(Position { chunk, at }),
-            Err(at) => Err(Position { chunk, at }),
+        let mut at = keys.keys.partition_point(|other| *other < key);
+        loop {
+            if at == keys.keys.len() {
+                let Some(next) = self.chunks.get(chunk + 1).filter(|next| next.keys[0] == key)
+                else {
+                    return Err(Position { chunk, at });
+                };
+                (chunk, at, keys) = (chunk + 1, 0, next);
+            }
+            if keys.keys[at] != key {
+                return Err(Position { chunk, at });
+            }
+            match compare(keys.rows[at]) {
+                Ordering::Less => at += 1,
+                Ordering::Equal => return Ok(Position { chunk, at }),
+                Ordering::Greater => return Err(Position { chunk, at }),
+            }
         }
     }
 
     pub(super) fn row(&self, position: Position) -> Option<u32> {
-        self.chunks.get(position.chunk)?.get(position.at).copied()
+        self.chunks.get(position.chunk)?.rows.get(position.at).copied()
     }
 
     pub(super) fn set(&mut self, position: Position, row: u32) {
-        self.chunks[position.chunk][position.at] = row;
+        self.chunks[position.chunk].rows[position.at] = row;
     }
 
     /// Puts a row where [`find`](Self::find) said that it would stand.
-    pub(super) fn insert(&mut self, position: Position, row: u32) {
+    pub(super) fn insert(&mut self, position: Position, key: u64, row: u32) {
         let Position { mut chunk, mut at } = position;
         if self.chunks.is_empty() {
-            self.chunks.push(vec![row]);
+            self.firsts.push(key);
+            self.chunks.push(Chunk { keys: vec![key], rows: vec![row] });
             return;
         }
-        if self.chunks[chunk].len() >= CHUNK_MAX {
+        if self.chunks[chunk].rows.len() >= CHUNK_MAX {
             let is_end = at == CHUNK_MAX;
             // Rows mostly come in order, so a list that grows at its end stays full.
             let cut = if is_end { CHUNK_MAX } else { CHUNK_MAX / 2 };
-            let mut rest = Vec::with_capacity(CHUNK_MAX);
-            rest.extend_from_slice(&self.chunks[chunk][cut..]);
-            self.chunks[chunk].truncate(cut);
+            let rest = self.chunks[chunk].split_off(cut);
+            self.firsts.insert(chunk + 1, rest.keys.first().copied().unwrap_or(key));
             self.chunks.insert(chunk + 1, rest);
             if is_end || at > cut {
                 chunk += 1;
                 at -= cut;
             }
         }
-        self.chunks[chunk].insert(at, row);
+        let Chunk { keys, rows } = &mut self.chunks[chunk];
+        keys.insert(at, key);
+        rows.insert(at, row);
+        if at == 0 {
+            self.firsts[chunk] = key;
+        }
     }
 
     pub(super) fn remove(&mut self, position: Position) {
         let Position { chunk, at } = position;
-        self.chunks[chunk].remove(at);
-        let len = self.chunks[chunk].len();
-        if len == 0 {
-            self.chunks.remove(chunk);
-            if self.chunks.is_empty() {
-                self.chunks = Vec::new();
+        let Chunk { keys, rows } = &mut self.chunks[chunk];
+        keys.remove(at);
+        rows.remove(at);
+        match (keys.first(), keys.len()) {
+            (None, _) => {
+                self.firsts.remove(chunk);
+                self.chunks.remove(chunk);
+                if self.chunks.is_empty() {
+                    *self = Self::default();
+                }
             }
-        } else if len < CHUNK_MIN {
-            self.melt(chunk);
+            (Some(first), len) => {
+                self.firsts[chunk] = *first;
+                if len < CHUNK_MIN {
+                    self.melt(chunk);
+                }
+            }
         }
     }
 
     /// Joins a short list with a neighbour, if both fit well into one.
     fn melt(&mut self, chunk: usize) {
-        let left = chunk.saturating_sub(1);
-        for left in [left, chunk] {
+        for left in [chunk.saturating_sub(1), chunk] {
             let Some([a, b]) = self.chunks.get_mut(left..left + 2) else { continue };
-            if a.len() + b.len() <= CHUNK_MAX / 2 {
-                a.append(b);
+            if a.rows.len() + b.rows.len() <= CHUNK_MAX / 2 {
+                a.keys.append(&mut b.keys);
+                a.rows.append(&mut b.rows);
                 self.chunks.remove(left + 1);
+                self.firsts.remove(left + 1);
                 return;
             }
         }
@@ -105,13 +157,13 @@ impl Sorted {
 
     /// The rows from a position on.
     pub(super) fn iter_from(&self, position: Position) -> impl Iterator<Item = u32> {
-        let first = self.chunks.get(position.chunk).map_or(&[][..], |rows| &rows[position.at..]);
+        let first = self.chunks.get(position.chunk).map_or(&[][..], |list| &list.rows[position.at..]);
         let rest = self.chunks.get(position.chunk + 1..).unwrap_or_default();
-        first.iter().chain(rest.iter().flatten()).copied()
+        first.iter().chain(rest.iter().flat_map(|list| &list.rows)).copied()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
-        self.chunks.iter().flatten().copied()
+        self.chunks.iter().flat_map(|list| &list.rows).copied()
     }
 
     /// The position before, if any.
@@ -121,7 +173,7 @@ impl Sorted {
             Some(at) => Some(Position { chunk, at }),
             None => {
                 let chunk = chunk.checked_sub(1)?;
-                Some(Position { chunk, at: self.chunks[chunk].len() - 1 })
+                Some(Position { chunk, at: self.chunks[chunk].rows.len() - 1 })
             }
         }
     }
@@ -136,14 +188,19 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn agrees_with_a_set(steps in proptest::collection::vec((0u32..2_000, 0u8..4), 0..3_000)) {
+        fn agrees_with_a_set(
+            coarse in 0u32..8,
+            steps in proptest::collection::vec((0u32..2_000, 0u8..4), 0..3_000),
+        ) {
+            // A coarse key makes many rows share one, across lists too.
+            let key = |row: u32| u64::from(row >> (2 * coarse).min(11));
             let (mut sorted, mut model) = (Sorted::default(), BTreeSet::new());
             for (row, action) in steps {
-                let found = sorted.find(|other| other.cmp(&row));
+                let found = sorted.find(key(row), |other| other.cmp(&row));
                 prop_assert_eq!(found.is_ok(), model.contains(&row));
                 match (found, action) {
                     (Err(at), 1..) => {
-                        sorted.insert(at, row);
+                        sorted.insert(at, key(row), row);
                         model.insert(row);
                     }
                     (Ok(at), 0..2) => {
@@ -152,7 +209,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                let (Ok(from) | Err(from)) = sorted.find(|other| other.cmp(&row));
+                let (Ok(from) | Err(from)) = sorted.find(key(row), |other| other.cmp(&row));
                 prop_assert!(sorted.iter_from(from).take(3).eq(model.range(row..).copied().take(3)));
                 let before = sorted.before(from).and_then(|before| sorted.row(before));
                 prop_assert_eq!(before, model.range(..row).next_back().copied());
