@@ -257,7 +257,9 @@ impl Record {
         }
         if is_record && self.existence().next().is_none() {
             let edits = self.claims().filter(|claim| claim.copy.is_none()).map(|claim| claim.dot);
-            return vec![Conflict::Partial { edits: edits.collect() }];
+            let mut edits: Vec<_> = edits.collect();
+            edits.sort_unstable();
+            return vec![Conflict::Partial { edits }];
         }
         let fields = self.registers().into_iter().filter_map(|path| {
             let values = self.values(path);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sync_core::error::Sure;
 use sync_core::session::{ChunkSize, HubStore, MemoryHub};
 use sync_core::types::Conflict;
 
@@ -133,7 +134,7 @@ impl Chaos {
                 None => assert!(excused, "{id}.{field} is gone and nobody removed it"),
             }
         }
-        let conflicts = self.world.devices[0].client.document(DOCUMENT).unwrap().conflicts();
+        let conflicts = self.world.devices[0].client.document(DOCUMENT).unwrap().conflicts().sure();
         let is_partial = |conflict: &Conflict| matches!(conflict, Conflict::Partial { .. });
         assert!(!conflicts.iter().any(|(_, conflict)| is_partial(conflict)), "half a record");
     }

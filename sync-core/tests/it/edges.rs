@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::{CausalContext, Delta, Dot, Entry, ReplicaId};
+use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, PlaceId, ReplicaId, Slots};
+use sync_core::error::Sure;
 use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now, OutboxState};
+use sync_core::time::Stamp;
 use sync_core::types::{Field, RecordId, Value};
 use sync_core::wire::{
     Claim, ClientMessage, Cursor, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION, decode_client,
@@ -56,7 +58,7 @@ fn many_small_removals_offline_still_fit_into_messages() {
     }
     world.heal();
     let document = world.devices[1].client.document(DOCUMENT).unwrap();
-    let fields = document.record("notes", &ids[2]).unwrap().fields();
+    let fields = document.record("notes", &ids[2]).sure().unwrap().fields();
     assert_eq!(fields["s"], members(2)["s"]);
 }
 
@@ -210,7 +212,7 @@ fn who_finds_its_replica_written_by_another_takes_a_fresh_one() {
     world.settle();
     let replica = world.devices[0].replica;
     let mut delta = Delta::default();
-    delta.context.insert_range(replica, 3, i64::MAX as u64);
+    delta.dead.insert_range(replica, 3, i64::MAX as u64);
     let cursor = Cursor { boot: 0, seq: 1 };
     let frame = HubMessage::Delta { channel: 1, cursor, delta: delta.clone() }.encode();
     world.hear(0, frame);
@@ -227,7 +229,7 @@ fn the_last_incarnation_is_followed_by_another_fingerprint() {
         let replica = world.devices[0].replica;
         let last = replica.with_incarnation(u32::MAX);
         let mut delta = Delta::default();
-        delta.context.insert(Dot::new(last, 1));
+        delta.dead.insert(Dot::new(last, 1));
         let cursor = Cursor { boot: 0, seq: 1 };
         world.hear(0, HubMessage::Delta { channel: 1, cursor, delta }.encode());
         world.hear(0, HubMessage::InUse { channel: 1, replica }.encode());
@@ -304,12 +306,11 @@ fn claim(number: u128) -> Claim {
 }
 
 fn entry(writer: u128, counter: u64, slots: Vec<Option<Vec<u8>>>) -> Delta {
-    let slots = slots.into_iter().map(|slot| slot.map(Into::into)).collect();
-    let entry = Entry { first: Dot::new(replica(writer), counter), header: vec![1].into(), slots };
-    let mut delta = Delta::default();
-    delta.context.insert_ranges(entry.replica(), &entry.live_ranges());
-    delta.entries.push(entry);
-    delta
+    let label = Label::new(b"space", slots.iter().map(|_| &b"name"[..]));
+    let slots = Slots::new(slots.iter().map(Option::as_deref));
+    let (first, stamp) = (Dot::new(replica(writer), counter), Stamp::default());
+    let entry = Entry { first, stamp, label, id: PlaceId::default(), slots };
+    Delta { entries: vec![entry], ..Delta::default() }
 }
 
 #[test]
@@ -340,14 +341,14 @@ fn a_first_sync_past_many_dead_replicas_stays_within_messages() {
     bench.say(1, &push(2, entry(u128::MAX, 1, vec![Some(vec![7; 150_000])])));
     for (channel, writer) in (2..12).zip(10..) {
         bench.open(1, channel, holes(writer), Vec::new());
-        let delta = Delta { context: holes(writer), ..Delta::default() };
+        let delta = Delta { dead: holes(writer), ..Delta::default() };
         bench.say(1, &ClientMessage::Push(Push { channel, id: 1, delta }));
     }
     let heard = bench.first_sync(2);
     let mut context = CausalContext::default();
     for message in heard {
         if let HubMessage::Chunk { delta, .. } = message {
-            context.union(&delta.context);
+            context.union(&delta.context());
         }
     }
     assert_eq!(&context, bench.store.state(DOCUMENT).unwrap().context());
@@ -401,7 +402,7 @@ fn removals_of_many_replicas_fit_into_a_refill() {
     let mut delta = Delta::default();
     for number in 0..4_000u128 {
         let replica = ReplicaId::from_bytes((number << 64 | 7).to_be_bytes());
-        delta.context.insert(Dot::new(replica, i64::MAX as u64 - 9));
+        delta.dead.insert(Dot::new(replica, i64::MAX as u64 - 9));
     }
     let cursor = Cursor { boot: 0, seq: 1 };
     world.hear(0, HubMessage::Delta { channel: 1, cursor, delta }.encode());

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 use sync_core::document::Document;
+use sync_core::error::Sure;
 use sync_core::wire::{decode_client, decode_delta, decode_hub, encode_delta};
 
 use crate::golden_cases::{Run, client_json, delta_json, files, hex, hub_json, shown_json, unhex};
@@ -39,7 +40,7 @@ fn documents_read_as_they_read() {
             let decoded = decode_delta(&bytes).unwrap();
             assert_eq!(delta_json(&decoded), delta["decoded"]);
             assert_eq!(encode_delta(&decoded), bytes);
-            document.join(&decoded);
+            document.join(&decoded).sure();
         }
         assert_eq!(shown_json(&document), case["shown"], "{}", case["name"]);
     }

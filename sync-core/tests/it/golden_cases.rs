@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
-use sync_core::causal::{CausalContext, Delta, Dot, ReplicaId};
+use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, ReplicaId};
 use sync_core::document::{Author, Document};
+use sync_core::error::Sure;
 use sync_core::session::{
     Boot, Client, ClientConfig, ClientInput, ClientOutput, Hub, HubInput, HubOutput, MemoryHub,
     Now, SavedDocument,
@@ -32,7 +33,7 @@ pub(crate) fn replica(number: u8) -> ReplicaId {
 }
 
 fn author(number: u8, ms: u64) -> Author {
-    Author { replica: replica(number), stamp: Stamp { ms, logical: u32::from(number) } }
+    Author { replica: replica(number), stamp: Stamp::from_bits(Stamp::from_ms(ms).to_bits() + u64::from(number)) }
 }
 
 /// The three files by name.
@@ -67,7 +68,13 @@ pub(crate) fn value_json(value: &Value) -> Json {
 fn field_json(field: &Field) -> Json {
     match field {
         Field::Register(value) => value_json(value),
+        Field::Latest(value) => json!({ "latest": value_json(value) }),
         Field::Set(members) => json!({ "set": members.iter().map(value_json).collect::<Vec<_>>() }),
+        Field::Counter(sum) => json!({ "counter": sum }),
+        Field::Map(fields) => {
+            let fields = fields.iter().map(|(name, field)| (name.clone(), field_json(field)));
+            json!({ "fields": fields.collect::<BTreeMap<_, _>>() })
+        }
     }
 }
 
@@ -77,18 +84,30 @@ fn context_json(context: &CausalContext) -> Json {
     json!(ranges.collect::<BTreeMap<_, _>>())
 }
 
+fn label_json(label: &Label) -> Json {
+    json!({ "space": hex(label.space()), "names": label.names().map(hex).collect::<Vec<_>>() })
+}
+
 pub(crate) fn delta_json(delta: &Delta) -> Json {
-    let entries = delta.entries.iter().map(|entry| {
-        let slots = entry.slots.iter().map(|slot| slot.as_ref().map(|slot| hex(slot)));
+    let entries = delta.entries.iter().map(|Entry { first, stamp, label, id, slots }| {
         json!({
-            "first": entry.first.to_string(),
-            "header": hex(&entry.header),
-            "slots": slots.collect::<Vec<_>>(),
+            "first": first.to_string(),
+            "stamp": [stamp.ms(), u64::from(stamp.logical())],
+            "label": label_json(label),
+            "id": hex(id),
+            "slots": slots.iter().map(|slot| slot.map(hex)).collect::<Vec<_>>(),
         })
     });
-    let notes = delta.notes.iter().map(|note| json!([note.dot.to_string(), hex(&note.text)]));
+    let notes = delta.notes.iter().map(|Note { dot, stamp, label, id }| {
+        json!({
+            "dot": dot.to_string(),
+            "stamp": [stamp.ms(), u64::from(stamp.logical())],
+            "space": hex(label.space()),
+            "id": hex(id),
+        })
+    });
     json!({
-        "context": context_json(&delta.context),
+        "dead": context_json(&delta.dead),
         "entries": entries.collect::<Vec<_>>(),
         "notes": notes.collect::<Vec<_>>(),
     })
@@ -275,31 +294,31 @@ fn sample_deltas() -> Vec<Delta> {
     };
     let made = one.edit(author(1, 1_000), DELTA_BYTES_MAX, |edit| edit.insert("notes", &id, &all));
     let made = made.unwrap().delta;
-    two.join(&made);
+    two.join(&made).sure();
     let left = change(&mut one, author(1, 2_000), &fields(&[("title", "one".into())]));
     let right = change(&mut two, author(2, 2_000), &fields(&[("title", "two".into())]));
     let more = Field::Set(BTreeSet::from(["a".into(), "b".into()]));
     let tagged = change(&mut two, author(2, 3_000), &fields(&[("tags", more)]));
     let removed = one.edit(author(1, 4_000), DELTA_BYTES_MAX, |edit| edit.remove("notes", &id));
     let removed = removed.unwrap().delta;
-    let orphan = two.join(&removed).orphans.remove(0);
-    let asserted = two.assert(author(2, 5_000), usize::MAX, &orphan).remove(0).delta;
+    let orphan = two.join(&removed).sure().orphans.remove(0);
+    let asserted = two.assert(author(2, 5_000), usize::MAX, &orphan).sure().remove(0).delta;
     vec![made, left, right, tagged, removed, asserted]
 }
 
 /// What a reader sees of the collection `notes`.
 pub(crate) fn shown_json(document: &Document) -> Json {
-    let records = document.records("notes").map(|(id, record)| {
+    let records = document.records("notes").sure().into_iter().map(|(id, record)| {
         let fields = record.fields();
         let fields = fields.iter().map(|(name, field)| (name.clone(), field_json(field)));
         (id.to_string(), json!(fields.collect::<BTreeMap<_, _>>()))
     });
-    let conflicts = document.conflicts().into_iter().map(|(_, conflict)| match conflict {
+    let conflicts = document.conflicts().sure().into_iter().map(|(_, conflict)| match conflict {
         Conflict::Field { name, values } => {
             let values = values.iter().map(|written| {
                 json!({
                     "author": written.claim.origin().replica.to_string(),
-                    "at": written.claim.stamp.ms,
+                    "at": written.claim.stamp.ms(),
                     "value": value_json(&written.value),
                 })
             });
@@ -319,7 +338,7 @@ fn documents() -> Json {
     let cases = cases.map(|(name, count)| {
         let mut document = Document::default();
         deltas[..count].iter().for_each(|delta| {
-            document.join(delta);
+            document.join(delta).sure();
         });
         let deltas = deltas[..count].iter();
         let deltas = deltas.map(|delta| json!({ "hex": hex(&encode_delta(delta)), "decoded": delta_json(delta) }));

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use sync_core::causal::{Delta, MemoryStore, ReplicaId};
+use sync_core::causal::{Delta, MemoryStore, PlaceStore as _, ReplicaId, join};
 use sync_core::document::{Author, Document};
+use sync_core::error::Sure;
 use sync_core::time::Stamp;
-use sync_core::types::{Conflict, Field, Place, Record, RecordId, Value};
+use sync_core::types::{Conflict, Element, Field, Place, RecordId, Value};
 use sync_core::wire::{DELTA_BYTES_MAX, decode_delta, encode_delta};
+
+use crate::stores::{PagedStore, Store};
 
 /// What one replica does next.
 #[derive(Debug, Clone)]
@@ -28,20 +31,20 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 /// Lets three replicas act, hearing of each other now and then, and gives all their deltas.
-fn history(deeds: &[(usize, Deed)]) -> Vec<Delta> {
-    let mut documents = vec![Document::default(); 3];
+fn history<S: Store>(deeds: &[(usize, Deed)]) -> Vec<Delta> {
+    let mut documents = vec![Document::new(S::default()); 3];
     let mut said: Vec<Vec<Delta>> = vec![Vec::new(); 3];
     let mut deltas = Vec::new();
     for (tick, (who, deed)) in (1u64..).zip(deeds) {
         let replica = ReplicaId::from_bytes([*who as u8 + 1; 16]);
-        let author = Author { replica, stamp: Stamp { ms: tick, logical: 0 } };
+        let author = Author { replica, stamp: Stamp::from_ms(tick) };
         let document = &mut documents[*who];
         let mut made = Vec::new();
         if let Deed::Hear { from } = deed {
             for delta in said[*from].clone() {
-                let orphans = documents[*who].join(&delta).orphans;
+                let orphans = documents[*who].join(&delta).sure().orphans;
                 for orphan in orphans {
-                    let asserted = documents[*who].assert(author, usize::MAX, &orphan);
+                    let asserted = documents[*who].assert(author, usize::MAX, &orphan).sure();
                     made.extend(asserted.into_iter().map(|edited| edited.delta));
                 }
             }
@@ -60,7 +63,7 @@ fn history(deeds: &[(usize, Deed)]) -> Vec<Delta> {
                     Deed::Remove { record } => return edit.remove("r", &id(*record)),
                     Deed::Hear { .. } => unreachable!("handled above"),
                 };
-                match edit.document().record("r", &id(*record)) {
+                match edit.document().record("r", &id(*record)).sure() {
                     Some(_) => edit.update("r", &id(*record), &fields),
                     None => edit.insert("r", &id(*record), &fields),
                 }
@@ -79,24 +82,96 @@ fn id(record: u8) -> RecordId {
     RecordId::new(format!("record-{record}")).unwrap()
 }
 
-fn joined<'a>(deltas: impl IntoIterator<Item = &'a Delta>) -> MemoryStore {
-    let mut store = MemoryStore::default();
+fn joined<'a, S: Store>(deltas: impl IntoIterator<Item = &'a Delta>) -> S {
+    let mut store = S::default();
     for delta in deltas {
-        store.join(delta);
+        join(&mut store, delta).sure();
     }
     store
 }
 
 /// What a reader sees, and not only how it is stored.
-type Shown = (Vec<(RecordId, Record)>, Vec<(Place, Conflict)>);
+type Shown = (Vec<(RecordId, BTreeMap<String, Field>, Vec<Element>)>, Vec<(Place, Conflict)>);
 
-fn seen(store: &MemoryStore) -> Shown {
-    shown(&Document::load(store.clone()))
+fn seen<S: Store>(store: &S) -> Shown {
+    shown(&Document::load(store.clone()).sure())
 }
 
-fn shown(document: &Document) -> Shown {
-    let records: Vec<_> = document.records("r").map(|(id, record)| (id.clone(), record)).collect();
-    (records, document.conflicts())
+fn shown<S: Store>(document: &Document<S>) -> Shown {
+    let records = document.records("r").sure().into_iter().map(|(id, record)| {
+        let mut elements = record.elements().to_vec();
+        elements.sort_by_key(|element| element.claim.dot);
+        (id, record.fields(), elements)
+    });
+    (records.collect(), document.conflicts().sure())
+}
+
+/// The parameters of a test that are drawn at random.
+type Deeds = Vec<(usize, Deed)>;
+
+fn order_repetition_and_grouping<S: Store>(deeds: &Deeds, order: u64, groups: usize) {
+    let deltas = history::<S>(deeds);
+    let straight: S = joined(&deltas);
+
+    let mut shuffled = deltas.clone();
+    let mut random = order;
+    for at in (1..shuffled.len()).rev() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        shuffled.swap(at, (random >> 33) as usize % (at + 1));
+    }
+    assert_eq!(joined::<S>(&shuffled), straight, "another order");
+    assert_eq!(joined::<S>(shuffled.iter().chain(&deltas)), straight, "everything twice");
+
+    let mut grouped = Vec::new();
+    for group in shuffled.chunks(groups) {
+        let mut one = Delta::default();
+        group.iter().for_each(|delta| one.join(delta.clone()));
+        grouped.push(one);
+    }
+    let grouped: S = joined(&grouped);
+    assert_eq!(grouped, straight, "in groups");
+    assert_eq!(seen(&grouped), seen(&straight));
+}
+
+fn least_upper_bound<S: Store>(deeds: &Deeds, cut: (u64, u64, u64)) {
+    let deltas = history::<S>(deeds);
+    let pick = |bits: u64| {
+        let picked = deltas.iter().enumerate().filter(|(at, _)| bits >> (at % 64) & 1 == 1);
+        joined::<S>(picked.map(|(_, delta)| delta)).state()
+    };
+    let (a, b, c) = (pick(cut.0), pick(cut.1), pick(cut.2));
+    let ab: S = joined([&a, &b]);
+    assert_eq!(ab, joined([&b, &a]));
+    let bc: S = joined([&b, &c]);
+    assert_eq!(joined::<S>([&ab.state(), &c]), joined([&a, &bc.state()]));
+    assert_eq!(joined::<S>([&a, &a]), joined([&a]));
+    assert_eq!(joined::<S>([&a, &ab.state()]), ab);
+}
+
+fn a_failed_change<S: Store>(deeds: &Deeds) {
+    let mut document = Document::load(joined::<S>(&history::<S>(deeds))).sure();
+    let before = document.store().clone();
+    let seen_before = seen(&before);
+    let author =
+        Author { replica: ReplicaId::from_bytes([1; 16]), stamp: Stamp::from_ms(99) };
+    let records: Vec<_> =
+        document.records("r").sure().into_iter().map(|(id, _)| id).collect();
+    let fields = BTreeMap::from([("f0".to_owned(), Field::from("new"))]);
+    let none: BTreeMap<String, Field> = BTreeMap::new();
+    let failed = document.edit(author, DELTA_BYTES_MAX, |edit| {
+        for id in &records {
+            edit.update("r", id, &fields)?;
+            edit.count("r", id, &["seen"], 2)?;
+            edit.remove("r", id)?;
+        }
+        edit.insert("r", &id(9), &none)?;
+        edit.set_add("s", &"member".into())?;
+        edit.remove("r", &id(10))
+    });
+    assert!(failed.is_err());
+    assert_eq!(document.store(), &before);
+    assert_eq!(shown(&document), seen_before, "the index as well");
+    assert_eq!(document.store().spaces(), before.spaces());
 }
 
 proptest! {
@@ -108,26 +183,8 @@ proptest! {
         order in any::<u64>(),
         groups in 1usize..6,
     ) {
-        let deltas = history(&deeds);
-        let straight = joined(&deltas);
-
-        let mut shuffled = deltas.clone();
-        let mut random = order;
-        for at in (1..shuffled.len()).rev() {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            shuffled.swap(at, (random >> 33) as usize % (at + 1));
-        }
-        prop_assert_eq!(&joined(&shuffled), &straight, "another order");
-        prop_assert_eq!(&joined(shuffled.iter().chain(&deltas)), &straight, "everything twice");
-
-        let mut grouped = Vec::new();
-        for group in shuffled.chunks(groups) {
-            let mut one = Delta::default();
-            group.iter().for_each(|delta| one.join(delta));
-            grouped.push(one);
-        }
-        prop_assert_eq!(&joined(&grouped), &straight, "in groups");
-        prop_assert_eq!(seen(&joined(&grouped)), seen(&straight));
+        order_repetition_and_grouping::<MemoryStore>(&deeds, order, groups);
+        order_repetition_and_grouping::<PagedStore>(&deeds, order, groups);
     }
 
     #[test]
@@ -135,40 +192,32 @@ proptest! {
         deeds in proptest::collection::vec((0usize..3, deed()), 1..40),
         cut in any::<(u64, u64, u64)>(),
     ) {
-        let deltas = history(&deeds);
-        let pick = |bits: u64| joined(deltas.iter().enumerate().filter(|(at, _)| bits >> (at % 64) & 1 == 1).map(|(_, delta)| delta)).to_delta();
-        let (a, b, c) = (pick(cut.0), pick(cut.1), pick(cut.2));
-        let ab = joined([&a, &b]);
-        prop_assert_eq!(&ab, &joined([&b, &a]));
-        prop_assert_eq!(joined([&ab.to_delta(), &c]), joined([&a, &joined([&b, &c]).to_delta()]));
-        prop_assert_eq!(&joined([&a, &a]), &joined([&a]));
-        prop_assert_eq!(&joined([&a, &ab.to_delta()]), &ab);
+        least_upper_bound::<MemoryStore>(&deeds, cut);
+        least_upper_bound::<PagedStore>(&deeds, cut);
+    }
+
+    #[test]
+    fn both_stores_hold_and_show_the_same(deeds in proptest::collection::vec((0usize..3, deed()), 1..40)) {
+        let deltas = history::<MemoryStore>(&deeds);
+        prop_assert_eq!(&deltas, &history::<PagedStore>(&deeds));
+        let (memory, paged): (MemoryStore, PagedStore) = (joined(&deltas), joined(&deltas));
+        prop_assert_eq!(memory.state(), paged.state());
+        prop_assert_eq!(memory.spaces(), paged.spaces());
+        prop_assert_eq!(seen(&memory), seen(&paged));
     }
 
     #[test]
     fn deltas_survive_the_wire(deeds in proptest::collection::vec((0usize..3, deed()), 1..40)) {
-        for delta in history(&deeds) {
-            prop_assert_eq!(decode_delta(&encode_delta(&delta)).unwrap(), delta);
+        for delta in history::<MemoryStore>(&deeds) {
+            let bytes = encode_delta(&delta);
+            prop_assert!(bytes.len() <= delta.cost(), "no more than was reckoned with");
+            prop_assert_eq!(decode_delta(&bytes).unwrap(), delta);
         }
     }
 
     #[test]
     fn a_failed_change_leaves_nothing(deeds in proptest::collection::vec((0usize..3, deed()), 1..40)) {
-        let mut document = Document::load(joined(&history(&deeds)));
-        let before = document.store().clone();
-        let seen_before = seen(&before);
-        let author = Author { replica: ReplicaId::from_bytes([1; 16]), stamp: Stamp { ms: 99, logical: 0 } };
-        let ids: Vec<_> = document.records("r").map(|(id, _)| id.clone()).collect();
-        let failed = document.edit(author, DELTA_BYTES_MAX, |edit| {
-            for id in &ids {
-                edit.update("r", id, &BTreeMap::from([("f0".to_owned(), Field::from("new"))]))?;
-                edit.remove("r", id)?;
-            }
-            edit.insert("r", &id(9), &BTreeMap::new())?;
-            edit.remove("r", &id(10))
-        });
-        prop_assert!(failed.is_err());
-        prop_assert_eq!(document.store(), &before);
-        prop_assert_eq!(shown(&document), seen_before, "the index as well");
+        a_failed_change::<MemoryStore>(&deeds);
+        a_failed_change::<PagedStore>(&deeds);
     }
 }

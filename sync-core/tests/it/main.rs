@@ -16,4 +16,5 @@ mod laws;
 mod pack;
 mod protocol;
 mod sessions;
+mod stores;
 mod world;

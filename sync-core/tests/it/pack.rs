@@ -2,7 +2,7 @@
 //! encoder may write is refused or read as something else.
 
 use proptest::prelude::*;
-use sync_core::causal::{Dot, Entry, Note, ReplicaId};
+use sync_core::causal::{Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
 use sync_core::error::Malformed;
 use sync_core::pack::{self, Kind, Reader};
 use sync_core::session::{LogEntry, OutboxState, Side, decode_log, encode_log};
@@ -211,26 +211,33 @@ fn rows_are_the_bytes_of_the_oracle() {
     let raw = |bytes: &[u8]| serde_bytes::ByteBuf::from(bytes);
     let author = ReplicaId::from_bytes([7; 16]);
     let dot = Dot::new(author, 300);
-    let slots = vec![None, Some(raw(&[1, 2])), None];
-    let entry = Entry { first: dot, header: raw(&[3]), slots: slots.clone() };
+    let stamp = Stamp::from_bits(70_000 << 16 | 2);
+    let label = Label::new(b"space", [&b""[..], b"name", b""]);
+    let slots = Slots::new([None, Some(&[1, 2][..]), None].into_iter());
+    let id = PlaceId::new(b"id");
+    let entry = Entry { first: dot, stamp, label, id: id.clone(), slots };
     let bytes = written(|out| entry.encode_into(out));
     let first = (raw(&[7; 16]), 300);
-    assert_eq!(bytes, rmp_serde::to_vec(&(&first, raw(&[3]), slots)).unwrap());
+    let names = [raw(b""), raw(b"name"), raw(b"")];
+    let packed = raw(&[3, 0, 3, 1, 2, 0]);
+    let oracle = (&first, stamp.to_bits(), raw(b"space"), names, raw(b"id"), packed);
+    assert_eq!(bytes, rmp_serde::to_vec(&oracle).unwrap());
     assert_eq!(read(&bytes, Entry::decode), Ok(entry));
 
-    let note = Note { dot, text: raw(&[4]) };
+    let note = Note { dot, stamp, label: Label::new(b"space", []), id };
     let bytes = written(|out| note.encode_into(out));
-    assert_eq!(bytes, rmp_serde::to_vec(&(first, raw(&[4]))).unwrap());
+    let oracle = (first, stamp.to_bits(), raw(b"space"), raw(b"id"));
+    assert_eq!(bytes, rmp_serde::to_vec(&oracle).unwrap());
     assert_eq!(read(&bytes, Note::decode), Ok(note));
 
-    let at = Some(Stamp { ms: 70_000, logical: 2 });
+    let at = Some(stamp);
     let edit = Side { author, at, is_delete: false, value: Some("x".into()) };
     let removal = Side { at: None, is_delete: true, value: None, ..edit.clone() };
     let (collection, record) = ("notes".to_owned(), "id".to_owned());
     for field in [None, Some("title".to_owned())] {
         let (field, sides) = (field, vec![edit.clone(), removal.clone()]);
         let sides_oracle = (
-            (raw(&[7; 16]), (70_000, 2), false, "x"),
+            (raw(&[7; 16]), stamp.to_bits(), false, "x"),
             (raw(&[7; 16]), None::<()>, true, None::<()>),
         );
         let oracle = rmp_serde::to_vec(&(&collection, &record, &field, sides_oracle, 5)).unwrap();

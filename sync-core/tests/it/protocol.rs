@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::RUN_DOTS_MAX;
+use sync_core::causal::{LABEL_BYTES_MAX, PLACE_ID_BYTES_MAX, RUN_DOTS_MAX};
 use sync_core::error::Malformed;
 use sync_core::wire::{
-    CHANNELS_MAX, CHUNK_CREDIT, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Fault, MESSAGE_BYTES_MAX,
-    NAME_BYTES_MAX, NOTE_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX, decode_client,
+    CHANNELS_MAX, CHUNK_CREDIT, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Fault, LABELS_MAX,
+    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX, decode_client,
     decode_hub,
 };
 
@@ -63,7 +63,9 @@ fn every_limit_has_the_value_of_the_table() {
     let code = [
         ("bytes of a frame", MESSAGE_BYTES_MAX),
         ("bytes of an encoded delta", DELTA_BYTES_MAX),
-        ("bytes of a note", NOTE_BYTES_MAX),
+        ("labels of a delta", LABELS_MAX),
+        ("bytes of a label", LABEL_BYTES_MAX),
+        ("bytes of a space or an id", PLACE_ID_BYTES_MAX),
         ("dots of an entry", RUN_DOTS_MAX),
         ("replicas of a document", REPLICAS_MAX),
         ("ranges of a context on the wire", CONTEXT_RANGES_MAX),

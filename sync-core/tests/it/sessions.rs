@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::world::{DOCUMENT, World};
 use sync_core::causal::ReplicaId;
+use sync_core::error::Sure;
 use sync_core::session::{
     ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, Now, Receipt, SavedDocument,
 };
@@ -205,7 +206,7 @@ fn a_record_too_large_for_one_change_is_asserted_in_parts() {
     world.settle();
     world.heal();
     let document = world.devices[1].client.document(DOCUMENT).unwrap();
-    let fields = document.record("notes", &id).unwrap().fields();
+    let fields = document.record("notes", &id).sure().unwrap().fields();
     assert_eq!(fields.len(), 6);
     assert_eq!(fields["e"], Field::from(large));
 }
@@ -276,7 +277,7 @@ fn a_receipt_is_not_early_when_the_replica_is_renewed_meanwhile() {
     client.handle(now, ClientInput::Connected);
     let welcome = Welcome { version: wire::VERSION, hub: 1, boot: 1, now_ms: 0 };
     let add = |client: &mut Client, member: &str| {
-        client.change(now, DOCUMENT, |edit| edit.set_add("s", member.into())).unwrap().1
+        client.change(now, DOCUMENT, |edit| edit.set_add("s", &member.into())).unwrap().1
     };
     client.handle(now, ClientInput::Frame(HubMessage::Welcome(welcome).encode()));
     let mut old = add(&mut client, "old");

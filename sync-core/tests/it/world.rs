@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::causal::{Dot, ReplicaId};
-use sync_core::error::Misuse;
+use sync_core::document::Refused;
+use sync_core::error::{Misuse, Sure};
 use sync_core::session::{
     Boot, ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, ConnectionId, Hub, HubInput,
     HubOutput, MemoryHub, Now, OutboxItem, OutboxState, Persist, Phase, SavedDocument, Step,
@@ -117,7 +118,7 @@ impl World {
     pub(crate) fn change(
         &mut self,
         at: usize,
-        change: impl FnOnce(&mut sync_core::document::Edit<'_>) -> Result<(), Misuse>,
+        change: impl FnOnce(&mut sync_core::document::Edit<'_>) -> Result<(), Refused>,
     ) -> Result<(), Misuse> {
         self.now.unix_ms += 1;
         let done = self.devices[at].client.change(self.now, DOCUMENT, change);
@@ -130,7 +131,7 @@ impl World {
         let id = RecordId::new(id).unwrap();
         let fields: BTreeMap<_, _> =
             fields.iter().map(|(k, v)| ((*k).to_owned(), Field::from(*v))).collect();
-        let written = self.change(at, |edit| match edit.document().record("notes", &id) {
+        let written = self.change(at, |edit| match edit.document().record("notes", &id).sure() {
             Some(_) => edit.update("notes", &id, &fields),
             None => edit.insert("notes", &id, &fields),
         });
@@ -147,7 +148,8 @@ impl World {
             .client
             .document(DOCUMENT)
             .unwrap()
-            .record("notes", &RecordId::new(id).unwrap())?;
+            .record("notes", &RecordId::new(id).unwrap())
+            .sure()?;
         let text = |field| match field {
             Field::Register(Value::String(text)) => text,
             other => format!("{other:?}"),
