@@ -28,8 +28,11 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// The most bytes of an encoded delta. Leaves room for the rest of a message.
 pub const DELTA_BYTES_MAX: usize = 160 * 1024;
 
-/// The most labels that a delta may bring along. Arbitrary; a schema has few.
-pub const LABELS_MAX: usize = 1024;
+/// The most labels that a delta may bring along: no fewer than there can be entries and notes in a
+/// chunk that is made within its limits, each of which is reckoned with 56 bytes at least.
+pub const LABELS_MAX: usize = 4096;
+
+const _: () = assert!((CHUNK_BYTES + DELTA_BYTES_MAX) / 56 <= LABELS_MAX);
 
 /// How many bytes of entries a chunk of a catch-up or a refill aims at.
 pub const CHUNK_BYTES: usize = 64 * 1024;

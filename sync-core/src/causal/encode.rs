@@ -77,9 +77,13 @@ impl Entry {
         if self.label.len() != self.slots.len() {
             return Err(Malformed::Inconsistent { what: "a run has a name for each slot" });
         }
-        let last = self.first.counter.checked_add(self.slots.len() as u64);
-        if self.first.counter == 0 || last.is_none_or(|last| last > Dot::COUNTER_MAX) {
-            return Err(Malformed::Inconsistent { what: "counters start at 1 and can be stored" });
+        if self.first.counter == 0 {
+            return Err(Malformed::Inconsistent { what: "counters start at 1" });
+        }
+        let after = self.first.counter.saturating_add(self.slots.len() as u64);
+        let (found, limit) = (after - 1, Dot::COUNTER_MAX);
+        if found > limit {
+            return Err(Malformed::Limit { what: "a counter", found, limit });
         }
         Ok(())
     }

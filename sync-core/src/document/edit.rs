@@ -6,7 +6,7 @@ use super::target::{Leaf, Targets, check_path};
 use super::{Document, Edited, Refused, Touched, member_id};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, MemoryStore, Note, PlaceId, PlaceStore,
-    RUN_DOTS_MAX, ReplicaId, Slots, join,
+    ReplicaId, Slots, join,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;
@@ -30,6 +30,7 @@ pub struct Edit<'a, S = MemoryStore> {
     author: Author,
     /// What this replica had seen of itself before.
     before: DotRanges,
+    seen: u64,
     next: u64,
     delta: Delta,
     killed: Vec<Entry>,
@@ -47,9 +48,9 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     ) -> Result<Self, Refused<S::Error>> {
         let seen = document.store.seen(author.replica).map_err(Refused::Store)?;
         let before = seen.into_owned();
-        let next = before.max() + 1;
+        let (seen, next) = (before.max(), before.max() + 1);
         let (delta, killed, touched) = (Delta::default(), Vec::new(), Touched::default());
-        Ok(Self { document, author, before, next, delta, killed, touched })
+        Ok(Self { document, author, before, seen, next, delta, killed, touched })
     }
 
     pub(super) fn finish<T>(
@@ -168,9 +169,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let roots: SmallVec<[&str; 8]> = fields.iter().map(|(name, _)| *name).collect();
         let space = collection_space(collection)?;
         let id_bytes = id.as_place_id();
-        let keeps_counters = fields.iter().any(|(_, field)| has_counter(field));
-        let found = self.compare(&space, id_bytes, &mut targets, &roots, keeps_counters)?;
-        if !found.place.is_shown() {
+        let mut counters = Vec::new();
+        fields.iter().for_each(|(name, field)| push_counter_paths(&mut counters, name, field));
+        let found = self.compare(&space, id_bytes, &mut targets, &roots, &counters)?;
+        if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
         self.replace(&space, id_bytes, &targets, found)?;
@@ -197,8 +199,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         targets.push_field(&mut names, field)?;
         let space = collection_space(collection)?;
         let id_bytes = id.as_place_id();
-        let found = self.compare(&space, id_bytes, &mut targets, &[&joined], has_counter(field))?;
-        if !found.place.is_shown() {
+        let mut counters = Vec::new();
+        push_counter_paths(&mut counters, &joined, field);
+        let found = self.compare(&space, id_bytes, &mut targets, &[&joined], &counters)?;
+        if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
         self.replace(&space, id_bytes, &targets, found)?;
@@ -210,8 +214,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let joined = joined_path(path)?;
         let space = collection_space(collection)?;
         let mut targets = Targets::default();
-        let found = self.compare(&space, id.as_place_id(), &mut targets, &[&joined], false)?;
-        if !found.place.is_shown() {
+        let found = self.compare(&space, id.as_place_id(), &mut targets, &[&joined], &[])?;
+        if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
         self.replace(&space, id.as_place_id(), &targets, found)
@@ -326,7 +330,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let mut targets = Targets::default();
         targets.push_field(&mut SmallVec::new(), field)?;
         let id = PlaceId::default();
-        let found = self.compare(&space, &id, &mut targets, &[""], false)?;
+        let found = self.compare(&space, &id, &mut targets, &[""], &[])?;
         self.replace(&space, &id, &targets, found)
     }
 
@@ -363,26 +367,32 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         Ok(found)
     }
 
-    /// Compares what is wanted at some paths with what is there.
+    /// Compares what is wanted at some paths with what is there; the shares of wanted counters stay.
     fn compare(
         &self,
         space: &[u8],
         id: &[u8],
         targets: &mut Targets,
         roots: &[&str],
-        keeps_counters: bool,
+        counters: &[String],
     ) -> Result<Compared, Refused<S::Error>> {
         let mut compared = Compared::default();
         let show = &mut |entry: crate::causal::EntryView<'_>| {
             for (dot, name, bytes) in entry.named() {
-                compared.place.add(dot, name);
-                let Ok((tag, path)) = element::split(name) else { continue };
+                let [tag, path @ ..] = name else { continue };
                 let tag_alone = tag & !kind::COPY;
-                if tag_alone == kind::EXISTS || !roots.iter().any(|root| is_within(path, root)) {
+                let is_original = tag & kind::COPY == 0;
+                compared.originals += u32::from(is_original);
+                if tag_alone == kind::EXISTS {
+                    compared.exists = true;
                     continue;
                 }
-                let Ok(value) = element::value_bytes(tag, bytes) else { continue };
-                let is_counter = tag_alone == kind::COUNTER && keeps_counters;
+                if !roots.iter().any(|root| is_within(path, root)) {
+                    continue;
+                }
+                let Ok(value) = element::value_bytes(*tag, bytes) else { continue };
+                let is_counter = tag_alone == kind::COUNTER
+                    && counters.iter().any(|wanted| wanted.as_bytes() == path);
                 let mut at = if is_counter { Kept::Always } else { Kept::Never };
                 for (index, (name, bytes, leaf)) in targets.leaves_mut().enumerate() {
                     if name[0] != tag_alone || &name[1..] != path {
@@ -396,7 +406,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                         at = Kept::With(index);
                     }
                 }
-                compared.dots.push((dot, at));
+                compared.dots.push(Hit { dot, at, is_original });
             }
         };
         self.document.store.at(space, id, show).map_err(Refused::Store)?;
@@ -415,16 +425,21 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let leaves = targets.leaves();
         let missing = leaves.iter().enumerate().filter(|(_, leaf)| !is_kept(leaf));
         let missing: SmallVec<[usize; 8]> = missing.map(|(at, _)| at).collect();
-        let gone = found.dots.iter().filter(|(_, kept)| match kept {
-            Kept::Always => false,
-            Kept::Never => true,
-            Kept::With(at) => !is_kept(&leaves[*at]),
-        });
-        let gone: Dots = gone.map(|(dot, _)| *dot).collect();
+        let mut originals = found.originals;
+        let mut gone = Dots::new();
+        for Hit { dot, at, is_original } in &found.dots {
+            let is_gone = match at {
+                Kept::Always => false,
+                Kept::Never => true,
+                Kept::With(at) => !is_kept(&leaves[*at]),
+            };
+            if is_gone {
+                gone.push(*dot);
+                originals -= u32::from(*is_original);
+            }
+        }
         // Where nothing but copies would be left, for which nobody stands, the record is written whole.
-        let originals = &found.place.originals;
-        if missing.is_empty() && !gone.is_empty() && originals.iter().all(|dot| gone.contains(dot))
-        {
+        if missing.is_empty() && !gone.is_empty() && originals == 0 {
             let mut record = self.record_at(space, id)?;
             let dots: Dots = record.claims().map(|claim| claim.dot).collect();
             record.retain(|dot| !gone.contains(&dot));
@@ -558,7 +573,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             delta.dead.insert(Dot::new(replica, self.next));
             self.next += 1;
         }
-        for run in leaves.chunks(RUN_DOTS_MAX) {
+        let mut rest = leaves;
+        while !rest.is_empty() {
+            let run;
+            (run, rest) = rest.split_at(targets.run_len(space, rest));
             let label = targets.label(&mut self.document.labels, space, run);
             let slots = run.iter().map(|leaf| Some(targets.bytes(&targets.leaves()[*leaf])));
             let first = Dot::new(replica, self.next);
@@ -570,18 +588,35 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     fn step(&mut self, delta: Delta) -> Step<S> {
-        let joined = join(&mut self.document.store, &delta).map_err(Refused::Store)?;
-        let touched = Touched::by(&joined, &delta);
+        // All of this is new here, and what it supersedes was read here: there is nothing to compare.
+        let store = &mut self.document.store;
+        let mut touched = Touched::default();
+        for entry in &delta.entries {
+            touched.push(&entry.label, &entry.id);
+            store.add(entry.clone()).map_err(Refused::Store)?;
+        }
+        let known = self.killed.len();
+        for (replica, ranges) in delta.dead.iter() {
+            for (start, end) in ranges.iter() {
+                store.kill(replica, start, end, &mut self.killed).map_err(Refused::Store)?;
+            }
+        }
+        for killed in &self.killed[known..] {
+            touched.push(&killed.label, &killed.id);
+        }
+        let new = DotRanges::of(self.seen + 1..=self.next - 1);
+        store.see(self.author.replica, &new).map_err(Refused::Store)?;
+        self.seen = self.next - 1;
         // What this replica writes in full knowledge opens nothing; only copies do.
         for (label, id) in touched.iter() {
-            let copies = label.names().any(|name| name.first().is_some_and(|tag| tag & kind::COPY != 0));
+            let copies =
+                label.names().any(|name| name.first().is_some_and(|tag| tag & kind::COPY != 0));
             let store = &self.document.store;
             if copies || store.is_open(label.space(), id).map_err(Refused::Store)? {
                 self.document.settle(label.space(), id).map_err(Refused::Store)?;
             }
         }
         self.touched.extend(touched);
-        self.killed.extend(joined.killed);
         self.delta.join(delta);
         Ok(())
     }
@@ -592,7 +627,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
 struct Found {
     exists: bool,
     dots: Dots,
-    originals: Dots,
+    originals: u32,
 }
 
 impl Found {
@@ -600,21 +635,34 @@ impl Found {
         let tag = name.first().copied().unwrap_or(kind::COPY);
         self.exists |= tag & !kind::COPY == kind::EXISTS && !name.is_empty();
         self.dots.push(dot);
-        if tag & kind::COPY == 0 {
-            self.originals.push(dot);
-        }
+        self.originals += u32::from(tag & kind::COPY == 0);
     }
 
     fn is_shown(&self) -> bool {
-        self.exists && !self.originals.is_empty()
+        self.exists && self.originals > 0
     }
 }
 
 /// What is live in a place, and what becomes of that which is where a change writes.
 #[derive(Debug, Default)]
 struct Compared {
-    place: Found,
-    dots: SmallVec<[(Dot, Kept); 8]>,
+    exists: bool,
+    originals: u32,
+    dots: SmallVec<[Hit; 4]>,
+}
+
+impl Compared {
+    fn is_shown(&self) -> bool {
+        self.exists && self.originals > 0
+    }
+}
+
+/// A live dot where a change writes.
+#[derive(Debug, Clone, Copy)]
+struct Hit {
+    dot: Dot,
+    at: Kept,
+    is_original: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -651,11 +699,16 @@ fn is_within(path: &[u8], root: &str) -> bool {
     }
 }
 
-fn has_counter(field: &Field) -> bool {
+/// The paths of the counters in a field that stands at a path.
+fn push_counter_paths(paths: &mut Vec<String>, path: &str, field: &Field) {
     match field {
-        Field::Counter(_) => true,
-        Field::Map(fields) => fields.values().any(has_counter),
-        Field::Register(_) | Field::Latest(_) | Field::Set(_) => false,
+        Field::Counter(_) => paths.push(path.to_owned()),
+        Field::Map(fields) => fields.iter().for_each(|(name, field)| {
+            if matches!(field, Field::Counter(_) | Field::Map(_)) {
+                push_counter_paths(paths, &format!("{path}{SEPARATOR}{name}"), field);
+            }
+        }),
+        Field::Register(_) | Field::Latest(_) | Field::Set(_) => {}
     }
 }
 

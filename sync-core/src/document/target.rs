@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use std::ops::Range;
 
-use crate::causal::Label;
+use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX};
 use crate::error::Misuse;
 use crate::types::element::{SEPARATOR, kind};
 use crate::types::{Content, Field, Share, VALUE_DEPTH_MAX, Value, check_name};
@@ -135,6 +135,16 @@ impl Targets {
                 Ok(())
             }),
         }
+    }
+
+    /// How many of the first leaves fit into one run. At least one does, since a path is short.
+    pub(super) fn run_len(&self, space: &[u8], leaves: &[usize]) -> usize {
+        let mut bytes = space.len();
+        let fits = leaves.iter().take(RUN_DOTS_MAX).take_while(|leaf| {
+            bytes += self.leaves[**leaf].name.len();
+            bytes <= LABEL_BYTES_MAX
+        });
+        fits.count().max(1)
     }
 
     /// The label of some of the leaves.

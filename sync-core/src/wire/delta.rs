@@ -65,6 +65,7 @@ pub fn encode_delta(delta: &Delta) -> Vec<u8> {
 /// Decodes a delta that stands for itself. Refuses one whose parts contradict each other or that is
 /// over a limit.
 pub fn decode_delta(bytes: &[u8]) -> Result<Delta, Malformed> {
+    check_len("a delta", bytes.len(), DELTA_BYTES_MAX)?;
     read_delta(bytes, &Dictionary::default(), &InFull)
 }
 
@@ -274,13 +275,13 @@ fn read_count(bytes: &mut &[u8], least: usize) -> Result<usize, Malformed> {
 
 /// Decodes a delta with the dictionary and the objects that its writer counts on. Refuses one whose
 /// parts contradict each other or that is over a limit; [`Malformed::Dangling`] is for an object that
-/// is not here, and asks for the delta in full.
+/// is not here, and asks for the delta in full. How many bytes there may be is up to the caller: a
+/// chunk has an entry of the largest size on top of others.
 pub fn read_delta(
     bytes: &[u8],
     dictionary: &Dictionary,
     objects: &(impl Objects + ?Sized),
 ) -> Result<Delta, Malformed> {
-    check_len("a delta", bytes.len(), DELTA_BYTES_MAX)?;
     let mut rest = bytes;
     let delta = Reader { rest: &mut rest, dictionary, objects }.read()?;
     if !rest.is_empty() {

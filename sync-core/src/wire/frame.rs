@@ -5,10 +5,10 @@
 //! that are known here, a later version put there, and it is passed over.
 
 use super::contexts::{read_context, read_replicas, write_context, write_replicas};
-use super::delta::{decode_delta, encode_delta};
+use super::delta::{InFull, decode_delta, encode_delta, read_delta};
 use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
-use super::{DELTA_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, check_len};
-use crate::causal::ReplicaId;
+use super::{DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, check_len};
+use crate::causal::{Delta, ReplicaId};
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
 
@@ -230,13 +230,13 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
         CHUNK => {
             beyond = body.at_least(4)?;
             let (channel, number, delta) =
-                (body.narrow()?, body.uint()?, decode_delta(body.bytes()?)?);
+                (body.narrow()?, body.uint()?, read_from_hub(body)?);
             HubMessage::Chunk { channel, number, delta, cursor: body.option(Cursor::decode)? }
         }
         DELTA => {
             beyond = body.at_least(3)?;
             let (channel, cursor) = (body.narrow()?, Cursor::decode(body)?);
-            HubMessage::Delta { channel, cursor, delta: decode_delta(body.bytes()?)? }
+            HubMessage::Delta { channel, cursor, delta: read_from_hub(body)? }
         }
         STORED => {
             beyond = body.at_least(3)?;
@@ -270,6 +270,11 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
     body.skip_all(beyond)?;
     body.end()?;
     Ok(message)
+}
+
+/// Reads a delta that comes from a hub, which may put as much into a frame as fits.
+fn read_from_hub(body: &mut Reader<'_>) -> Result<Delta, Malformed> {
+    read_delta(body.bytes()?, &Dictionary::default(), &InFull)
 }
 
 /// Starts a frame whose body is an array of so many fields.

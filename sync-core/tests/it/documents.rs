@@ -310,12 +310,14 @@ fn misuse_is_named_and_changes_nothing<S: Store>() {
     let large = BTreeMap::from([("f".to_owned(), Field::from("x".repeat(DELTA_BYTES_MAX)))]);
     let refused =
         a.document.edit(author, DELTA_BYTES_MAX, |edit| edit.insert("notes", &id(), &large));
-    assert!(matches!(refused, Err(Refused::Misuse(Misuse::TooLarge { what: "the change", .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Refused::Misuse(Misuse::TooLarge { what: "the change", .. }))),
+        "{refused:?}"
+    );
     let refused = a.document.edit(author, DELTA_BYTES_MAX, |edit| edit.remove("notes", &id()));
     assert!(matches!(refused, Err(Refused::Misuse(Misuse::NoSuchRecord { .. }))));
     let none: BTreeMap<String, Field> = BTreeMap::new();
-    let refused =
-        a.document.edit(author, DELTA_BYTES_MAX, |edit| edit.insert("", &id(), &none));
+    let refused = a.document.edit(author, DELTA_BYTES_MAX, |edit| edit.insert("", &id(), &none));
     assert!(matches!(refused, Err(Refused::Misuse(Misuse::BadName { .. }))));
     assert!(a.document.store().context().is_empty());
     let place = Place::Record { collection: "notes".into(), id: id() };

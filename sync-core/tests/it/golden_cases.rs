@@ -33,7 +33,10 @@ pub(crate) fn replica(number: u8) -> ReplicaId {
 }
 
 fn author(number: u8, ms: u64) -> Author {
-    Author { replica: replica(number), stamp: Stamp::from_bits(Stamp::from_ms(ms).to_bits() + u64::from(number)) }
+    Author {
+        replica: replica(number),
+        stamp: Stamp::from_bits(Stamp::from_ms(ms).to_bits() + u64::from(number)),
+    }
 }
 
 /// The three files by name.

@@ -152,10 +152,8 @@ fn a_failed_change<S: Store>(deeds: &Deeds) {
     let mut document = Document::load(joined::<S>(&history::<S>(deeds))).sure();
     let before = document.store().clone();
     let seen_before = seen(&before);
-    let author =
-        Author { replica: ReplicaId::from_bytes([1; 16]), stamp: Stamp::from_ms(99) };
-    let records: Vec<_> =
-        document.records("r").sure().into_iter().map(|(id, _)| id).collect();
+    let author = Author { replica: ReplicaId::from_bytes([1; 16]), stamp: Stamp::from_ms(99) };
+    let records: Vec<_> = document.records("r").sure().into_iter().map(|(id, _)| id).collect();
     let fields = BTreeMap::from([("f0".to_owned(), Field::from("new"))]);
     let none: BTreeMap<String, Field> = BTreeMap::new();
     let failed = document.edit(author, DELTA_BYTES_MAX, |edit| {

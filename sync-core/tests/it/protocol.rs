@@ -6,8 +6,8 @@ use sync_core::causal::{LABEL_BYTES_MAX, PLACE_ID_BYTES_MAX, RUN_DOTS_MAX};
 use sync_core::error::Malformed;
 use sync_core::wire::{
     CHANNELS_MAX, CHUNK_CREDIT, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Fault, LABELS_MAX,
-    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX, decode_client,
-    decode_hub,
+    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX,
+    decode_client, decode_hub,
 };
 
 use crate::golden_cases::{client_json, files, hub_json, unhex};
