@@ -83,6 +83,18 @@ impl Entry {
         Self { label: self.label.only(mask), slots: self.slots.only(mask), ..self.clone() }
     }
 
+    /// Lays the live slots of another part of the same run over this one. Gives false, and changes
+    /// nothing, where both are not one run: another first dot, time or object.
+    pub fn overlay(&mut self, other: &Self) -> bool {
+        if !self.view().is_one_run(other.view()) {
+            return false;
+        }
+        let slots = self.slots.overlaid(&other.slots);
+        self.label = self.label.merged(&other.label, slots.live());
+        self.slots = slots;
+        true
+    }
+
     /// Takes the dots `start..=end` out. Gives the entry of what was live of them.
     pub fn take(&mut self, start: u64, end: u64) -> Option<Self> {
         let live = self.slots.live();
@@ -90,8 +102,9 @@ impl Entry {
         if mask == 0 {
             return None;
         }
-        let taken = self.only(mask);
-        *self = self.only(live & !mask);
+        let (taken, rest) = self.slots.split(mask);
+        let taken = Self { label: self.label.only(mask), slots: taken, ..self.clone() };
+        *self = Self { label: self.label.only(live & !mask), slots: rest, ..self.clone() };
         Some(taken)
     }
 }
@@ -120,6 +133,16 @@ pub(super) fn mask_of(first: u64, start: u64, end: u64) -> u64 {
 }
 
 impl<'a> EntryView<'a> {
+    /// Whether both are parts of one run, as far as can be told: nobody who keeps the rules begins two
+    /// with one dot.
+    #[must_use]
+    pub fn is_one_run(self, other: EntryView<'_>) -> bool {
+        self.first == other.first
+            && self.stamp == other.stamp
+            && self.id == other.id
+            && self.label.space() == other.label.space()
+    }
+
     /// The live dots and their slots.
     #[inline]
     pub fn live(self) -> impl Iterator<Item = (Dot, &'a [u8])> {

@@ -12,8 +12,8 @@ pub struct Joined {
     pub added: SmallVec<[(usize, u64); 1]>,
     /// What was live and is no more: entries with only these slots.
     pub killed: Vec<Entry>,
-    /// Dots that died here or that were never seen and arrived dead.
-    pub buried: CausalContext,
+    /// Dots that were never seen and arrived dead.
+    pub unseen: CausalContext,
     /// Dots that are live here with other bytes: two writers used one name. What is here stays.
     pub clashes: Vec<Dot>,
 }
@@ -22,7 +22,17 @@ impl Joined {
     /// Whether the delta brought nothing new.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.buried.is_empty()
+        self.added.is_empty() && self.killed.is_empty() && self.unseen.is_empty()
+    }
+
+    /// Dots that died here or that were never seen and arrived dead.
+    #[must_use]
+    pub fn buried(&self) -> CausalContext {
+        let mut buried = self.unseen.clone();
+        for killed in &self.killed {
+            buried.insert_ranges(killed.replica(), &killed.live_ranges());
+        }
+        buried
     }
 }
 
@@ -42,14 +52,10 @@ pub fn join<S: DotStore>(store: &mut S, delta: &Delta) -> Result<Joined, S::Erro
         let seen = store.seen(replica)?;
         let is_seen = seen.covers(ranges);
         if !is_seen {
-            joined.buried.insert_ranges(replica, &ranges.difference(&seen));
+            joined.unseen.insert_ranges(replica, &ranges.difference(&seen));
         }
-        let known = joined.killed.len();
         for (start, end) in ranges.iter() {
             store.kill(replica, start, end, &mut joined.killed)?;
-        }
-        for killed in &joined.killed[known..] {
-            joined.buried.insert_ranges(replica, &killed.live_ranges());
         }
         if !is_seen {
             store.see(replica, ranges)?;

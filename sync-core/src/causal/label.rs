@@ -70,6 +70,18 @@ impl Label {
         Self::new(self.space(), self.names().enumerate().map(kept))
     }
 
+    /// The names that either of two labels of one run has, for the slots of a mask.
+    #[must_use]
+    pub fn merged(&self, other: &Self, live: u64) -> Self {
+        let count = self.len().max(other.len());
+        let name = |slot| match self.name(slot) {
+            _ if live >> slot & 1 == 0 => &[],
+            [] => other.name(slot),
+            name => name,
+        };
+        Self::new(self.space(), (0..count).map(name))
+    }
+
     /// The bytes of space and names.
     #[must_use]
     pub fn byte_count(&self) -> usize {

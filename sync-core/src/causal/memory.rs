@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use self::labels::Labels;
 use self::rows::{NONE, Row, Rows};
@@ -34,6 +35,24 @@ pub struct MemoryStore {
     spaces: BTreeMap<Box<[u8]>, Sorted>,
     labels: Labels,
     open: BTreeSet<(Box<[u8]>, PlaceId)>,
+    hint: Hint,
+}
+
+/// A row of the object that was read last, which mostly is the one that is written next. It need not
+/// be there any more.
+#[derive(Debug)]
+struct Hint(AtomicU32);
+
+impl Default for Hint {
+    fn default() -> Self {
+        Self(AtomicU32::new(NONE))
+    }
+}
+
+impl Clone for Hint {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -219,9 +238,17 @@ impl MemoryStore {
     fn link(&mut self, mut row: Row, at: Position) {
         let writer = row.writer as usize;
         let (label, counter, key) = (row.label.clone(), row.counter, key_of(&row.id));
-        let head = self.place(label.space(), &row.id);
-        if let Some(Ok(found)) = head {
-            let Some(head) = self.spaces[label.space()].row(found) else { return };
+        // Any row of the object will do: the new one goes behind it.
+        let hint = self.hint.0.load(Relaxed);
+        let hinted = self.rows.find(hint).is_some_and(|known| {
+            known.id == row.id && known.label.space() == label.space()
+        });
+        let head = if hinted { None } else { self.place(label.space(), &row.id) };
+        let known = match head {
+            Some(Ok(found)) => self.spaces[label.space()].row(found),
+            Some(Err(_)) | None => hinted.then_some(hint),
+        };
+        if let Some(head) = known {
             row.next = self.rows.of(head).next;
             let number = self.rows.add(row);
             self.rows.of_mut(head).next = number;
@@ -289,7 +316,7 @@ impl MemoryStore {
         }
         let Row { id, label, slots, .. } = self.rows.of(number);
         let (id, label) = (id.clone(), label.clone());
-        let (taken, rest) = (slots.only(mask), slots.only(live & !mask));
+        let (taken, rest) = slots.split(mask);
         let (fitted, taken_label) =
             (self.labels.fitted(&label, live & !mask), self.labels.fitted(&label, mask));
         let row = self.rows.of_mut(number);
@@ -362,6 +389,10 @@ impl DotStore for MemoryStore {
         match self.run(writer, first.counter) {
             Ok(at) => {
                 let Some(number) = self.writers[writer].runs.row(at) else { return Ok(false) };
+                let new = EntryView { first, stamp, label: &label, id: &id, slots: &slots };
+                if !self.view(number).is_one_run(new) {
+                    return Ok(false);
+                }
                 let known = self.rows.of(number);
                 if slots.len() > known.slots.len() {
                     let (tail, more) = (known.last() + 1, slots.len() - known.slots.len());
@@ -373,12 +404,7 @@ impl DotStore for MemoryStore {
                     }
                 }
                 let merged = known.slots.overlaid(&slots);
-                // Of two labels of one run the longer names all slots that either has.
-                let names = (0..merged.len()).map(|slot| match known.label.name(slot) {
-                    [] => label.name(slot),
-                    name => name,
-                });
-                let label = super::Label::new(label.space(), names);
+                let label = known.label.merged(&label, merged.live());
                 let label = self.labels.fitted(&label, merged.live());
                 let row = self.rows.of_mut(number);
                 row.slots = merged;
@@ -423,7 +449,8 @@ impl PlaceStore for MemoryStore {
         show: &mut dyn FnMut(EntryView<'_>),
     ) -> Result<(), Infallible> {
         let Some(Ok(at)) = self.place(space, id) else { return Ok(()) };
-        let mut next = self.spaces[space].row(at).unwrap_or(NONE);
+        let mut next = self.spaces.get(space).and_then(|ids| ids.row(at)).unwrap_or(NONE);
+        self.hint.0.store(next, Relaxed);
         while next != NONE {
             show(self.view(next));
             next = self.rows.of(next).next;

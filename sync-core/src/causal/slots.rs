@@ -3,7 +3,6 @@
 //! One byte says how many slots there are. Then, for each slot, a variable-length number (LEB128): 0 for
 //! a dead slot, else one more than its length, followed by its bytes.
 
-use smallvec::SmallVec;
 use std::fmt;
 
 use crate::error::Malformed;
@@ -99,30 +98,51 @@ impl Slots {
         live.fold(0, |mask, (slot, _)| mask | 1 << slot)
     }
 
+    /// Parts the slots of a mask from the others: each side has the other's as dead ones.
+    #[must_use]
+    pub fn split(&self, mask: u64) -> (Self, Self) {
+        let len = self.0.len();
+        let (mut taken, mut taken_bytes, mut bit) = (0u64, 0, 1);
+        let mut iter = self.iter();
+        loop {
+            let before = iter.rest.len();
+            let Some(bytes) = iter.next() else { break };
+            if bytes.is_some() && mask & bit != 0 {
+                taken |= bit;
+                taken_bytes += before - iter.rest.len() - 1;
+            }
+            bit <<= 1;
+        }
+        let rest = self.part(!taken, len - taken_bytes);
+        (self.part(taken, 1 + self.len() + taken_bytes), rest)
+    }
+
+    /// The slots of a mask, whose packed length is known to be no more than `bytes`.
+    fn part(&self, mask: u64, bytes: usize) -> Self {
+        let mut packed = Vec::with_capacity(bytes);
+        packed.push(self.len() as u8);
+        let mut iter = self.iter();
+        let mut bit = 1;
+        // What is kept in one piece is copied in one piece.
+        let (mut start, mut end) = (1, 1);
+        while iter.next().is_some() {
+            let next = self.0.len() - iter.rest.len();
+            if mask & bit == 0 {
+                packed.extend_from_slice(&self.0[start..end]);
+                packed.push(0);
+                start = next;
+            }
+            end = next;
+            bit = bit.wrapping_shl(1);
+        }
+        packed.extend_from_slice(&self.0[start..end]);
+        Self(packed.into_boxed_slice())
+    }
+
     /// The slots of a mask; the others are dead.
     #[must_use]
     pub fn only(&self, mask: u64) -> Self {
-        let mut spans: SmallVec<[(usize, usize); RUN_DOTS_MAX]> = SmallVec::new();
-        let mut iter = self.iter();
-        let (mut len, mut slot) = (1, 0);
-        loop {
-            let start = self.0.len() - iter.rest.len();
-            let Some(bytes) = iter.next() else { break };
-            let end = self.0.len() - iter.rest.len();
-            let is_kept = bytes.is_some() && mask >> slot & 1 == 1;
-            spans.push(if is_kept { (start, end) } else { (start, start) });
-            len += if is_kept { end - start } else { 1 };
-            slot += 1;
-        }
-        let mut packed = Vec::with_capacity(len);
-        packed.push(slot as u8);
-        for (start, end) in spans {
-            match self.0.get(start..end) {
-                Some(span) if !span.is_empty() => packed.extend_from_slice(span),
-                _ => packed.push(0),
-            }
-        }
-        Self(packed.into_boxed_slice())
+        self.split(mask).0
     }
 
     /// Lays the live slots of `other` over these, which are of the same run.
@@ -185,6 +205,11 @@ mod tests {
         assert_eq!(Slots::from_packed(slots.as_packed()).unwrap(), slots);
         let (low, high) = (slots.only(0b111), slots.only(!0b111));
         assert_eq!(low.overlaid(&high), slots);
+        for mask in 0..128 {
+            let (taken, rest) = slots.split(mask);
+            assert_eq!((taken.live(), rest.live()), (mask & 0x7f, 0x7f & !mask));
+            assert_eq!(taken.overlaid(&rest), slots);
+        }
     }
 
     #[test]

@@ -28,9 +28,9 @@ pub trait DotStore {
         end: u64,
     ) -> Result<Vec<Entry>, Self::Error>;
 
-    /// Adds an entry. Where a run with the same first dot is known, its live slots are laid over that.
-    /// Gives false, and adds nothing, where it overlaps another run: nobody who keeps the rules writes
-    /// that.
+    /// Adds an entry. Where a part of the same run is known, its live slots are laid over that, as
+    /// [`Entry::overlay`] does. Gives false, and adds nothing, where it overlaps another run: nobody who
+    /// keeps the rules writes that.
     fn add(&mut self, entry: Entry) -> Result<bool, Self::Error>;
 
     /// Takes the live dots among `start..=end` out, and puts what they were into `killed`: for each run

@@ -6,7 +6,7 @@ use super::target::{Leaf, Targets, check_path};
 use super::{Document, Edited, Refused, Touched, member_id};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, MemoryStore, Note, PlaceId, PlaceStore,
-    ReplicaId, Slots, join,
+    ReplicaId, Slots,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;

@@ -350,8 +350,9 @@ impl Hub {
             Cursor { boot: store.boot().boot, seq: store.seq() }
         } else {
             let mut notes = delta.notes.clone();
-            notes.retain(|note| joined.buried.contains(note.dot));
-            let buried = Buried { dots: joined.buried, notes };
+            let dots = joined.buried();
+            notes.retain(|note| dots.contains(note.dot));
+            let buried = Buried { dots, notes };
             store.record(document, seq, buried).map_err(Stop::Storage)?;
             let cursor = Cursor { boot: store.boot().boot, seq };
             self.relay(document, (connection, channel), cursor, &delta);

@@ -157,7 +157,8 @@ impl Sorted {
 
     /// The rows from a position on.
     pub(super) fn iter_from(&self, position: Position) -> impl Iterator<Item = u32> {
-        let first = self.chunks.get(position.chunk).map_or(&[][..], |list| &list.rows[position.at..]);
+        let first =
+            self.chunks.get(position.chunk).map_or(&[][..], |list| &list.rows[position.at..]);
         let rest = self.chunks.get(position.chunk + 1..).unwrap_or_default();
         first.iter().chain(rest.iter().flat_map(|list| &list.rows)).copied()
     }
