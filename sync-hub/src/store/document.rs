@@ -1,10 +1,12 @@
 //! One document, as the kernel joins deltas into it.
 
-use rusqlite::{OptionalExtension, params};
+use std::borrow::Cow;
+
+use rusqlite::params;
 use sync_core::causal::{Dot, DotRanges, DotStore, Entry, RUN_DOTS_MAX, ReplicaId};
 use sync_core::session::DocumentId;
 
-use super::rows::{StoredEntry, live_mask, read_seen, write_seen};
+use super::rows::{StoredEntry, read_seen, write_seen};
 use super::{SqliteHub, StoreError, signed};
 
 /// One document of a [`SqliteHub`], at a sequence number. Only what a delta names is read.
@@ -20,54 +22,13 @@ impl<'a> SqliteDocument<'a> {
         Self { hub, document, seq }
     }
 
-    /// The number at which the entry that starts at a dot arrived.
-    fn arrival(&self, first: Dot) -> Result<Option<u64>, StoreError> {
-        let mut statement = self.hub.prepare(
-            "SELECT seq FROM entries WHERE document = ?1 AND replica = ?2 AND first = ?3",
-        )?;
-        let key = params![signed(self.document)?, first.replica.as_bytes(), signed(first.counter)?];
-        let seq = statement.query_row(key, |row| row.get::<_, i64>(0)).optional()?;
-        Ok(seq.map(i64::cast_unsigned))
-    }
-}
-
-impl DotStore for SqliteDocument<'_> {
-    type Error = StoreError;
-
-    fn seen(&self, replica: ReplicaId) -> Result<DotRanges, StoreError> {
-        let mut statement = self
-            .hub
-            .prepare("SELECT replica, ranges FROM contexts WHERE document = ?1 AND replica = ?2")?;
-        let mut rows = statement.query(params![signed(self.document)?, replica.as_bytes()])?;
-        match rows.next()? {
-            Some(row) => Ok(read_seen(self.document, row)?.1),
-            None => Ok(DotRanges::default()),
-        }
-    }
-
-    fn set_seen(&mut self, replica: ReplicaId, ranges: DotRanges) -> Result<(), StoreError> {
-        let document = signed(self.document)?;
-        signed(ranges.max())?;
-        if ranges.is_empty() {
-            let gone = "DELETE FROM contexts WHERE document = ?1 AND replica = ?2";
-            self.hub.prepare(gone)?.execute(params![document, replica.as_bytes()])?;
-            return Ok(());
-        }
-        let body = write_seen(self.document, replica, &ranges);
-        let mut statement = self.hub.prepare(
-            "INSERT INTO contexts (document, replica, ranges) VALUES (?1, ?2, ?3)
-             ON CONFLICT (document, replica) DO UPDATE SET ranges = excluded.ranges",
-        )?;
-        statement.execute(params![document, replica.as_bytes(), body])?;
-        Ok(())
-    }
-
-    fn overlapping(
+    /// The entries of a replica whose runs overlap `start..=end`, in order.
+    fn rows(
         &self,
         replica: ReplicaId,
         start: u64,
         end: u64,
-    ) -> Result<Vec<Entry>, StoreError> {
+    ) -> Result<Vec<StoredEntry>, StoreError> {
         // Only runs that start up to one run's length earlier can overlap.
         let from = start.saturating_sub(RUN_DOTS_MAX as u64 - 1);
         let mut statement = self.hub.prepare(
@@ -85,19 +46,13 @@ impl DotStore for SqliteDocument<'_> {
         let mut rows = statement.query(key)?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            entries.push(StoredEntry::read(self.document, row)?.entry);
+            entries.push(StoredEntry::read(self.document, row)?);
         }
         Ok(entries)
     }
 
-    fn put(&mut self, entry: Entry, fresh: bool) -> Result<(), StoreError> {
-        let seq = match (fresh, self.arrival(entry.first)?) {
-            (false, Some(seq)) => seq,
-            (true, _) | (false, None) => self.seq,
-        };
-        let stored = StoredEntry { seq, entry };
-        let body = stored.body(self.document);
-        let entry = stored.entry;
+    fn write(&self, stored: &StoredEntry) -> Result<(), StoreError> {
+        let StoredEntry { seq, entry } = stored;
         let mut statement = self.hub.prepare(
             "INSERT INTO entries (document, replica, first, last, live, seq, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -109,19 +64,107 @@ impl DotStore for SqliteDocument<'_> {
             entry.replica().as_bytes(),
             signed(entry.first.counter)?,
             signed(entry.last())?,
-            live_mask(&entry),
-            signed(seq)?,
-            body
+            entry.slots.live().cast_signed(),
+            signed(*seq)?,
+            stored.body(self.document)
         ])?;
         Ok(())
     }
 
-    fn remove(&mut self, first: Dot) -> Result<(), StoreError> {
+    fn delete(&self, first: Dot) -> Result<(), StoreError> {
         let mut statement = self
             .hub
             .prepare("DELETE FROM entries WHERE document = ?1 AND replica = ?2 AND first = ?3")?;
         let key = params![signed(self.document)?, first.replica.as_bytes(), signed(first.counter)?];
         statement.execute(key)?;
+        Ok(())
+    }
+
+    fn set_seen(&self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), StoreError> {
+        let document = signed(self.document)?;
+        signed(ranges.max())?;
+        if ranges.is_empty() {
+            let gone = "DELETE FROM contexts WHERE document = ?1 AND replica = ?2";
+            self.hub.prepare(gone)?.execute(params![document, replica.as_bytes()])?;
+            return Ok(());
+        }
+        let body = write_seen(self.document, replica, ranges);
+        let mut statement = self.hub.prepare(
+            "INSERT INTO contexts (document, replica, ranges) VALUES (?1, ?2, ?3)
+             ON CONFLICT (document, replica) DO UPDATE SET ranges = excluded.ranges",
+        )?;
+        statement.execute(params![document, replica.as_bytes(), body])?;
+        Ok(())
+    }
+}
+
+impl DotStore for SqliteDocument<'_> {
+    type Error = StoreError;
+
+    fn seen(&self, replica: ReplicaId) -> Result<Cow<'_, DotRanges>, StoreError> {
+        let mut statement = self
+            .hub
+            .prepare("SELECT replica, ranges FROM contexts WHERE document = ?1 AND replica = ?2")?;
+        let mut rows = statement.query(params![signed(self.document)?, replica.as_bytes()])?;
+        match rows.next()? {
+            Some(row) => Ok(Cow::Owned(read_seen(self.document, row)?.1)),
+            None => Ok(Cow::default()),
+        }
+    }
+
+    fn see(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), StoreError> {
+        let mut seen = self.seen(replica)?.into_owned();
+        seen.union(ranges);
+        self.set_seen(replica, &seen)
+    }
+
+    fn unsee(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), StoreError> {
+        let seen = self.seen(replica)?.difference(ranges);
+        self.set_seen(replica, &seen)
+    }
+
+    fn overlapping(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let rows = self.rows(replica, start, end)?;
+        Ok(rows.into_iter().map(|stored| stored.entry).collect())
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<bool, StoreError> {
+        let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
+        let entry = match <[Entry; 1]>::try_from(known) {
+            Ok([mut known]) => {
+                if !known.overlay(&entry) {
+                    return Ok(false);
+                }
+                known
+            }
+            Err(known) if known.is_empty() => entry,
+            Err(_) => return Ok(false),
+        };
+        self.write(&StoredEntry { seq: self.seq, entry })?;
+        Ok(true)
+    }
+
+    fn kill(
+        &mut self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        killed: &mut Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        for mut stored in self.rows(replica, start, end)? {
+            let Some(taken) = stored.entry.take(start, end) else { continue };
+            if stored.entry.slots.live() == 0 {
+                self.delete(taken.first)?;
+            } else {
+                self.write(&stored)?;
+            }
+            killed.push(taken);
+        }
         Ok(())
     }
 }

@@ -116,9 +116,7 @@ impl SqliteHub {
         let by_body = read_body(&body).map(|(first, live)| (first.replica, live));
         let seq = self.seq();
         for (replica, live) in by_columns.into_iter().chain(by_body) {
-            let mut view = self.document(document, seq);
-            let seen = view.seen(replica)?.difference(&live);
-            view.set_seen(replica, seen)?;
+            self.document(document, seq).unsee(replica, &live)?;
         }
         Ok(())
     }

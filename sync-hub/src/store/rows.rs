@@ -2,7 +2,7 @@
 //! is found as well as a damaged one.
 
 use rusqlite::Row;
-use sync_core::causal::{CausalContext, Dot, DotRanges, Entry, Note, RUN_DOTS_MAX, ReplicaId};
+use sync_core::causal::{CausalContext, Dot, DotRanges, Entry, Note, ReplicaId};
 use sync_core::error::Malformed;
 use sync_core::pack::{self, Reader};
 use sync_core::session::{Buried, DocumentId};
@@ -43,17 +43,10 @@ impl StoredEntry {
             && at == seq
             && Some(entry.first.replica) == key
             && entry.first.counter == first
-            && (1..=RUN_DOTS_MAX).contains(&entry.slots.len())
             && entry.last() == last
-            && live_mask(&entry) == live;
+            && entry.slots.live().cast_signed() == live;
         if is_sound { Ok(Self { seq, entry }) } else { Err(damaged()) }
     }
-}
-
-/// One bit for each live dot of a run, from the lowest.
-pub(super) fn live_mask(entry: &Entry) -> i64 {
-    let bits = entry.slots.iter().zip(0u32..).filter(|(slot, _)| slot.is_some());
-    bits.fold(0u64, |mask, (_, bit)| mask | 1u64.wrapping_shl(bit)).cast_signed()
 }
 
 /// The counters that a mask says are live.

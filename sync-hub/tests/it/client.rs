@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use sync_core::causal::{CausalContext, Delta, Dot, Entry, ReplicaId};
+use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, PlaceId, ReplicaId, Slots};
+use sync_core::time::Stamp;
 use sync_core::wire::{Claim, ClientMessage, Cursor, HubMessage, Push, VERSION, decode_hub};
 use sync_hub::{HubError, HubServer, Options};
 use tokio::net::{TcpListener, TcpStream};
@@ -150,7 +151,7 @@ impl Client {
         loop {
             match self.hear().await {
                 HubMessage::Chunk { channel, number, delta, cursor } => {
-                    all.join(&delta);
+                    all.join(delta);
                     self.say(&ClientMessage::ChunkStored { channel, number }).await;
                     if let Some(cursor) = cursor {
                         return Caught { context, resumed, delta: all, cursor };
@@ -192,17 +193,19 @@ pub(crate) fn replica(number: u8) -> ReplicaId {
 
 /// Adds one element under a dot.
 pub(crate) fn insert(replica: ReplicaId, counter: u64, text: &[u8]) -> Delta {
-    let first = Dot::new(replica, counter);
-    let slots = vec![Some(text.to_vec().into())];
-    let mut delta = Delta::default();
-    delta.context.insert(first);
-    delta.entries.push(Entry { first, header: Vec::new().into(), slots });
-    delta
+    let entry = Entry {
+        first: Dot::new(replica, counter),
+        stamp: Stamp::from_ms(1),
+        label: Label::new(b"space", [&b"name"[..]]),
+        id: PlaceId::new(b"object"),
+        slots: Slots::new([Some(text)].into_iter()),
+    };
+    Delta { entries: vec![entry], ..Delta::default() }
 }
 
 /// Removes dots under a dot of its own.
 pub(crate) fn removal(own: Dot, removed: &[Dot]) -> Delta {
     let mut delta = Delta::default();
-    removed.iter().chain([&own]).for_each(|dot| delta.context.insert(*dot));
+    removed.iter().chain([&own]).for_each(|dot| delta.dead.insert(*dot));
     delta
 }

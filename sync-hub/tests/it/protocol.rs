@@ -47,23 +47,23 @@ async fn a_cursor_brings_the_net_difference() {
     let dots = [Dot::new(replica(1), 2), Dot::new(replica(1), 3)];
     a.store(5, removal(Dot::new(replica(1), 5), &dots)).await;
     let mut b = Client::hello(hub.address).await;
-    let after = b.catch_up("d", Some(before.cursor), before.delta.context.clone(), &[]).await;
+    let after = b.catch_up("d", Some(before.cursor), before.delta.context(), &[]).await;
     assert!(after.resumed);
     let mut expected = insert(replica(1), 4, b"new");
-    expected.join(&removal(Dot::new(replica(1), 5), &dots));
+    expected.join(removal(Dot::new(replica(1), 5), &dots));
     assert_eq!(after.delta, expected);
     // A cursor holds across a restart in order, and one from elsewhere compares everything.
     hub.stop().await;
     let hub = TestHub::start(folder.path()).await;
     let mut b = Client::hello(hub.address).await;
-    let again = b.catch_up("d", Some(after.cursor), after.delta.context.clone(), &[]).await;
+    let again = b.catch_up("d", Some(after.cursor), after.delta.context(), &[]).await;
     assert!(again.resumed && again.delta.is_empty(), "{again:?}");
     for cursor in [Cursor { boot: 7, ..after.cursor }, Cursor { seq: 1_000, ..after.cursor }] {
         let mut c = Client::hello(hub.address).await;
         let all = c.catch_up("d", Some(cursor), CausalContext::default(), &[]).await;
         assert!(!all.resumed);
         let mut expected = insert(replica(1), 1, b"kept");
-        expected.join(&after.delta);
+        expected.join(after.delta.clone());
         assert_eq!(all.delta, expected);
     }
     hub.stop().await;
@@ -78,12 +78,12 @@ async fn a_hub_that_lost_its_folder_is_filled_again() {
     a.store(1, all.clone()).await;
     let two = insert(replica(1), 2, b"two");
     let cursor = a.store(2, two.clone()).await;
-    all.join(&two);
+    all.join(two.clone());
     hub.stop().await;
     let hub = TestHub::start(&folder.path().join("b")).await;
     // Somebody else who has the same fills it in, without a claim.
     let mut b = Client::hello(hub.address).await;
-    let caught = b.catch_up("d", Some(cursor), all.context.clone(), &[replica(2)]).await;
+    let caught = b.catch_up("d", Some(cursor), all.context(), &[replica(2)]).await;
     assert!(caught.context.is_empty() && !caught.resumed);
     b.store(1, all.clone()).await;
     let mut c = Client::hello(hub.address).await;
@@ -208,7 +208,7 @@ async fn a_damaged_entry_is_never_served_and_is_filled_in_again() {
     a.store(1, all.clone()).await;
     let other = insert(replica(1), 2, b"to be damaged");
     a.store(2, other.clone()).await;
-    all.join(&other);
+    all.join(other.clone());
     hub.stop().await;
     let database = sync_hub::SqliteHub::open(&folder.path().join("hub.db"), 100).unwrap();
     let flip = "UPDATE entries SET body = CAST(replace(body, 'damaged', 'Damaged') AS BLOB)
@@ -228,7 +228,7 @@ async fn a_damaged_entry_is_never_served_and_is_filled_in_again() {
     assert_eq!(b.closed().await, (1011, Fault::Storage.close_reason()));
     // The hub asks whoever has it.
     let mut a = Client::hello(hub.address).await;
-    let caught = a.catch_up("d", None, all.context.clone(), &[replica(1)]).await;
+    let caught = a.catch_up("d", None, all.context(), &[replica(1)]).await;
     assert!(!caught.context.contains(Dot::new(replica(1), 2)));
     a.store(1, other).await;
     let mut b = Client::hello(hub.address).await;

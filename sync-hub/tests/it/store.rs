@@ -3,8 +3,11 @@
 use std::fmt::Debug;
 use std::path::Path;
 
-use sync_core::causal::{CausalContext, Delta, Dot, Entry, Note, ReplicaId, join};
+use sync_core::causal::{
+    CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots, join,
+};
 use sync_core::session::{Buried, DocumentId, HubStore, MemoryHub, Page};
+use sync_core::time::Stamp;
 use sync_core::wire::Cursor;
 use sync_hub::{SqliteHub, StoreError};
 use tempfile::TempDir;
@@ -54,7 +57,7 @@ impl Writers {
                 let mut delta = Delta::default();
                 for _ in 0..=random.below(3) {
                     if let Some(other) = self.made.get(random.below(self.made.len())) {
-                        delta.join(other);
+                        delta.join(other.clone());
                     }
                 }
                 delta
@@ -64,19 +67,24 @@ impl Writers {
 
     fn insert(&mut self, who: usize, random: &mut Random) -> Delta {
         let first = Dot::new(replica(who as u8), self.counters[who] + 1);
-        let len = 1 + random.below(64);
-        let slot = |_| Some(vec![random.next() as u8; random.below(40)].into());
-        let slots = (0..len).map(slot).collect();
-        let header = vec![7; random.below(50)].into();
-        let mut entry = Entry { first, header, slots };
-        for slot in entry.slots.iter_mut().skip(1) {
-            if random.below(4) == 0 {
-                *slot = None;
-            }
-        }
-        let mut delta = Delta::default();
-        delta.context.insert_range(first.replica, first.counter, entry.last());
+        let slots: Vec<_> = (0..1 + random.below(64))
+            .map(|_| vec![random.next() as u8; random.below(40)])
+            .collect();
+        let names: Vec<_> = slots.iter().map(|_| vec![b'n'; random.below(4)]).collect();
+        let whole = Entry {
+            first,
+            stamp: Stamp::from_bits(random.next()),
+            label: Label::new(b"space", names.iter().map(|name| &name[..])),
+            id: PlaceId::new(&vec![7; random.below(50)]),
+            slots: Slots::new(slots.iter().map(|slot| Some(&slot[..]))),
+        };
+        let entry = whole.only(1 | random.next() | random.next());
         self.counters[who] = entry.last();
+        let mut delta = Delta::default();
+        delta.dead.insert_range(first.replica, first.counter, entry.last());
+        for (dot, _) in entry.live() {
+            delta.dead.remove_range(dot.replica, dot.counter, dot.counter);
+        }
         delta.entries.push(entry);
         self.made.push(delta.clone());
         delta
@@ -88,12 +96,13 @@ impl Writers {
             let of = random.below(3);
             let start = 1 + random.below(self.counters[of] as usize) as u64;
             let end = start + random.below(30) as u64;
-            delta.context.insert_range(replica(of as u8), start, end.min(self.counters[of]));
+            delta.dead.insert_range(replica(of as u8), start, end.min(self.counters[of]));
         }
         self.counters[who] += 1;
         let dot = Dot::new(replica(who as u8), self.counters[who]);
-        delta.context.insert(dot);
-        delta.notes.push(Note { dot, text: b"who and when".to_vec().into() });
+        delta.dead.insert(dot);
+        let (stamp, label) = (Stamp::from_ms(9), Label::new(b"space", []));
+        delta.notes.push(Note { dot, stamp, label, id: PlaceId::new(b"object") });
         self.made.push(delta.clone());
         delta
     }
@@ -102,13 +111,9 @@ impl Writers {
 /// A delta without some of its live dots, which come later.
 fn part(mut delta: Delta, random: &mut Random) -> Delta {
     for entry in &mut delta.entries {
-        for slot in entry.slots.iter_mut().skip(1).filter(|slot| slot.is_some()) {
-            if random.below(3) == 0 {
-                *slot = None;
-            }
-        }
+        *entry = entry.only(entry.slots.live() & (1 | random.next() | random.next()));
     }
-    Delta { context: delta.live(), ..delta }
+    Delta { dead: CausalContext::default(), ..delta }
 }
 
 /// What a hub does with a push.
@@ -116,9 +121,10 @@ fn push<S: HubStore<Error: Debug>>(store: &mut S, document: DocumentId, delta: &
     let seq = store.seq() + 1;
     let joined = join(&mut store.document(document, seq), delta).unwrap();
     if !joined.is_empty() {
+        let buried = joined.buried();
         let mut notes = delta.notes.clone();
-        notes.retain(|note| joined.buried.contains(note.dot));
-        store.record(document, seq, Buried { dots: joined.buried, notes }).unwrap();
+        notes.retain(|note| buried.contains(note.dot));
+        store.record(document, seq, Buried { dots: buried, notes }).unwrap();
     }
 }
 
@@ -236,7 +242,7 @@ fn removals_are_bounded_and_older_cursors_fall_back() {
     let boot = hub.boot().boot;
     for counter in 1..=50 {
         let mut delta = Delta::default();
-        delta.context.insert(Dot::new(replica(1), counter));
+        delta.dead.insert(Dot::new(replica(1), counter));
         push(&mut hub, document, &delta);
         push(&mut memory, document, &delta);
         let horizon = hub.horizon(document).unwrap();
@@ -264,8 +270,8 @@ fn filled(folder: &Path) -> (SqliteHub, DocumentId) {
         push(&mut hub, document, &writers.insert(1, &mut random));
     }
     let mut removal = Delta::default();
-    removal.context.insert(Dot::new(replica(1), 1));
-    removal.context.insert(Dot::new(replica(2), 1));
+    removal.dead.insert(Dot::new(replica(1), 1));
+    removal.dead.insert(Dot::new(replica(2), 1));
     push(&mut hub, document, &removal);
     (hub, document)
 }
@@ -312,8 +318,7 @@ fn a_damaged_entry_is_an_error_and_its_live_dots_leave_the_context() {
         assert_eq!(hub.live(document).unwrap(), live.difference(&lost));
         assert_eq!(hub.entries(document, None, usize::MAX).unwrap().entries.len(), 4);
         // Who has it fills it in.
-        let mut refill = Delta { context: lost, ..Delta::default() };
-        refill.entries.push(first);
+        let refill = Delta { entries: vec![first], ..Delta::default() };
         push(&mut hub, document, &refill);
         assert_eq!(hub.context(document).unwrap(), context);
         assert_eq!(hub.live(document).unwrap(), live);
