@@ -1,16 +1,20 @@
 //! A document: named collections, sets and values, as views over the kernel.
 
 mod edit;
+mod kept;
 mod orphan;
 mod target;
 mod touched;
+mod undo;
 
 use std::collections::BTreeSet;
 
 pub use edit::{Author, Edit};
 pub use orphan::Orphan;
 pub use touched::Touched;
+pub use undo::{History, Undo};
 
+use self::kept::Kept;
 use self::target::Labels;
 use crate::causal::{Delta, EntryView, MemoryStore, PlaceId, PlaceStore, join};
 use crate::error::Misuse;
@@ -25,6 +29,19 @@ use crate::types::{Conflict, Content, Place, Record, RecordId, Value};
 pub struct Document<S = MemoryStore> {
     store: S,
     labels: Labels,
+    kept: Kept,
+    policy: EditAgainstDelete,
+}
+
+/// What becomes of an edit that did not know that its record was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EditAgainstDelete {
+    /// Whoever held the whole record, or removed it and keeps the undo copy, asserts it again: no data
+    /// are lost.
+    #[default]
+    KeepEdits,
+    /// Nothing is asserted again: the edit stands among the conflicts, to be restored or dismissed.
+    DeleteWins,
 }
 
 /// What a join changed.
@@ -47,6 +64,8 @@ pub struct Edited<T> {
     pub delta: Delta,
     /// The places that changed.
     pub touched: Touched,
+    /// How to undo it.
+    pub undo: Undo,
 }
 
 /// Why a change was not made. Nothing was changed.
@@ -72,7 +91,8 @@ impl From<Refused<std::convert::Infallible>> for Misuse {
 impl<S: PlaceStore> Document<S> {
     /// Takes a store as it is.
     pub fn new(store: S) -> Self {
-        Self { store, labels: Labels::default() }
+        let (labels, kept) = (Labels::default(), Kept::default());
+        Self { store, labels, kept, policy: EditAgainstDelete::default() }
     }
 
     /// Takes a store that does not know yet what stands open in it, and finds that.
@@ -94,6 +114,11 @@ impl<S: PlaceStore> Document<S> {
         Ok(document)
     }
 
+    /// Decides what becomes of edits of removed records from here on.
+    pub fn set_policy(&mut self, policy: EditAgainstDelete) {
+        self.policy = policy;
+    }
+
     /// The state.
     #[must_use]
     pub fn store(&self) -> &S {
@@ -104,10 +129,13 @@ impl<S: PlaceStore> Document<S> {
     pub fn join(&mut self, delta: &Delta) -> Result<Change, S::Error> {
         let joined = join(&mut self.store, delta)?;
         let touched = Touched::by(&joined, delta);
+        let mut partial = Vec::new();
         for (label, id) in touched.iter() {
-            self.settle(label.space(), id)?;
+            if self.settle(label.space(), id)? {
+                partial.push((label.clone(), id.clone()));
+            }
         }
-        let orphans = orphan::find(self, &joined, &delta.notes)?;
+        let orphans = orphan::find(self, partial, &joined, &delta.notes)?;
         Ok(Change { touched, orphans, is_new: !joined.is_empty() })
     }
 
@@ -237,13 +265,23 @@ impl<S: PlaceStore> Document<S> {
         Ok(all)
     }
 
-    /// Notes whether anything clashes in a place.
-    fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<(), S::Error> {
+    /// Notes whether anything clashes in a place. Says whether only a part of a record is left there.
+    fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<bool, S::Error> {
         let mut scan = Scan::default();
         self.store.at(space, id, &mut |entry| scan.add(entry))?;
-        let is_open = scan.may_clash(is_collection(space))
-            && !self.record_at(space, id)?.conflicts_of(is_collection(space)).is_empty();
-        self.store.set_open(space, id, is_open)
+        let is_record = is_collection(space);
+        if scan.exists {
+            self.kept.forget(space, id);
+        }
+        let mut is_open = scan.may_clash(is_record);
+        let mut is_partial = false;
+        if is_open {
+            let conflicts = self.record_at(space, id)?.conflicts_of(is_record);
+            is_open = !conflicts.is_empty();
+            is_partial = matches!(conflicts[..], [Conflict::Partial { .. }]);
+        }
+        self.store.set_open(space, id, is_open)?;
+        Ok(is_partial)
     }
 }
 

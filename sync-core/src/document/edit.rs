@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::target::{Leaf, Targets, check_path};
-use super::{Document, Edited, Refused, Touched, member_id};
+use super::{Document, Edited, Refused, Touched, Undo, member_id};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, MemoryStore, Note, PlaceId, PlaceStore,
     ReplicaId, Slots,
@@ -68,8 +68,21 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         });
         match outcome {
             Ok(value) => {
-                let Self { delta, touched, .. } = self;
-                Ok(Edited { value, delta, touched })
+                let Self { document, author, before, seen, delta, mut killed, touched, .. } = self;
+                let mut added = CausalContext::default();
+                added.insert_range(author.replica, before.max() + 1, seen);
+                // What the change itself wrote and took back was not there before.
+                if killed.iter().any(|entry| entry.replica() == author.replica) {
+                    for entry in &mut killed {
+                        if entry.replica() == author.replica {
+                            entry.take(before.max() + 1, seen);
+                        }
+                    }
+                    killed.retain(|entry| entry.slots.live() != 0);
+                }
+                let killed = killed.into();
+                document.kept.put(&delta.notes, &killed);
+                Ok(Edited { value, delta, touched, undo: Undo { added, killed } })
             }
             Err(refused) => {
                 self.take_back().map_err(Refused::Store)?;
@@ -139,6 +152,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         targets.push_existence();
         push_fields(&mut targets, fields)?;
         self.push_counters(&mut targets, fields);
+        self.document.kept.forget(&space, id.as_place_id());
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         let all: SmallVec<[usize; 8]> = (0..targets.leaves().len()).collect();
         self.write(&space, id.as_place_id(), &targets, &all, &place.dots)
@@ -520,7 +534,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     /// Replaces this replica's share of a counter.
-    fn add_share(&mut self, space: &Space, id: &PlaceId, path: &[&str], amount: i64) -> Step<S> {
+    pub(super) fn add_share(&mut self, space: &Space, id: &PlaceId, path: &[&str], amount: i64) -> Step<S> {
         let owner = self.author.replica;
         let joined = path.join("\u{1f}");
         let record = self.record_at(space, id)?;

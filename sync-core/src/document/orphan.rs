@@ -1,22 +1,23 @@
 //! An edit that meets a delete: what is left of the record, and what can be asserted again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::edit::Author;
 use super::target::Targets;
-use super::{Document, Edited, Refused};
-use crate::causal::{Dot, Entry, Joined, Note, PlaceId, PlaceStore};
+use super::{Document, EditAgainstDelete, Edited, Refused};
+use crate::causal::{Dot, Joined, Label, Note, PlaceId, PlaceStore};
 use crate::time::Stamp;
-use crate::types::element::{self, kind};
-use crate::types::place::{Space, is_collection};
+use crate::types::element;
+use crate::types::place::Space;
 use crate::types::{Content, CopyOf, Element, Place, Record};
 
 /// A record whose existence a join took, while an edit that the delete did not see is live.
 ///
-/// The replica that did this join held the whole record until then, so it can assert it again.
+/// The replica that did this join held the whole record until then, or removed it and keeps what it
+/// removed, so it can assert it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
-    space: Space,
+    label: Label,
     id: PlaceId,
     /// The latest of the edits that are left.
     pub edit: Dot,
@@ -32,7 +33,7 @@ impl Orphan {
     /// The record.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        Place::of(&self.space, &self.id)
+        Place::of(self.label.space(), &self.id)
     }
 
     /// The elements that make the record whole again: copies with their first stamps, of everything
@@ -63,55 +64,40 @@ impl Orphan {
     }
 }
 
-/// Whether an entry holds the existence of a record.
-fn holds_existence(entry: &Entry) -> bool {
-    let mut names = entry.view().named();
-    is_collection(entry.label.space())
-        && names
-            .any(|(_, name, _)| name.first().is_some_and(|tag| tag & !kind::COPY == kind::EXISTS))
-}
-
-/// Finds the records that a join left without their existence.
+/// Finds, among the places of which only a part is left, the records that this replica held whole until
+/// this join, or removed itself.
 pub(super) fn find<S: PlaceStore>(
     document: &Document<S>,
+    partial: Vec<(Label, PlaceId)>,
     joined: &Joined,
     notes: &[Note],
 ) -> Result<Vec<Orphan>, S::Error> {
-    let lost = joined.killed.iter().filter(|killed| holds_existence(killed));
-    let mut places: BTreeMap<(&[u8], &PlaceId), Record> = BTreeMap::new();
-    for killed in lost {
-        places.entry((killed.label.space(), &killed.id)).or_default();
-    }
     let mut orphans = Vec::new();
-    if places.is_empty() {
-        return Ok(orphans);
-    }
-    places.retain(|(space, id), _| {
-        // Most removals leave nothing; that is seen without reading.
-        let mut is_left = false;
-        let shown = document.store.at(space, id, &mut |_| is_left = true);
-        is_left || shown.is_err()
-    });
-    for killed in &joined.killed {
-        if let Some(taken) = places.get_mut(&(killed.label.space(), &killed.id)) {
-            taken.add(killed.view());
+    for (label, id) in partial {
+        let space = label.space();
+        let is_it = |of: &Label, other: &PlaceId| of.space() == space && *other == id;
+        let mut taken = Record::default();
+        let killed = joined.killed.iter().filter(|killed| is_it(&killed.label, &killed.id));
+        killed.for_each(|killed| taken.add(killed.view()));
+        let mut note = notes.iter().find(|note| is_it(&note.label, &note.id));
+        if taken.existence().next().is_none()
+            && let Some((removal, kept)) = document.kept.find(space, &id)
+        {
+            note = Some(removal);
+            taken = Record::default();
+            kept.into_iter().for_each(|entry| taken.add(entry.view()));
         }
-    }
-    for ((space, id), taken) in places {
-        let left = document.record_at(space, id)?;
+        let left = document.record_at(space, &id)?;
         let originals = left.claims().filter(|claim| claim.copy.is_none());
-        let Some(edit) = originals.map(|claim| claim.dot).max() else { continue };
-        if left.existence().next().is_some() {
-            continue;
-        }
-        let note = notes.iter().find(|note| note.label.space() == space && note.id == *id);
+        let edit = originals.map(|claim| claim.dot).max();
+        let (Some(edit), Some(_)) = (edit, taken.existence().next()) else { continue };
         orphans.push(Orphan {
-            space: Space::from_slice(space),
-            id: id.clone(),
             edit,
             removal: note.map(|note| note.dot),
             removed_at: note.map(|note| note.stamp),
             taken: taken.elements().to_vec(),
+            label,
+            id,
         });
     }
     Ok(orphans)
@@ -130,7 +116,11 @@ impl<S: PlaceStore> Document<S> {
         bytes_max: usize,
         orphan: &Orphan,
     ) -> Result<Vec<Edited<()>>, S::Error> {
-        let left = self.record_at(&orphan.space, &orphan.id)?;
+        if self.policy == EditAgainstDelete::DeleteWins {
+            return Ok(Vec::new());
+        }
+        let space = Space::from_slice(orphan.label.space());
+        let left = self.record_at(&space, &orphan.id)?;
         let mut parts = vec![Targets::default()];
         let mut bytes = 0;
         for (element, copy) in orphan.copies(&left) {
@@ -149,7 +139,7 @@ impl<S: PlaceStore> Document<S> {
         for part in parts {
             let all: Vec<usize> = (0..part.leaves().len()).collect();
             let edited = self.edit(author, bytes_max, |edit| {
-                edit.write(&orphan.space, &orphan.id, &part, &all, &[])
+                edit.write(&space, &orphan.id, &part, &all, &[])
             });
             match edited {
                 Ok(edited) => asserted.push(edited),

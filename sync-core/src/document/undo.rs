@@ -1,0 +1,277 @@
+//! Undo and redo as forward writes.
+//!
+//! Undoing a change supersedes what it wrote and is still there, and writes again what it replaced,
+//! where nobody has written anything else since. That is a change like any other, which reaches
+//! everyone and can be undone in turn: that is redo.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::edit::{Author, Edit};
+use super::target::Targets;
+use super::{Document, Edited, Refused};
+use crate::causal::{CausalContext, Dot, Entry, PlaceId, PlaceStore};
+use crate::error::Malformed;
+use crate::pack::{self, Reader};
+use crate::types::element::{self, kind};
+use crate::types::place::{Space, is_collection};
+use crate::types::{Content, Element, Record, Share};
+
+/// What is needed to undo a change: the dots that it added, and what it replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Undo {
+    pub(super) added: CausalContext,
+    pub(super) killed: Arc<[Entry]>,
+}
+
+/// What one place had before a change, and what is left of the change.
+#[derive(Default)]
+struct Before {
+    own: Record,
+    killed: Record,
+}
+
+impl Undo {
+    /// Whether there is nothing to undo.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.killed.is_empty()
+    }
+
+    /// About how many bytes it takes.
+    #[must_use]
+    pub fn byte_count(&self) -> usize {
+        let entries = self.killed.iter().map(|entry| entry.byte_count() + 96);
+        entries.sum::<usize>() + 40 * self.added.range_count()
+    }
+
+    /// Writes it to the end of some bytes, for storage.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        pack::array(out, 2);
+        let ranges = self.added.iter().flat_map(|(replica, ranges)| {
+            ranges.iter().map(move |(start, end)| (replica, start, end))
+        });
+        pack::array(out, self.added.range_count());
+        for (replica, start, end) in ranges {
+            pack::array(out, 3);
+            replica.encode_into(out);
+            pack::uint(out, start);
+            pack::uint(out, end);
+        }
+        pack::array(out, self.killed.len());
+        self.killed.iter().for_each(|entry| entry.encode_into(out));
+    }
+
+    /// Reads what [`encode_into`](Self::encode_into) wrote.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.exactly(2)?;
+        let mut undo = Self::default();
+        for _ in 0..reader.array()? {
+            reader.exactly(3)?;
+            let replica = crate::causal::ReplicaId::decode(reader)?;
+            let (start, end) = (reader.uint()?, reader.uint()?);
+            undo.added.insert_range(replica, start, end);
+        }
+        let killed = (0..reader.array()?).map(|_| Entry::decode(reader));
+        undo.killed = killed.collect::<Result<_, _>>()?;
+        Ok(undo)
+    }
+}
+
+impl<S: PlaceStore> Document<S> {
+    /// Undoes a change of any replica: applied whole, or not at all when the change would be larger
+    /// than `bytes_max`. What others have written since stays.
+    pub fn undo(
+        &mut self,
+        author: Author,
+        bytes_max: usize,
+        undo: &Undo,
+    ) -> Result<Edited<()>, Refused<S::Error>> {
+        let mut places: BTreeMap<(Space, PlaceId), Before> = BTreeMap::new();
+        for (replica, ranges) in undo.added.iter() {
+            for (start, end) in ranges.iter() {
+                let known = self.store().overlapping(replica, start, end);
+                for entry in known.map_err(Refused::Store)? {
+                    let key = (Space::from_slice(entry.label.space()), entry.id.clone());
+                    let own = &mut places.entry(key).or_default().own;
+                    own.add(entry.view());
+                    own.retain(|dot| undo.added.contains(dot));
+                }
+            }
+        }
+        for killed in undo.killed.iter() {
+            let key = (Space::from_slice(killed.label.space()), killed.id.clone());
+            places.entry(key).or_default().killed.add(killed.view());
+        }
+        self.edit(author, bytes_max, |edit| {
+            places.iter().try_for_each(|((space, id), before)| undo_place(edit, space, id, before))
+        })
+    }
+}
+
+fn undo_place<S: PlaceStore>(
+    edit: &mut Edit<'_, S>,
+    space: &Space,
+    id: &PlaceId,
+    Before { own, killed }: &Before,
+) -> Result<(), Refused<S::Error>> {
+    let current = edit.document().record_at(space, id).map_err(Refused::Store)?;
+    let is_own = |dot: Dot| own.claims().any(|claim| claim.dot == dot);
+    let has_other = |is_it: &dyn Fn(&Element) -> bool| {
+        current.elements().iter().any(|element| !is_own(element.claim.dot) && is_it(element))
+    };
+    let exists = |element: &Element| element.content == Content::Exists;
+    let held = killed.elements().iter().any(exists);
+    if is_collection(space) {
+        let brought = own.elements().iter().any(exists);
+        if brought && !held && !has_other(&exists) {
+            let dots: Vec<Dot> = current.claims().map(|claim| claim.dot).collect();
+            return edit.bury(space, id, &dots);
+        }
+        // Somebody has removed the record since; to bring it back is not what is asked for.
+        if !held && !current.is_shown() {
+            return Ok(());
+        }
+    }
+    let mut targets = Targets::default();
+    if held && !has_other(&exists) {
+        targets.push_raw(&[kind::EXISTS], &[]);
+    }
+    for (path, content) in killed.distinct() {
+        let taken = |element: &Element| {
+            element.path() == path
+                && match (&element.content, &content) {
+                    (Content::Member(a), Content::Member(b)) => a == b,
+                    (Content::Share(a), Content::Share(b)) => a.owner == b.owner,
+                    (Content::Register(_) | Content::Latest(_), _) => {
+                        matches!(content, Content::Register(_) | Content::Latest(_))
+                    }
+                    _ => false,
+                }
+        };
+        let is_share = matches!(content, Content::Share(_));
+        if (!is_share || held) && !has_other(&taken) {
+            let written = element::Written::new(path, &content, None);
+            targets.push_raw(&written.name, &written.bytes);
+        }
+    }
+    let elements = own.elements().iter();
+    let gone = elements.filter(|element| !matches!(element.content, Content::Share(_)));
+    let gone: Vec<Dot> = gone.map(|element| element.claim.dot).collect();
+    let all: Vec<usize> = (0..targets.leaves().len()).collect();
+    edit.write(space, id, &targets, &all, &gone)?;
+    undo_counters(edit, space, id, own, killed)
+}
+
+/// Takes back what the change added to counters: the difference of the shares.
+fn undo_counters<S: PlaceStore>(
+    edit: &mut Edit<'_, S>,
+    space: &Space,
+    id: &PlaceId,
+    own: &Record,
+    killed: &Record,
+) -> Result<(), Refused<S::Error>> {
+    for element in own.elements() {
+        let Content::Share(new) = element.content else { continue };
+        let before = killed.elements().iter().filter_map(|other| match other.content {
+            Content::Share(old) if other.path() == element.path() && old.owner == new.owner => {
+                Some(old)
+            }
+            _ => None,
+        });
+        let zero = Share { owner: new.owner, up: 0, down: 0 };
+        let old = before.max_by_key(|old| (old.up, old.down)).unwrap_or(zero);
+        let up = i128::from(new.up) - i128::from(old.up);
+        let down = i128::from(new.down) - i128::from(old.down);
+        let amount = i64::try_from(down - up).unwrap_or(0);
+        let path: Vec<&str> = match element.path() {
+            "" => Vec::new(),
+            path => path.split(element::SEPARATOR).collect(),
+        };
+        if amount != 0 {
+            edit.add_share(space, id, &path, amount)?;
+        }
+    }
+    Ok(())
+}
+
+/// What one replica can undo and redo: its last changes, up to a number of bytes.
+#[derive(Debug, Clone)]
+pub struct History {
+    done: VecDeque<Undo>,
+    undone: Vec<Undo>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl History {
+    /// Keeps up to so many bytes; the oldest changes go first.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self { done: VecDeque::new(), undone: Vec::new(), bytes: 0, bytes_max }
+    }
+
+    /// Notes a change. What was undone before can no longer be redone.
+    pub fn record(&mut self, undo: Undo) {
+        for undone in self.undone.drain(..) {
+            self.bytes -= undone.byte_count();
+        }
+        self.push(undo);
+    }
+
+    fn push(&mut self, undo: Undo) {
+        if undo.is_empty() {
+            return;
+        }
+        self.bytes += undo.byte_count();
+        self.done.push_back(undo);
+        while self.bytes > self.bytes_max {
+            let Some(oldest) = self.done.pop_front() else { break };
+            self.bytes -= oldest.byte_count();
+        }
+    }
+
+    /// How many changes can be undone, and how many redone.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        (self.done.len(), self.undone.len())
+    }
+
+    /// Undoes the last change. Gives nothing where there is none.
+    pub fn undo<S: PlaceStore>(
+        &mut self,
+        document: &mut Document<S>,
+        author: Author,
+        bytes_max: usize,
+    ) -> Result<Option<Edited<()>>, Refused<S::Error>> {
+        let Some(last) = self.done.back() else { return Ok(None) };
+        let edited = document.undo(author, bytes_max, last)?;
+        if let Some(last) = self.done.pop_back() {
+            self.bytes -= last.byte_count();
+        }
+        self.bytes += edited.undo.byte_count();
+        self.undone.push(edited.undo.clone());
+        Ok(Some(edited))
+    }
+
+    /// Does again what was undone last. Gives nothing where there is nothing.
+    pub fn redo<S: PlaceStore>(
+        &mut self,
+        document: &mut Document<S>,
+        author: Author,
+        bytes_max: usize,
+    ) -> Result<Option<Edited<()>>, Refused<S::Error>> {
+        let Some(last) = self.undone.last() else { return Ok(None) };
+        let edited = document.undo(author, bytes_max, last)?;
+        if let Some(last) = self.undone.pop() {
+            self.bytes -= last.byte_count();
+        }
+        self.push(edited.undo.clone());
+        Ok(Some(edited))
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.bytes_max);
+    }
+}
