@@ -13,14 +13,14 @@ use crate::over_both_stores;
 use crate::stores::Store;
 
 #[derive(Clone)]
-struct Device<S> {
-    document: Document<S>,
-    replica: ReplicaId,
+pub(crate) struct Device<S> {
+    pub(crate) document: Document<S>,
+    pub(crate) replica: ReplicaId,
     now: u64,
 }
 
 impl<S: Store> Device<S> {
-    fn new(number: u8) -> Self {
+    pub(crate) fn new(number: u8) -> Self {
         Self {
             document: Document::new(S::default()),
             replica: ReplicaId::from_bytes([number; 16]),
@@ -28,17 +28,17 @@ impl<S: Store> Device<S> {
         }
     }
 
-    fn author(&mut self) -> Author {
+    pub(crate) fn author(&mut self) -> Author {
         self.now += 1;
         Author { replica: self.replica, stamp: Stamp::from_ms(self.now) }
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Edit<'_, S>) -> Result<(), Refused>) -> Delta {
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Edit<'_, S>) -> Result<(), Refused>) -> Delta {
         let author = self.author();
         self.document.edit(author, DELTA_BYTES_MAX, change).unwrap().delta
     }
 
-    fn write(&mut self, fields: &[(&str, Field)]) -> Delta {
+    pub(crate) fn write(&mut self, fields: &[(&str, Field)]) -> Delta {
         let fields: BTreeMap<_, _> =
             fields.iter().map(|(name, field)| ((*name).to_owned(), field.clone())).collect();
         self.change(|edit| match edit.document().record("notes", &id()).sure() {
@@ -47,12 +47,12 @@ impl<S: Store> Device<S> {
         })
     }
 
-    fn remove(&mut self) -> Delta {
+    pub(crate) fn remove(&mut self) -> Delta {
         self.change(|edit| edit.remove("notes", &id()))
     }
 
     /// Joins deltas and gives what this device asserts in return.
-    fn hear(&mut self, deltas: &[&Delta]) -> Vec<Delta> {
+    pub(crate) fn hear(&mut self, deltas: &[&Delta]) -> Vec<Delta> {
         let mut asserted = Vec::new();
         for delta in deltas {
             for orphan in self.document.join(delta).sure().orphans {
@@ -64,23 +64,23 @@ impl<S: Store> Device<S> {
         asserted
     }
 
-    fn text(&self, field: &str) -> Option<String> {
+    pub(crate) fn text(&self, field: &str) -> Option<String> {
         match self.document.record("notes", &id()).sure()?.fields().get(field)? {
             Field::Register(Value::String(text)) => Some(text.clone()),
             other => panic!("{field} is {other:?}"),
         }
     }
 
-    fn conflicts(&self) -> Vec<Conflict> {
+    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
         self.document.conflicts().sure().into_iter().map(|(_, conflict)| conflict).collect()
     }
 }
 
-fn id() -> RecordId {
+pub(crate) fn id() -> RecordId {
     RecordId::new("n1").unwrap()
 }
 
-fn tags(tags: &[&str]) -> Field {
+pub(crate) fn tags(tags: &[&str]) -> Field {
     Field::Set(tags.iter().map(|tag| Value::from(*tag)).collect())
 }
 

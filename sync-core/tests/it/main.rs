@@ -7,6 +7,7 @@
 )]
 
 mod chaos;
+mod deltas;
 mod documents;
 mod edges;
 mod golden;
@@ -17,4 +18,5 @@ mod pack;
 mod protocol;
 mod sessions;
 mod stores;
+mod types;
 mod world;
