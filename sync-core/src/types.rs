@@ -9,7 +9,7 @@ mod record;
 mod record_id;
 mod value;
 
-pub use element::{Claim, Content, CopyOf, Element, Share};
+pub use element::{Claim, Content, CopyOf, Element, SEPARATOR, Share};
 pub use field::Field;
 pub use name::NAME_BYTES_MAX;
 pub(crate) use name::check_name;

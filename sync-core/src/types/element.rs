@@ -11,7 +11,7 @@ use crate::time::Stamp;
 use crate::types::Value;
 
 /// Stands between the names of a path.
-pub(crate) const SEPARATOR: char = '\u{1f}';
+pub const SEPARATOR: char = '\u{1f}';
 
 /// The types of elements, as the first byte of a slot's name says.
 pub(crate) mod kind {
