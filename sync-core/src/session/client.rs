@@ -217,6 +217,8 @@ struct Opened {
     on_disk: BTreeMap<ReplicaId, u64>,
     link: Link,
     refill: Refill,
+    /// Whether a refill was cut, or may have been before this process began.
+    refill_due: bool,
     peers: BTreeMap<ReplicaId, Peer>,
     log: ConflictLog,
     /// Batches that are being stored, and what to do once each is.
@@ -285,6 +287,7 @@ impl Client {
             claims,
             author: Some(replica),
             on_disk,
+            refill_due: true,
             ..Opened::default()
         };
         self.documents.insert(name.to_owned(), opened);

@@ -166,7 +166,7 @@ fn an_edit_against_a_delete_keeps_the_whole_record_everywhere<S: Store>() {
     asserted.extend(devices[1].hear(&[&edit]));
     asserted.extend(devices[2].hear(&[&edit, &delete]));
     asserted.extend(devices[3].hear(&[&delete, &edit]));
-    assert_eq!(asserted.len(), 2, "only those who held it whole");
+    assert_eq!(asserted.len(), 3, "those who held it whole, and who deleted it");
     for device in &mut devices {
         let again = device.hear(&asserted.iter().collect::<Vec<_>>());
         assert!(again.is_empty(), "no endless exchange");

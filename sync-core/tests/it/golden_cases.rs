@@ -70,13 +70,12 @@ pub(crate) fn value_json(value: &Value) -> Json {
 
 fn field_json(field: &Field) -> Json {
     match field {
-        Field::Register(value) => value_json(value),
-        Field::Latest(value) => json!({ "latest": value_json(value) }),
+        Field::Register(value) | Field::Latest(value) => value_json(value),
         Field::Set(members) => json!({ "set": members.iter().map(value_json).collect::<Vec<_>>() }),
-        Field::Counter(sum) => json!({ "counter": sum }),
+        Field::Counter(sum) => json!(sum),
         Field::Map(fields) => {
             let fields = fields.iter().map(|(name, field)| (name.clone(), field_json(field)));
-            json!({ "fields": fields.collect::<BTreeMap<_, _>>() })
+            json!({ "map": fields.collect::<BTreeMap<_, _>>() })
         }
     }
 }
@@ -289,6 +288,9 @@ fn sample_deltas() -> Vec<Delta> {
         ("list", vec![Value::Int(1), "x".into()].into()),
         ("map", BTreeMap::from([("k".to_owned(), Value::Bool(true))]).into()),
         ("tags", tags),
+        ("stars", Field::Counter(-3)),
+        ("seen", Field::Latest(1_700_000_000_000i64.into())),
+        ("address", Field::Map(fields(&[("city", "Köln".into()), ("visits", Field::Counter(2))]))),
     ]);
     let change = |document: &mut Document, author, fields: &BTreeMap<String, Field>| {
         let edited =

@@ -19,4 +19,5 @@ mod protocol;
 mod sessions;
 mod stores;
 mod types;
+mod undo;
 mod world;

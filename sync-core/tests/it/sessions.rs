@@ -357,3 +357,28 @@ fn a_chunk_is_confirmed_only_once_it_is_on_disk() {
     assert!(world.carry(1, true), "the confirmation");
     world.heal();
 }
+
+#[test]
+fn a_refill_that_is_cut_goes_on_wherever_it_was_cut() {
+    for cut in 0..12 {
+        let mut world = World::new(8, 1);
+        world.connect(0);
+        world.write(0, "n", &[("title", "old"), ("body", "b")]);
+        world.settle();
+        let backup = world.store.clone();
+        world.write(0, "n", &[("title", "new")]);
+        world.write(0, "m", &[("title", "t")]);
+        world.settle();
+        world.restart_hub(backup);
+        world.connect(0);
+        for _ in 0..cut {
+            world.carry(0, true);
+            while world.carry(0, false) || world.store_one(0) {}
+        }
+        // Also where the process ends with the line.
+        if cut % 2 == 0 { world.disconnect(0) } else { world.crash(0) }
+        world.heal();
+        let title = world.store.state(DOCUMENT).unwrap().live();
+        assert_eq!(title.iter().map(|(_, dots)| dots.len()).sum::<u64>(), 5, "cut after {cut}");
+    }
+}

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use sync_core::causal::{
     CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView, Label, MemoryStore, PlaceId,
-    PlaceStore, RUN_DOTS_MAX, ReplicaId,
+    PlaceStore, ReplicaId,
 };
 use sync_core::pack::Reader;
 
@@ -165,7 +165,11 @@ impl PagedStore {
             let rest = entries.split_off(PAGE_ENTRIES / 2);
             self.pages.insert(rest[0].first, encode(&rest));
         }
-        self.pages.insert(key, encode(&entries));
+        if entries.is_empty() && self.pages.keys().next() != Some(&key) {
+            self.pages.remove(&key);
+        } else {
+            self.pages.insert(key, encode(&entries));
+        }
     }
 }
 
@@ -202,10 +206,13 @@ impl DotStore for PagedStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, Infallible> {
-        // A run that reaches into the range may begin so much before it.
-        let from = Dot::new(replica, start.saturating_sub(RUN_DOTS_MAX as u64 - 1));
-        let to = Dot::new(replica, end);
-        let keys: Vec<_> = self.pages.range(self.page_of(from)..=to).map(|(key, _)| *key).collect();
+        let (from, to) = (Dot::new(replica, start), Dot::new(replica, end));
+        let mut first = self.page_of(from);
+        // Runs do not overlap, so only the one before may reach into the range.
+        if self.with_page(first, |entries| entries.first().is_none_or(|entry| entry.first > from)) {
+            first = self.pages.range(..first).next_back().map_or(first, |(key, _)| *key);
+        }
+        let keys: Vec<_> = self.pages.range(first..=to).map(|(key, _)| *key).collect();
         let mut found = Vec::new();
         for key in keys {
             self.with_page(key, |entries| {

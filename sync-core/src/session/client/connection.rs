@@ -30,6 +30,8 @@ const REFILL_RANGES_MAX: usize = 3_000;
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     state: Transport,
+    /// Which start of the hub this is, once it has welcomed this connection.
+    boot: u64,
     /// When to ping and when to give up, by the monotonic clock.
     ping_ms: u64,
     silent_ms: u64,
@@ -98,6 +100,9 @@ impl Client {
         self.connection.state = Transport::Down;
         self.channels.clear();
         for (name, opened) in &mut self.documents {
+            if matches!(opened.link.phase, Phase::CatchingUp | Phase::Live) {
+                opened.refill_due = opened.is_refilling();
+            }
             opened.link = Link::default();
             opened.refill = Refill::Nothing;
             opened.outbox.unsend();
@@ -150,6 +155,7 @@ impl Client {
                 return Err("the hub speaks another version of the protocol");
             }
             self.connection.state = Transport::Up;
+            self.connection.boot = welcome.boot;
             let event = ClientEvent::Welcomed { hub_ms: welcome.now_ms };
             self.outputs.push_back(ClientOutput::Event(event));
             for name in self.documents.keys().cloned().collect::<Vec<_>>() {
@@ -247,7 +253,11 @@ impl Client {
         }
         opened.link.phase = Phase::CatchingUp;
         let lacking = opened.settled(&opened.link.said).difference(context);
-        if !lacking.is_empty() || (!resumed && !opened.link.said.is_empty()) {
+        // A refill that was cut may have brought all dots that live, and not what died by them.
+        let is_cut =
+            opened.refill_due && opened.cursor.is_some_and(|at| at.boot != self.connection.boot);
+        let is_unsure = (!resumed || is_cut) && !opened.link.said.is_empty();
+        if !lacking.is_empty() || is_unsure {
             opened.refill = Refill::Wanted(lacking);
         }
         // A hub that knows more of this replica than it does itself has seen a later state of it.
@@ -291,9 +301,8 @@ impl Client {
             steps.push(Step::Join(delta.clone()));
         }
         if let Some(cursor) = cursor {
-            opened.cursor = Some(cursor);
             opened.link.phase = Phase::Live;
-            steps.push(Step::Follow(cursor));
+            opened.follow(cursor, &mut steps);
         }
         if let Some(author) = renewed {
             self.renew(name, author);
@@ -325,8 +334,7 @@ impl Client {
         }
         // A live delta that overtakes the catch-up says nothing of what the catch-up still brings.
         if opened.link.phase == Phase::Live {
-            opened.cursor = Some(cursor);
-            steps.push(Step::Follow(cursor));
+            opened.follow(cursor, &mut steps);
         }
         if let Some(author) = renewed {
             self.renew(name, author);
@@ -349,8 +357,7 @@ impl Client {
             steps.push(Step::Settle(key));
         }
         if opened.link.phase == Phase::Live {
-            opened.cursor = Some(cursor);
-            steps.push(Step::Follow(cursor));
+            opened.follow(cursor, &mut steps);
         }
         if !steps.is_empty() {
             self.persist(name, steps, Then::default());
@@ -553,6 +560,26 @@ impl Link {
 }
 
 impl Opened {
+    /// Whether the hub has not yet confirmed all of what it lacks.
+    fn is_refilling(&self) -> bool {
+        match &self.refill {
+            Refill::Nothing => false,
+            Refill::Wanted(_) => true,
+            Refill::Pieces(pieces) => {
+                !pieces.is_empty() || self.link.under_way.values().any(Option::is_none)
+            }
+        }
+    }
+
+    /// Moves the cursor. While the hub is being filled it stays where it was: a client that comes back
+    /// from there does so as one that the hub may lack something of.
+    fn follow(&mut self, cursor: Cursor, steps: &mut Vec<Step>) {
+        if !self.is_refilling() {
+            self.cursor = Some(cursor);
+            steps.push(Step::Follow(cursor));
+        }
+    }
+
     /// Joins what came from the hub. Gives the author as well if it was written by somebody else: a
     /// copy of this replica, or one that pretends to be it.
     fn join_remote(&mut self, delta: &Delta) -> (Change, Option<ReplicaId>) {
