@@ -78,7 +78,7 @@ impl Client {
     /// milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let Connection { state, ping_ms, silent_ms } = &self.connection;
+        let Connection { state, boot: _, ping_ms, silent_ms } = &self.connection;
         (*state != Transport::Down).then_some((*ping_ms).min(*silent_ms))
     }
 
