@@ -16,7 +16,7 @@ pub use undo::{History, Undo};
 
 use self::kept::Kept;
 use self::target::Labels;
-use crate::causal::{Delta, EntryView, MemoryStore, PlaceId, PlaceStore, join};
+use crate::causal::{Delta, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -317,31 +317,28 @@ const PAGE_IDS: usize = 1024;
 struct Scan {
     exists: bool,
     has_copy: bool,
-    registers: smallvec::SmallVec<[u64; 16]>,
+    has_any: bool,
+    /// The labels that name registers.
+    labels: smallvec::SmallVec<[Label; 2]>,
     is_double: bool,
 }
 
 impl Scan {
     fn add(&mut self, entry: EntryView<'_>) {
-        let slots = entry.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
-        for (slot, _) in slots {
-            let Some(first) = entry.label.name(slot).first() else { continue };
-            self.has_copy |= first & kind::COPY != 0;
-            match first & !kind::COPY {
-                kind::EXISTS => self.exists = true,
-                kind::REGISTER => {
-                    let hash = entry.label.name_hash(slot);
-                    self.is_double |= self.registers.contains(&hash);
-                    self.registers.push(hash);
-                }
-                _ => {}
-            }
+        let (tags, _) = entry.tags();
+        self.has_any = true;
+        self.has_copy |= tags.has_high();
+        self.exists |= tags.has(kind::EXISTS);
+        if tags.has(kind::REGISTER) && !self.is_double {
+            let shares = |known: &Label| known.shares(entry.label, kind::REGISTER);
+            self.is_double = entry.label.has_repeat() || self.labels.iter().any(shares);
+            self.labels.push(entry.label.clone());
         }
     }
 
     /// Names of copies differ from those of originals, so any copy asks for a closer look.
     fn may_clash(&self, is_record: bool) -> bool {
-        self.is_double || self.has_copy || (is_record && !self.exists)
+        self.has_any && (self.is_double || self.has_copy || (is_record && !self.exists))
     }
 }
 

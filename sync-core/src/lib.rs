@@ -10,6 +10,7 @@ pub mod error;
 pub mod pack;
 pub mod reconcile;
 pub mod session;
+pub mod snapshot;
 pub mod time;
 pub mod types;
 pub mod wire;

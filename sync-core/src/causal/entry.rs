@@ -2,6 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::label::Tags;
 use super::{Dot, DotRanges, Label, PlaceId, ReplicaId, Slots};
 use crate::time::Stamp;
 
@@ -80,7 +81,12 @@ impl Entry {
     /// The entry with only the slots of a mask live.
     #[must_use]
     pub fn only(&self, mask: u64) -> Self {
-        Self { label: self.label.only(mask), slots: self.slots.only(mask), ..self.clone() }
+        self.part(mask, self.slots.only(mask))
+    }
+
+    fn part(&self, mask: u64, slots: Slots) -> Self {
+        let Self { first, stamp, label, id, .. } = self;
+        Self { first: *first, stamp: *stamp, label: label.only(mask), id: id.clone(), slots }
     }
 
     /// Lays the live slots of another part of the same run over this one. Gives false, and changes
@@ -103,14 +109,16 @@ impl Entry {
             return None;
         }
         let (taken, rest) = self.slots.split(mask);
-        let taken = Self { label: self.label.only(mask), slots: taken, ..self.clone() };
-        *self = Self { label: self.label.only(live & !mask), slots: rest, ..self.clone() };
+        let taken = self.part(mask, taken);
+        self.label = self.label.only(live & !mask);
+        self.slots = rest;
         Some(taken)
     }
 }
 
 /// The counters of the slots of a mask, in a run from `first`.
-pub(super) fn ranges_of(first: u64, mut mask: u64) -> DotRanges {
+#[inline]
+pub(crate) fn ranges_of(first: u64, mut mask: u64) -> DotRanges {
     let mut ranges = DotRanges::default();
     let mut counter = first;
     while mask != 0 {
@@ -125,6 +133,7 @@ pub(super) fn ranges_of(first: u64, mut mask: u64) -> DotRanges {
 }
 
 /// The slots of a run from `first` whose counters are in `start..=end`.
+#[inline]
 pub(super) fn mask_of(first: u64, start: u64, end: u64) -> u64 {
     let low = start.saturating_sub(first).min(64) as u32;
     let high = end.saturating_add(1).saturating_sub(first).min(64) as u32;
@@ -140,7 +149,7 @@ impl<'a> EntryView<'a> {
         self.first == other.first
             && self.stamp == other.stamp
             && self.id == other.id
-            && self.label.space() == other.label.space()
+            && self.label.is_in_space_of(other.label)
     }
 
     /// The live dots and their slots.
@@ -158,6 +167,26 @@ impl<'a> EntryView<'a> {
         (0..).zip(slots.iter()).filter_map(move |(at, slot)| {
             Some((Dot::new(first.replica, first.counter + at as u64), label.name(at), slot?))
         })
+    }
+
+    /// How the names of the live slots begin, and which slots are live.
+    #[inline]
+    pub(crate) fn tags(self) -> (Tags, u64) {
+        let live = self.slots.live();
+        // Dead slots mostly have no name, and live ones have one.
+        let tags = if live == self.label.named() { self.label.tags() } else { self.own_tags(live) };
+        (tags, live)
+    }
+
+    #[cold]
+    fn own_tags(self, live: u64) -> Tags {
+        let mut tags = Tags::default();
+        for (slot, name) in self.label.names().enumerate().take(64) {
+            if let Some(tag) = name.first().filter(|_| live >> slot & 1 == 1) {
+                tags.add(*tag);
+            }
+        }
+        tags
     }
 
     /// A hash of each live dot with all that it says, whatever the run's other slots are (XXH3, 64

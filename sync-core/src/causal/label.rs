@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The most bytes of a label: its space and its names. Arbitrary; far above what a schema needs.
@@ -15,52 +17,159 @@ pub const LABEL_BYTES_MAX: usize = 8 * 1024;
 pub struct Label(Arc<Parts>);
 
 struct Parts {
-    space: Box<[u8]>,
-    names: Box<[Box<[u8]>]>,
+    /// The space, then the names.
+    bytes: Box<[u8]>,
+    space_len: usize,
+    slots: Box<[Slot]>,
+    /// The names that are text behind their first byte, without that byte.
+    texts: Box<str>,
     space_hash: u64,
-    name_hashes: Box<[u64]>,
+    hash: u64,
+    /// Which of the first 64 slots have a name, and how their names begin.
+    named: u64,
+    tags: Tags,
+    /// Whether two slots have one name, and a bit for each name by its hash.
+    has_repeat: bool,
+    sketch: u64,
+}
+
+struct Slot {
+    end: u32,
+    text_end: u32,
+    hash: u64,
+}
+
+/// The first bytes of names, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tags {
+    /// Those below 32.
+    low: u32,
+    /// Those below 32 but for the highest bit, which is set.
+    high: u32,
+    has_plain: bool,
+    has_high: bool,
+}
+
+impl Tags {
+    pub(super) fn add(&mut self, tag: u8) {
+        let is_high = tag & 0x80 != 0;
+        self.has_high |= is_high;
+        self.has_plain |= !is_high;
+        if tag & 0x7f < 32 {
+            *(if is_high { &mut self.high } else { &mut self.low }) |= 1 << (tag & 31);
+        }
+    }
+
+    /// Whether a name begins with this byte, which is below 32, or with it and the highest bit.
+    #[inline]
+    pub(crate) fn has(self, tag: u8) -> bool {
+        (self.low | self.high) >> (tag & 31) & 1 == 1
+    }
+
+    /// Whether a name begins with a byte that has the highest bit.
+    #[inline]
+    pub(crate) fn has_high(self) -> bool {
+        self.has_high
+    }
+
+    /// Whether a name begins with a byte that does not have the highest bit.
+    #[inline]
+    pub(crate) fn has_plain(self) -> bool {
+        self.has_plain
+    }
 }
 
 impl Label {
     /// Takes a space and names.
     #[must_use]
     pub fn new<'a>(space: &[u8], names: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let names: Box<[Box<[u8]>]> = names.into_iter().map(Box::from).collect();
-        let name_hashes = names.iter().map(|name| xxh3_64(name)).collect();
+        let names: SmallVec<[&[u8]; 16]> = names.into_iter().collect();
+        Self::of(space, &names)
+    }
+
+    fn of(space: &[u8], names: &[&[u8]]) -> Self {
+        let len = space.len() + names.iter().map(|name| name.len()).sum::<usize>();
+        let mut bytes = Vec::with_capacity(len);
+        bytes.extend_from_slice(space);
+        let mut texts = String::with_capacity(len - space.len());
+        let mut slots: Vec<Slot> = Vec::with_capacity(names.len());
         let space_hash = xxh3_64(space);
-        Self(Arc::new(Parts { space: space.into(), names, space_hash, name_hashes }))
+        let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
+        let (mut named, mut has_repeat, mut sketch) = (0, false, 0);
+        for (at, name) in names.iter().enumerate() {
+            let name_hash = xxh3_64(name);
+            hash = (hash.rotate_left(5) ^ name_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            if let Some((tag, rest)) = name.split_first() {
+                named |= 1u64.checked_shl(at as u32).unwrap_or(0);
+                tags.add(*tag);
+                sketch |= 1 << (name_hash & 63);
+                has_repeat |= slots.iter().any(|slot| slot.hash == name_hash);
+                texts.push_str(std::str::from_utf8(rest).unwrap_or_default());
+            }
+            bytes.extend_from_slice(name);
+            let (end, text_end) = (bytes.len() as u32, texts.len() as u32);
+            slots.push(Slot { end, text_end, hash: name_hash });
+        }
+        let (bytes, slots) = (bytes.into_boxed_slice(), slots.into_boxed_slice());
+        let (texts, space_len) = (texts.into_boxed_str(), space.len());
+        Self(Arc::new(Parts {
+            bytes,
+            space_len,
+            slots,
+            texts,
+            space_hash,
+            hash,
+            named,
+            tags,
+            has_repeat,
+            sketch,
+        }))
     }
 
     /// The space: which objects are found together.
     #[must_use]
     #[inline]
     pub fn space(&self) -> &[u8] {
-        &self.0.space
+        &self.0.bytes[..self.0.space_len]
     }
 
     /// The names of the slots, in order.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.0.names.iter().map(|name| &**name)
+        (0..self.len()).map(|slot| self.name(slot))
     }
 
     /// The name of a slot; empty for a dead one.
     #[must_use]
     #[inline]
     pub fn name(&self, slot: usize) -> &[u8] {
-        self.0.names.get(slot).map_or(&[], |name| name)
+        let Parts { bytes, space_len, slots, .. } = &*self.0;
+        let Some(Slot { end, .. }) = slots.get(slot) else { return &[] };
+        let start = if slot == 0 { *space_len } else { slots[slot - 1].end as usize };
+        &bytes[start..*end as usize]
+    }
+
+    /// What follows the first byte of a slot's name, where that is text.
+    #[inline]
+    pub(crate) fn text(&self, slot: usize) -> Option<&str> {
+        let Parts { slots, texts, .. } = &*self.0;
+        let text_end = slots.get(slot)?.text_end as usize;
+        let start = if slot == 0 { 0 } else { slots[slot - 1].text_end as usize };
+        let text = texts.get(start..text_end)?;
+        (text.len() + 1 == self.name(slot).len()).then_some(text)
     }
 
     /// How many slots there are.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.0.names.len()
+        self.0.slots.len()
     }
 
     /// Whether there is no slot, as in the label of a note.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.names.is_empty()
+        self.0.slots.is_empty()
     }
 
     /// The same label with names only for the slots of a mask.
@@ -84,13 +193,21 @@ impl Label {
 
     /// The bytes of space and names.
     #[must_use]
+    #[inline]
     pub fn byte_count(&self) -> usize {
-        self.space().len() + self.names().map(<[u8]>::len).sum::<usize>()
+        self.0.bytes.len()
     }
 
     /// Whether both are one in memory, which says faster than a comparison that they are equal.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether both are of one space.
+    #[inline]
+    pub(crate) fn is_in_space_of(&self, other: &Self) -> bool {
+        self.is_same(other) || self.space() == other.space()
     }
 
     /// How many clones there are.
@@ -106,21 +223,59 @@ impl Label {
     /// A hash of a slot's name (XXH3, 64 bits).
     #[inline]
     pub(crate) fn name_hash(&self, slot: usize) -> u64 {
-        self.0.name_hashes.get(slot).copied().unwrap_or(0)
+        self.0.slots.get(slot).map_or(0, |slot| slot.hash)
+    }
+
+    /// How the names begin.
+    #[inline]
+    pub(super) fn tags(&self) -> Tags {
+        self.0.tags
+    }
+
+    /// Which slots have a name.
+    #[inline]
+    pub(super) fn named(&self) -> u64 {
+        self.0.named
+    }
+
+    /// Whether two slots seem to have one name.
+    #[inline]
+    pub(crate) fn has_repeat(&self) -> bool {
+        self.0.has_repeat
+    }
+
+    /// Whether another label seems to have a name of this one, which begins with a byte.
+    pub(crate) fn shares(&self, other: &Self, tag: u8) -> bool {
+        self.0.sketch & other.0.sketch != 0
+            && self.0.slots.iter().zip(self.names()).any(|(slot, name)| {
+                name.first() == Some(&tag)
+                    && other.0.slots.iter().any(|other| other.hash == slot.hash)
+            })
     }
 }
 
 impl PartialEq for Label {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.is_same(other) || self.cmp(other) == Ordering::Equal
+        self.is_same(other)
+            || (self.0.hash == other.0.hash
+                && self.space() == other.space()
+                && self.names().eq(other.names()))
     }
 }
 
 impl Eq for Label {}
 
+/// By a hash first, so an order for lookups and for nothing else.
 impl Ord for Label {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.space.cmp(&other.0.space).then_with(|| self.0.names.cmp(&other.0.names))
+        if self.is_same(other) {
+            return Ordering::Equal;
+        }
+        let hashes = self.0.hash.cmp(&other.0.hash);
+        hashes
+            .then_with(|| self.space().cmp(other.space()))
+            .then_with(|| self.names().cmp(other.names()))
     }
 }
 

@@ -6,12 +6,11 @@ mod labels;
 mod rows;
 mod sorted;
 
-use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use self::labels::Labels;
 use self::rows::{NONE, Row, Rows};
@@ -31,21 +30,31 @@ pub struct MemoryStore {
     writers: Vec<Writer>,
     /// The number of each replica among the writers, in the order of ids.
     numbers: Vec<(ReplicaId, u32)>,
-    /// The rows of each space, one for each object, in the order of ids.
-    spaces: BTreeMap<Box<[u8]>, Sorted>,
+    /// The rows of each space, one for each object, in the order of ids. In the order of spaces.
+    spaces: Vec<Space>,
     labels: Labels,
     open: BTreeSet<(Box<[u8]>, PlaceId)>,
     hint: Hint,
 }
 
-/// A row of the object that was read last, which mostly is the one that is written next. It need not
-/// be there any more.
-#[derive(Debug)]
-struct Hint(AtomicU32);
+#[derive(Debug, Clone)]
+struct Space {
+    name: Box<[u8]>,
+    ids: Sorted,
+}
 
-impl Default for Hint {
-    fn default() -> Self {
-        Self(AtomicU32::new(NONE))
+/// Where the object that was read last stands, or would: mostly it is the one that is written next.
+/// Something else may stand there by now.
+#[derive(Debug, Default)]
+struct Hint(AtomicU64);
+
+impl Hint {
+    fn get(&self) -> Position {
+        Position::from_bits(self.0.load(Relaxed))
+    }
+
+    fn set(&self, position: Position) {
+        self.0.store(position.to_bits(), Relaxed);
     }
 }
 
@@ -97,6 +106,39 @@ impl MemoryStore {
     /// Iterates over the entries in the order of their first dots.
     pub fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
         self.sorted_writers().flat_map(|writer| writer.runs.iter().map(|row| self.view(row)))
+    }
+
+    /// Of the entries in the order of their first dots, those whose object has an earlier one: the
+    /// place of each in that order, and the place of the first.
+    pub(crate) fn repeats(&self) -> Vec<(u32, u32)> {
+        let mut order = vec![0; self.rows.number_count()];
+        let rows = self.sorted_writers().flat_map(|writer| writer.runs.iter());
+        for (at, row) in (0u32..).zip(rows) {
+            order[row as usize] = at;
+        }
+        let mut repeats = Vec::new();
+        for head in self.spaces.iter().flat_map(|space| space.ids.iter()) {
+            if self.rows.of(head).next == NONE {
+                continue;
+            }
+            let chain = || {
+                let next = |row: &u32| Some(self.rows.of(*row).next).filter(|next| *next != NONE);
+                std::iter::successors(Some(head), next).map(|row| order[row as usize])
+            };
+            let first = chain().min().unwrap_or(0);
+            repeats.extend(chain().filter(|at| *at != first).map(|at| (at, first)));
+        }
+        repeats.sort_unstable();
+        repeats
+    }
+
+    /// Adds an entry behind all others of its replica, as a state is loaded in order. Gives false where
+    /// it overlaps another one, or a live dot of it was not seen.
+    pub(crate) fn append(&mut self, entry: Entry) -> bool {
+        let live = entry.live_ranges();
+        let is_seen = self.context.of(entry.replica()).is_some_and(|seen| seen.covers(&live));
+        let Ok(is_added) = if is_seen { self.add(entry) } else { Ok(false) };
+        is_added
     }
 
     /// The entries after a dot, in the order of their first dots.
@@ -206,98 +248,119 @@ impl MemoryStore {
         let before = runs.before(at).and_then(|before| runs.row(before));
         let reaches = before.is_some_and(|row| self.rows.of(row).last() >= counter);
         let last = counter.saturating_add((len as u64).saturating_sub(1));
-        reaches || runs.row(at).is_some_and(|row| self.rows.of(row).counter <= last)
+        reaches || runs.following(at).is_some_and(|(_, next, _)| next <= last)
+    }
+
+    /// The first row of a replica whose run overlaps `start..=end`, and where it stands.
+    #[inline]
+    fn first_run(&self, writer: &Writer, start: u64, end: u64) -> Option<(Position, u32)> {
+        let at = match writer.runs.find(start, |_| Ordering::Equal) {
+            Ok(at) => return writer.runs.row(at).map(|row| (at, row)),
+            Err(at) => at,
+        };
+        // The run that begins before may reach into the range.
+        if let Some(before) = writer.runs.before(at)
+            && let Some(row) = writer.runs.row(before)
+            && self.rows.of(row).last() >= start
+        {
+            return Some((before, row));
+        }
+        let (at, counter, row) = writer.runs.following(at)?;
+        (counter <= end).then_some((at, row))
     }
 
     /// The rows of a replica whose runs overlap `start..=end`, in order.
     fn runs(&self, writer: &Writer, start: u64, end: u64) -> impl Iterator<Item = u32> {
-        let first = match writer.runs.find(start, |_| Ordering::Equal) {
-            Ok(at) => at,
-            // The run that begins before may reach into the range.
-            Err(at) => {
-                let before = writer.runs.before(at);
-                let reaching = before.filter(|before| {
-                    writer.runs.row(*before).is_some_and(|row| self.rows.of(row).last() >= start)
-                });
-                reaching.unwrap_or(at)
-            }
-        };
-        writer.runs.iter_from(first).take_while(move |row| self.rows.of(*row).counter <= end)
+        let first = self.first_run(writer, start, end);
+        let rows = first.into_iter().flat_map(|(at, _)| writer.runs.iter_from(at));
+        rows.take_while(move |row| self.rows.of(*row).counter <= end)
     }
 
     fn run(&self, writer: usize, counter: u64) -> Result<Position, Position> {
         self.writers[writer].runs.find(counter, |_| Ordering::Equal)
     }
 
-    fn place(&self, space: &[u8], id: &[u8]) -> Option<Result<Position, Position>> {
-        let ids = self.spaces.get(space)?;
-        Some(ids.find(key_of(id), |row| (*self.rows.of(row).id).cmp(id)))
+    fn space(&self, space: &[u8]) -> Result<usize, usize> {
+        self.spaces.binary_search_by(|known| (*known.name).cmp(space))
+    }
+
+    fn ids_of(&self, space: &[u8]) -> Option<&Sorted> {
+        self.space(space).ok().map(|at| &self.spaces[at].ids)
+    }
+
+    /// Where an object stands in its space, or would.
+    fn place(&self, ids: &Sorted, id: &[u8]) -> Result<Position, Position> {
+        let hint = self.hint.get();
+        let key = key_of(id);
+        match ids.row(hint) {
+            Some(row) if *self.rows.of(row).id == *id => return Ok(hint),
+            Some(_) if ids.would_stand(hint, key) => return Err(hint),
+            Some(_) | None => {}
+        }
+        let found = ids.find(key, |row| (*self.rows.of(row).id).cmp(id));
+        let (Ok(at) | Err(at)) = found;
+        self.hint.set(at);
+        found
     }
 
     /// Puts a row into both indexes.
     fn link(&mut self, mut row: Row, at: Position) {
-        let writer = row.writer as usize;
-        let (label, counter, key) = (row.label.clone(), row.counter, key_of(&row.id));
-        // Any row of the object will do: the new one goes behind it.
-        let hint = self.hint.0.load(Relaxed);
-        let hinted = self.rows.find(hint).is_some_and(|known| {
-            known.id == row.id && known.label.space() == label.space()
-        });
-        let head = if hinted { None } else { self.place(label.space(), &row.id) };
-        let known = match head {
-            Some(Ok(found)) => self.spaces[label.space()].row(found),
-            Some(Err(_)) | None => hinted.then_some(hint),
-        };
-        if let Some(head) = known {
-            row.next = self.rows.of(head).next;
-            let number = self.rows.add(row);
-            self.rows.of_mut(head).next = number;
-            self.writers[writer].runs.insert(at, counter, number);
-            return;
-        }
-        let number = self.rows.add(row);
-        match (self.spaces.get_mut(label.space()), head) {
-            (Some(ids), Some(Err(at))) => ids.insert(at, key, number),
-            _ => {
-                let mut ids = Sorted::default();
-                let (Ok(at) | Err(at)) = ids.find(key, |_| Ordering::Equal);
-                ids.insert(at, key, number);
-                self.spaces.insert(label.space().into(), ids);
+        let (writer, counter) = (row.writer as usize, row.counter);
+        let space = match self.space(row.label.space()) {
+            Ok(space) => space,
+            Err(space) => {
+                let name = row.label.space().into();
+                self.spaces.insert(space, Space { name, ids: Sorted::default() });
+                space
             }
-        }
+        };
+        let ids = &self.spaces[space].ids;
+        let place = self.place(ids, &row.id);
+        let head = place.ok().and_then(|place| ids.row(place));
+        let number = match (head, place) {
+            // Any row of the object will do: the new one goes behind it.
+            (Some(head), _) => {
+                row.next = self.rows.of(head).next;
+                let number = self.rows.add(row);
+                self.rows.of_mut(head).next = number;
+                number
+            }
+            (None, Ok(place) | Err(place)) => {
+                let key = key_of(&row.id);
+                let number = self.rows.add(row);
+                self.spaces[space].ids.insert(place, key, number);
+                number
+            }
+        };
         self.writers[writer].runs.insert(at, counter, number);
     }
 
-    /// Takes a row out of both indexes.
-    fn unlink(&mut self, number: u32) -> Row {
-        let (writer, counter, next) = {
-            let row = self.rows.of(number);
-            (row.writer as usize, row.counter, row.next)
-        };
-        if let Ok(at) = self.run(writer, counter) {
-            self.writers[writer].runs.remove(at);
-        }
-        let label = self.rows.of(number).label.clone();
-        let place = self.place(label.space(), &self.rows.of(number).id);
-        if let (Some(Ok(at)), Some(ids)) = (place, self.spaces.get_mut(label.space())) {
-            let head = ids.row(at);
-            if head == Some(number) {
-                if next == NONE {
-                    ids.remove(at);
+    /// Takes a row, which stands at a position among the runs, out of both indexes.
+    fn unlink(&mut self, number: u32, at: Position) -> Row {
+        let known = self.rows.of(number);
+        let space = self.space(known.label.space());
+        let place = space.map(|space| self.place(&self.spaces[space].ids, &known.id));
+        let row = self.rows.remove(number);
+        if let (Ok(space), Ok(Ok(place))) = (space, place) {
+            let ids = &mut self.spaces[space].ids;
+            match ids.row(place) {
+                Some(head) if head == number && row.next == NONE => {
+                    ids.remove(place);
                     if ids.is_empty() {
-                        self.spaces.remove(label.space());
+                        self.spaces.remove(space);
                     }
-                } else {
-                    ids.set(at, next);
                 }
-            } else if let Some(mut before) = head {
-                while self.rows.of(before).next != number {
-                    before = self.rows.of(before).next;
+                Some(head) if head == number => ids.set(place, row.next),
+                Some(mut before) => {
+                    while self.rows.of(before).next != number {
+                        before = self.rows.of(before).next;
+                    }
+                    self.rows.of_mut(before).next = row.next;
                 }
-                self.rows.of_mut(before).next = next;
+                None => {}
             }
         }
-        let row = self.rows.remove(number);
+        self.writers[row.writer as usize].runs.remove(at);
         if self.rows.count() == 0 {
             self.writers = Vec::new();
             self.numbers = Vec::new();
@@ -307,22 +370,20 @@ impl MemoryStore {
     }
 
     /// Takes the slots of a mask out of a row, and gives them as an entry.
-    fn take(&mut self, number: u32, mask: u64) -> Entry {
-        let live = self.rows.of(number).slots.live();
-        let EntryView { first, stamp, .. } = self.view(number);
+    fn take(&mut self, number: u32, at: Position, live: u64, mask: u64) -> Entry {
+        let Row { id, stamp, counter, label, slots, writer, .. } = self.rows.of(number);
+        let (first, stamp) = (Dot::new(self.writers[*writer as usize].replica, *counter), *stamp);
         if mask == live {
-            let Row { id, label, slots, .. } = self.unlink(number);
+            let Row { id, label, slots, .. } = self.unlink(number, at);
             return Entry { first, stamp, label, id, slots };
         }
-        let Row { id, label, slots, .. } = self.rows.of(number);
-        let (id, label) = (id.clone(), label.clone());
-        let (taken, rest) = slots.split(mask);
-        let (fitted, taken_label) =
-            (self.labels.fitted(&label, live & !mask), self.labels.fitted(&label, mask));
+        let (id, (taken, rest)) = (id.clone(), slots.split(mask));
+        let label_left = self.labels.fitted(label, live & !mask);
+        let label_taken = self.labels.fitted(label, mask);
         let row = self.rows.of_mut(number);
         row.slots = rest;
-        row.label = fitted;
-        Entry { first, stamp, label: taken_label, id, slots: taken }
+        row.label = label_left;
+        Entry { first, stamp, label: label_taken, id, slots: taken }
     }
 }
 
@@ -397,9 +458,9 @@ impl DotStore for MemoryStore {
                 if slots.len() > known.slots.len() {
                     let (tail, more) = (known.last() + 1, slots.len() - known.slots.len());
                     let (Ok(at) | Err(at)) = self.run(writer, tail);
-                    let next = self.writers[writer].runs.row(at);
+                    let next = self.writers[writer].runs.following(at);
                     let end = tail + more as u64;
-                    if next.is_some_and(|row| self.rows.of(row).counter < end) {
+                    if next.is_some_and(|(_, counter, _)| counter < end) {
                         return Ok(false);
                     }
                 }
@@ -428,14 +489,23 @@ impl DotStore for MemoryStore {
         end: u64,
         killed: &mut Vec<Entry>,
     ) -> Result<(), Infallible> {
-        let Some(writer) = self.writer(replica) else { return Ok(()) };
-        let hit: SmallVec<[u32; 4]> = self.runs(writer, start, end).collect();
-        for number in hit {
+        let Ok(known) = self.find_writer(replica) else { return Ok(()) };
+        let mut from = start;
+        // The last row of all takes its writer along.
+        while let Some((_, writer)) = self.numbers.get(known)
+            && let Some(writer) = self.writers.get(*writer as usize)
+            && let Some((at, number)) = self.first_run(writer, from, end)
+        {
             let row = self.rows.of(number);
-            let mask = row.slots.live() & mask_of(row.counter, start, end);
+            let (live, last) = (row.slots.live(), row.last());
+            let mask = live & mask_of(row.counter, start, end);
             if mask != 0 {
-                killed.push(self.take(number, mask));
+                killed.push(self.take(number, at, live, mask));
             }
+            if last >= end {
+                break;
+            }
+            from = last + 1;
         }
         Ok(())
     }
@@ -448,9 +518,9 @@ impl PlaceStore for MemoryStore {
         id: &[u8],
         show: &mut dyn FnMut(EntryView<'_>),
     ) -> Result<(), Infallible> {
-        let Some(Ok(at)) = self.place(space, id) else { return Ok(()) };
-        let mut next = self.spaces.get(space).and_then(|ids| ids.row(at)).unwrap_or(NONE);
-        self.hint.0.store(next, Relaxed);
+        let Some(ids) = self.ids_of(space) else { return Ok(()) };
+        let head = self.place(ids, id).ok().and_then(|at| ids.row(at));
+        let mut next = head.unwrap_or(NONE);
         while next != NONE {
             show(self.view(next));
             next = self.rows.of(next).next;
@@ -464,7 +534,7 @@ impl PlaceStore for MemoryStore {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<PlaceId>, Infallible> {
-        let Some(ids) = self.spaces.get(space) else { return Ok(Vec::new()) };
+        let Some(ids) = self.ids_of(space) else { return Ok(Vec::new()) };
         let id = |row: u32| &self.rows.of(row).id;
         let from = match after {
             Some(after) => ids.find(key_of(after), |row| (**id(row)).cmp(after)),
@@ -476,7 +546,7 @@ impl PlaceStore for MemoryStore {
     }
 
     fn spaces(&self) -> Result<Vec<Box<[u8]>>, Infallible> {
-        Ok(self.spaces.keys().cloned().collect())
+        Ok(self.spaces.iter().map(|space| space.name.clone()).collect())
     }
 
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Infallible> {

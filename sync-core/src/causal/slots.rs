@@ -11,9 +11,74 @@ use crate::pack::varint;
 /// The most dots that one entry may span. Arbitrary: a record of 63 fields fits into one entry.
 pub const RUN_DOTS_MAX: usize = 64;
 
-/// Opaque bytes for each dot of a run; none for a dead one.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Slots(Box<[u8]>);
+/// What fits beside the length without an allocation: what a change of one short field needs.
+const INLINE_BYTES: usize = 30;
+
+/// Opaque bytes for each dot of a run; none for a dead one. Up to 30 packed bytes take no allocation.
+#[derive(Clone)]
+pub struct Slots(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE_BYTES] },
+    Heap(Box<[u8]>),
+}
+
+/// Packed slots being written; how many bytes they take is known before.
+enum Packer {
+    Inline { len: usize, bytes: [u8; INLINE_BYTES] },
+    Heap(Vec<u8>),
+}
+
+impl Packer {
+    fn with_len(len: usize) -> Self {
+        if len <= INLINE_BYTES {
+            Self::Inline { len: 0, bytes: [0; INLINE_BYTES] }
+        } else {
+            Self::Heap(Vec::with_capacity(len))
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        match self {
+            Self::Inline { len, bytes } => {
+                bytes[*len] = byte;
+                *len += 1;
+            }
+            Self::Heap(packed) => packed.push(byte),
+        }
+    }
+
+    fn put(&mut self, more: &[u8]) {
+        match self {
+            Self::Inline { len, bytes } => {
+                bytes[*len..*len + more.len()].copy_from_slice(more);
+                *len += more.len();
+            }
+            Self::Heap(packed) => packed.extend_from_slice(more),
+        }
+    }
+
+    fn put_dead(&mut self, count: usize) {
+        self.put(&[0; RUN_DOTS_MAX][..count]);
+    }
+
+    fn put_header(&mut self, mut header: u64) {
+        while header >= 0x80 {
+            self.push(header as u8 | 0x80);
+            header >>= 7;
+        }
+        self.push(header as u8);
+    }
+
+    fn finish(self) -> Slots {
+        Slots(match self {
+            Self::Inline { len, bytes } => Repr::Inline { len: len as u8, bytes },
+            Self::Heap(packed) => Repr::Heap(packed.into_boxed_slice()),
+        })
+    }
+}
 
 impl Slots {
     /// Packs slots. There must be 1 to [`RUN_DOTS_MAX`]; what is beyond is left out.
@@ -21,15 +86,20 @@ impl Slots {
     pub fn new<'a>(slots: impl Iterator<Item = Option<&'a [u8]>> + Clone) -> Self {
         let slots = slots.take(RUN_DOTS_MAX);
         let header = |slot: Option<&[u8]>| slot.map_or(0, |slot| slot.len() as u64 + 1);
-        let len = |slot: Option<&[u8]>| varint::len(header(slot)) + slot.map_or(0, <[u8]>::len);
-        let mut packed = Vec::with_capacity(1 + slots.clone().map(len).sum::<usize>());
-        packed.push(0);
-        for slot in slots {
-            varint::write(&mut packed, header(slot));
-            packed.extend_from_slice(slot.unwrap_or_default());
-            packed[0] += 1;
+        let (mut count, mut len) = (0, 1);
+        for slot in slots.clone() {
+            count += 1;
+            len += varint::len(header(slot)) + slot.map_or(0, <[u8]>::len);
         }
-        Self(packed.into_boxed_slice())
+        let mut packer = Packer::with_len(len);
+        packer.push(count);
+        for slot in slots {
+            packer.put_header(header(slot));
+            if let Some(slot) = slot {
+                packer.put(slot);
+            }
+        }
+        packer.finish()
     }
 
     /// Takes packed slots, after a look at their lengths.
@@ -62,21 +132,33 @@ impl Slots {
         }
         let (packed, rest) = bytes.split_at(bytes.len() - rest.len());
         *bytes = rest;
-        Ok(Self(packed.into()))
+        Ok(Self::of(packed))
+    }
+
+    fn of(packed: &[u8]) -> Self {
+        if packed.len() > INLINE_BYTES {
+            return Self(Repr::Heap(packed.into()));
+        }
+        let mut bytes = [0; INLINE_BYTES];
+        bytes[..packed.len()].copy_from_slice(packed);
+        Self(Repr::Inline { len: packed.len() as u8, bytes })
     }
 
     /// The packed bytes.
     #[must_use]
     #[inline]
     pub fn as_packed(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Heap(bytes) => bytes,
+        }
     }
 
     /// How many slots there are, dead or live.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.0.first().map_or(0, |count| usize::from(*count))
+        self.as_packed().first().map_or(0, |count| usize::from(*count))
     }
 
     /// Whether there is no slot.
@@ -88,55 +170,83 @@ impl Slots {
     /// The slots in order.
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
-        Iter { rest: self.0.get(1..).unwrap_or_default() }
+        Iter { rest: self.as_packed().get(1..).unwrap_or_default() }
     }
 
     /// One bit for each live slot, from the lowest.
     #[must_use]
     pub fn live(&self) -> u64 {
-        let live = self.iter().enumerate().filter(|(_, slot)| slot.is_some());
-        live.fold(0, |mask, (slot, _)| mask | 1 << slot)
+        let (mut live, mut bit) = (0, 1);
+        for slot in self.iter() {
+            if slot.is_some() {
+                live |= bit;
+            }
+            bit <<= 1;
+        }
+        live
     }
 
     /// Parts the slots of a mask from the others: each side has the other's as dead ones.
     #[must_use]
     pub fn split(&self, mask: u64) -> (Self, Self) {
-        let len = self.0.len();
-        let (mut taken, mut taken_bytes, mut bit) = (0u64, 0, 1);
+        let packed = self.as_packed();
         let mut iter = self.iter();
-        loop {
-            let before = iter.rest.len();
-            let Some(bytes) = iter.next() else { break };
-            if bytes.is_some() && mask & bit != 0 {
-                taken |= bit;
-                taken_bytes += before - iter.rest.len() - 1;
+        // The live slots to be taken, the bytes from the first of them to the last, and their bytes.
+        let (mut taken, mut taken_bytes) = (0u64, 0);
+        let (mut start, mut end) = (1, 1);
+        let (mut live, mut bit, mut before) = (0u64, 1u64, 1);
+        while let Some(slot) = iter.next() {
+            let after = packed.len() - iter.rest.len();
+            if slot.is_some() {
+                live |= bit;
+                if mask & bit != 0 {
+                    if taken == 0 {
+                        start = before;
+                    }
+                    taken |= bit;
+                    taken_bytes += after - before - 1;
+                    end = after;
+                }
+            }
+            (bit, before) = (bit << 1, after);
+        }
+        let count = self.len();
+        let (taken_len, rest_len) = (1 + count + taken_bytes, packed.len() - taken_bytes);
+        let first = taken.trailing_zeros() as usize;
+        let last = (u64::BITS - taken.leading_zeros()) as usize;
+        let span = (u64::MAX >> (u64::BITS as usize - last.max(1))) & (u64::MAX << (first & 63));
+        if taken == 0 || live & span != taken {
+            return (self.part(taken, taken_len), self.part(!taken, rest_len));
+        }
+        // Mostly one slot is taken, or several in a row: each side is copied in one or two pieces.
+        let mut part = Packer::with_len(taken_len);
+        part.push(count as u8);
+        part.put_dead(first);
+        part.put(&packed[start..end]);
+        part.put_dead(count - last);
+        let mut rest = Packer::with_len(rest_len);
+        rest.put(&packed[..start]);
+        rest.put_dead(last - first);
+        rest.put(&packed[end..]);
+        (part.finish(), rest.finish())
+    }
+
+    /// The slots of a mask, whose packed length is known.
+    fn part(&self, mask: u64, len: usize) -> Self {
+        let mut packer = Packer::with_len(len);
+        packer.push(self.len() as u8);
+        let mut bit = 1;
+        for slot in self.iter() {
+            match slot.filter(|_| mask & bit != 0) {
+                None => packer.push(0),
+                Some(slot) => {
+                    packer.put_header(slot.len() as u64 + 1);
+                    packer.put(slot);
+                }
             }
             bit <<= 1;
         }
-        let rest = self.part(!taken, len - taken_bytes);
-        (self.part(taken, 1 + self.len() + taken_bytes), rest)
-    }
-
-    /// The slots of a mask, whose packed length is known to be no more than `bytes`.
-    fn part(&self, mask: u64, bytes: usize) -> Self {
-        let mut packed = Vec::with_capacity(bytes);
-        packed.push(self.len() as u8);
-        let mut iter = self.iter();
-        let mut bit = 1;
-        // What is kept in one piece is copied in one piece.
-        let (mut start, mut end) = (1, 1);
-        while iter.next().is_some() {
-            let next = self.0.len() - iter.rest.len();
-            if mask & bit == 0 {
-                packed.extend_from_slice(&self.0[start..end]);
-                packed.push(0);
-                start = next;
-            }
-            end = next;
-            bit = bit.wrapping_shl(1);
-        }
-        packed.extend_from_slice(&self.0[start..end]);
-        Self(packed.into_boxed_slice())
+        packer.finish()
     }
 
     /// The slots of a mask; the others are dead.
@@ -154,6 +264,14 @@ impl Slots {
         Self::new(own.zip(new).take(count).map(|(own, new): (Option<&[u8]>, _)| new.or(own)))
     }
 }
+
+impl PartialEq for Slots {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_packed() == other.as_packed()
+    }
+}
+
+impl Eq for Slots {}
 
 impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,6 +297,10 @@ impl<'a> Iterator for Iter<'a> {
             [len @ 0..0x80, rest @ ..] => {
                 self.rest = rest;
                 u64::from(*len)
+            }
+            [low, high @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                u64::from(*low & 0x7f) | u64::from(*high) << 7
             }
             _ => varint::read(&mut self.rest).ok()?,
         };

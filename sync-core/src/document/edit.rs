@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::target::{Leaf, Targets, check_path};
+use super::undo::Count;
 use super::{Document, Edited, Refused, Touched, Undo, member_id};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, MemoryStore, Note, PlaceId, PlaceStore,
@@ -34,6 +35,7 @@ pub struct Edit<'a, S = MemoryStore> {
     next: u64,
     delta: Delta,
     killed: Vec<Entry>,
+    counts: Vec<Count>,
     touched: Touched,
 }
 
@@ -50,7 +52,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let before = seen.into_owned();
         let (seen, next) = (before.max(), before.max() + 1);
         let (delta, killed, touched) = (Delta::default(), Vec::new(), Touched::default());
-        Ok(Self { document, author, before, seen, next, delta, killed, touched })
+        let counts = Vec::new();
+        Ok(Self { document, author, before, seen, next, delta, killed, counts, touched })
     }
 
     pub(super) fn finish<T>(
@@ -68,7 +71,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         });
         match outcome {
             Ok(value) => {
-                let Self { document, author, before, seen, delta, mut killed, touched, .. } = self;
+                let Self { document, author, before, seen, delta, mut killed, counts, touched, .. } = self;
                 let mut added = CausalContext::default();
                 added.insert_range(author.replica, before.max() + 1, seen);
                 // What the change itself wrote and took back was not there before.
@@ -82,7 +85,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 }
                 let killed = killed.into();
                 document.kept.put(&delta.notes, &killed);
-                Ok(Edited { value, delta, touched, undo: Undo { added, killed } })
+                Ok(Edited { value, delta, touched, undo: Undo { added, killed, counts } })
             }
             Err(refused) => {
                 self.take_back().map_err(Refused::Store)?;
@@ -555,6 +558,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         }
         let mut targets = Targets::default();
         targets.push_share(path, share(owner, sums, amount));
+        self.counts.push(Count { space: space.clone(), id: id.clone(), path: joined, amount });
         self.write(space, id, &targets, &[0], &gone)
     }
 
@@ -599,6 +603,11 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             delta.entries.push(Entry { first, stamp, label, id, slots });
         }
         self.step(delta)
+    }
+
+    /// The dot that the next element gets.
+    pub(super) fn next_dot(&self) -> Dot {
+        Dot::new(self.author.replica, self.next)
     }
 
     fn step(&mut self, delta: Delta) -> Step<S> {

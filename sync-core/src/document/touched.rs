@@ -26,7 +26,7 @@ impl Touched {
 
     pub(super) fn push(&mut self, label: &Label, id: &PlaceId) {
         let is_known =
-            |(known, other): &(Label, PlaceId)| other == id && known.space() == label.space();
+            |(known, other): &(Label, PlaceId)| other == id && known.is_in_space_of(label);
         // A change that touches many places mostly touches each in one go.
         if !self.0.iter().rev().take(4).any(is_known) {
             self.0.push((label.clone(), id.clone()));

@@ -15,13 +15,30 @@ use crate::error::Malformed;
 use crate::pack::{self, Reader};
 use crate::types::element::{self, kind};
 use crate::types::place::{Space, is_collection};
-use crate::types::{Content, Element, Record, Share};
+use crate::types::{Content, Element, Record};
 
 /// What is needed to undo a change: the dots that it added, and what it replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Undo {
     pub(super) added: CausalContext,
     pub(super) killed: Arc<[Entry]>,
+    pub(super) counts: Vec<Count>,
+}
+
+/// What was added to a counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) space: Space,
+    pub(super) id: PlaceId,
+    pub(super) path: String,
+    pub(super) amount: i64,
+}
+
+/// A dot whose element stands under another one again.
+#[derive(Debug, Clone, Copy)]
+struct Again {
+    old: Dot,
+    new: Dot,
 }
 
 /// What one place had before a change, and what is left of the change.
@@ -29,25 +46,27 @@ pub struct Undo {
 struct Before {
     own: Record,
     killed: Record,
+    counts: Vec<Count>,
 }
 
 impl Undo {
     /// Whether there is nothing to undo.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.killed.is_empty()
+        self.added.is_empty() && self.killed.is_empty() && self.counts.is_empty()
     }
 
     /// About how many bytes it takes.
     #[must_use]
     pub fn byte_count(&self) -> usize {
         let entries = self.killed.iter().map(|entry| entry.byte_count() + 96);
-        entries.sum::<usize>() + 40 * self.added.range_count()
+        let counts = self.counts.iter().map(|count| count.path.len() + count.id.len() + 112);
+        entries.sum::<usize>() + counts.sum::<usize>() + 40 * self.added.range_count()
     }
 
     /// Writes it to the end of some bytes, for storage.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        pack::array(out, 2);
+        pack::array(out, 3);
         let ranges = self.added.iter().flat_map(|(replica, ranges)| {
             ranges.iter().map(move |(start, end)| (replica, start, end))
         });
@@ -60,11 +79,19 @@ impl Undo {
         }
         pack::array(out, self.killed.len());
         self.killed.iter().for_each(|entry| entry.encode_into(out));
+        pack::array(out, self.counts.len());
+        for Count { space, id, path, amount } in &self.counts {
+            pack::array(out, 4);
+            pack::bytes(out, space);
+            pack::bytes(out, id);
+            pack::str(out, path);
+            pack::int(out, *amount);
+        }
     }
 
     /// Reads what [`encode_into`](Self::encode_into) wrote.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        reader.exactly(2)?;
+        reader.exactly(3)?;
         let mut undo = Self::default();
         for _ in 0..reader.array()? {
             reader.exactly(3)?;
@@ -74,6 +101,15 @@ impl Undo {
         }
         let killed = (0..reader.array()?).map(|_| Entry::decode(reader));
         undo.killed = killed.collect::<Result<_, _>>()?;
+        for _ in 0..reader.array()? {
+            reader.exactly(4)?;
+            undo.counts.push(Count {
+                space: Space::from_slice(reader.bytes()?),
+                id: PlaceId::new(reader.bytes()?),
+                path: reader.str()?.to_owned(),
+                amount: reader.int()?,
+            });
+        }
         Ok(undo)
     }
 }
@@ -87,6 +123,17 @@ impl<S: PlaceStore> Document<S> {
         bytes_max: usize,
         undo: &Undo,
     ) -> Result<Edited<()>, Refused<S::Error>> {
+        let edited = self.undo_changes(author, bytes_max, undo)?;
+        let Edited { delta, touched, undo, .. } = edited;
+        Ok(Edited { value: (), delta, touched, undo })
+    }
+
+    fn undo_changes(
+        &mut self,
+        author: Author,
+        bytes_max: usize,
+        undo: &Undo,
+    ) -> Result<Edited<Vec<Again>>, Refused<S::Error>> {
         let mut places: BTreeMap<(Space, PlaceId), Before> = BTreeMap::new();
         for (replica, ranges) in undo.added.iter() {
             for (start, end) in ranges.iter() {
@@ -103,8 +150,16 @@ impl<S: PlaceStore> Document<S> {
             let key = (Space::from_slice(killed.label.space()), killed.id.clone());
             places.entry(key).or_default().killed.add(killed.view());
         }
+        for count in &undo.counts {
+            let key = (count.space.clone(), count.id.clone());
+            places.entry(key).or_default().counts.push(count.clone());
+        }
         self.edit(author, bytes_max, |edit| {
-            places.iter().try_for_each(|((space, id), before)| undo_place(edit, space, id, before))
+            let mut again = Vec::new();
+            for ((space, id), before) in &places {
+                undo_place(edit, space, id, before, &mut again)?;
+            }
+            Ok(again)
         })
     }
 }
@@ -113,7 +168,8 @@ fn undo_place<S: PlaceStore>(
     edit: &mut Edit<'_, S>,
     space: &Space,
     id: &PlaceId,
-    Before { own, killed }: &Before,
+    Before { own, killed, counts }: &Before,
+    again: &mut Vec<Again>,
 ) -> Result<(), Refused<S::Error>> {
     let current = edit.document().record_at(space, id).map_err(Refused::Store)?;
     let is_own = |dot: Dot| own.claims().any(|claim| claim.dot == dot);
@@ -134,8 +190,14 @@ fn undo_place<S: PlaceStore>(
         }
     }
     let mut targets = Targets::default();
+    let mut sources: Vec<Vec<Dot>> = Vec::new();
+    let mut from = |is_it: &dyn Fn(&Element) -> bool| {
+        let same = killed.elements().iter().filter(|element| is_it(element));
+        sources.push(same.map(|element| element.claim.dot).collect());
+    };
     if held && !has_other(&exists) {
         targets.push_raw(&[kind::EXISTS], &[]);
+        from(&exists);
     }
     for (path, content) in killed.distinct() {
         let taken = |element: &Element| {
@@ -153,44 +215,35 @@ fn undo_place<S: PlaceStore>(
         if (!is_share || held) && !has_other(&taken) {
             let written = element::Written::new(path, &content, None);
             targets.push_raw(&written.name, &written.bytes);
+            from(&|element| element.path() == path && element.content == content);
         }
     }
+    let Dot { replica, counter } = edit.next_dot();
+    for (new, sources) in (counter..).map(|counter| Dot::new(replica, counter)).zip(sources) {
+        again.extend(sources.into_iter().map(|old| Again { old, new }));
+    }
+    // Where the record comes back as it was, its counters do so too.
     let elements = own.elements().iter();
-    let gone = elements.filter(|element| !matches!(element.content, Content::Share(_)));
+    let gone = elements.filter(|element| held || !matches!(element.content, Content::Share(_)));
     let gone: Vec<Dot> = gone.map(|element| element.claim.dot).collect();
     let all: Vec<usize> = (0..targets.leaves().len()).collect();
     edit.write(space, id, &targets, &all, &gone)?;
-    undo_counters(edit, space, id, own, killed)
+    if held { Ok(()) } else { undo_counts(edit, space, id, counts) }
 }
 
-/// Takes back what the change added to counters: the difference of the shares.
-fn undo_counters<S: PlaceStore>(
+/// Takes back what the change added to counters of a place.
+fn undo_counts<S: PlaceStore>(
     edit: &mut Edit<'_, S>,
     space: &Space,
     id: &PlaceId,
-    own: &Record,
-    killed: &Record,
+    counts: &[Count],
 ) -> Result<(), Refused<S::Error>> {
-    for element in own.elements() {
-        let Content::Share(new) = element.content else { continue };
-        let before = killed.elements().iter().filter_map(|other| match other.content {
-            Content::Share(old) if other.path() == element.path() && old.owner == new.owner => {
-                Some(old)
-            }
-            _ => None,
-        });
-        let zero = Share { owner: new.owner, up: 0, down: 0 };
-        let old = before.max_by_key(|old| (old.up, old.down)).unwrap_or(zero);
-        let up = i128::from(new.up) - i128::from(old.up);
-        let down = i128::from(new.down) - i128::from(old.down);
-        let amount = i64::try_from(down - up).unwrap_or(0);
-        let path: Vec<&str> = match element.path() {
+    for Count { path, amount, .. } in counts {
+        let path: Vec<&str> = match path.as_str() {
             "" => Vec::new(),
             path => path.split(element::SEPARATOR).collect(),
         };
-        if amount != 0 {
-            edit.add_share(space, id, &path, amount)?;
-        }
+        edit.add_share(space, id, &path, amount.saturating_neg())?;
     }
     Ok(())
 }
@@ -245,13 +298,15 @@ impl History {
         bytes_max: usize,
     ) -> Result<Option<Edited<()>>, Refused<S::Error>> {
         let Some(last) = self.done.back() else { return Ok(None) };
-        let edited = document.undo(author, bytes_max, last)?;
+        let edited = document.undo_changes(author, bytes_max, last)?;
         if let Some(last) = self.done.pop_back() {
             self.bytes -= last.byte_count();
         }
-        self.bytes += edited.undo.byte_count();
-        self.undone.push(edited.undo.clone());
-        Ok(Some(edited))
+        let Edited { value: again, delta, touched, undo } = edited;
+        self.follow(&again);
+        self.bytes += undo.byte_count();
+        self.undone.push(undo.clone());
+        Ok(Some(Edited { value: (), delta, touched, undo }))
     }
 
     /// Does again what was undone last. Gives nothing where there is nothing.
@@ -262,12 +317,27 @@ impl History {
         bytes_max: usize,
     ) -> Result<Option<Edited<()>>, Refused<S::Error>> {
         let Some(last) = self.undone.last() else { return Ok(None) };
-        let edited = document.undo(author, bytes_max, last)?;
+        let edited = document.undo_changes(author, bytes_max, last)?;
         if let Some(last) = self.undone.pop() {
             self.bytes -= last.byte_count();
         }
-        self.push(edited.undo.clone());
-        Ok(Some(edited))
+        let Edited { value: again, delta, touched, undo } = edited;
+        self.follow(&again);
+        self.push(undo.clone());
+        Ok(Some(Edited { value: (), delta, touched, undo }))
+    }
+
+    /// What a change added and what stands under another dot again is still that change's.
+    fn follow(&mut self, again: &[Again]) {
+        for change in self.done.iter_mut().chain(&mut self.undone) {
+            self.bytes -= change.byte_count();
+            for Again { old, new } in again {
+                if change.added.contains(*old) {
+                    change.added.insert(*new);
+                }
+            }
+            self.bytes += change.byte_count();
+        }
     }
 
     /// Forgets everything.

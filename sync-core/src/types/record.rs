@@ -28,6 +28,18 @@ pub struct Version {
     pub fields: BTreeMap<String, Value>,
 }
 
+impl Version {
+    /// The fields as a record shows them: those of nested maps below these.
+    #[must_use]
+    pub fn nested(&self) -> BTreeMap<String, Field> {
+        let mut fields = BTreeMap::new();
+        for (path, value) in &self.fields {
+            put(&mut fields, path, Field::Register(value.clone()));
+        }
+        fields
+    }
+}
+
 /// Something that two replicas did without knowing of each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
@@ -56,6 +68,9 @@ pub enum Conflict {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
     elements: Vec<Element>,
+    /// Whether an original says that the record exists. Copies were made for a record that is no more
+    /// then, and count for nothing.
+    is_original: bool,
 }
 
 impl Record {
@@ -67,6 +82,8 @@ impl Record {
             let Some(bytes) = bytes else { continue };
             let dot = Dot::new(first.replica, first.counter + slot as u64);
             if let Ok(element) = Element::decode(dot, stamp, label, slot, bytes) {
+                self.is_original |=
+                    element.content == Content::Exists && element.claim.copy.is_none();
                 self.elements.push(element);
             }
         }
@@ -75,6 +92,8 @@ impl Record {
     /// Leaves out the elements of other dots.
     pub(crate) fn retain(&mut self, is_wanted: impl Fn(Dot) -> bool) {
         self.elements.retain(|element| is_wanted(element.claim.dot));
+        let is_original = self.existence().any(|claim| claim.copy.is_none());
+        self.is_original = is_original;
     }
 
     /// Every distinct thing that the record holds, but that it exists: each value of a register, the
@@ -85,12 +104,15 @@ impl Record {
             let values = self.values(path).into_iter().rev();
             distinct.extend(values.map(|written| (path, Content::Register(written.value))));
         }
-        for element in &self.elements {
+        // A store gives elements in no order; what is written of them must be the same from each.
+        let mut counted: Vec<_> = self.counted().collect();
+        counted.sort_by_key(|element| element.claim.dot);
+        for element in counted {
             let path = element.path();
             let content = match &element.content {
                 Content::Exists | Content::Register(_) => continue,
                 Content::Latest(value) => {
-                    let latest = self.elements.iter().filter(|other| {
+                    let latest = self.counted().filter(|other| {
                         other.path() == path && matches!(other.content, Content::Latest(_))
                     });
                     let is_latest = latest.map(|other| rank(&other.claim)).max();
@@ -112,6 +134,12 @@ impl Record {
     #[must_use]
     pub fn elements(&self) -> &[Element] {
         &self.elements
+    }
+
+    /// The live elements that count for readers.
+    fn counted(&self) -> impl Iterator<Item = &Element> {
+        let counts = |element: &&Element| !self.is_original || element.claim.copy.is_none();
+        self.elements.iter().filter(counts)
     }
 
     /// Every live element's claim.
@@ -140,7 +168,7 @@ impl Record {
     /// The value that reading a register gives.
     #[must_use]
     pub fn value(&self, path: &str) -> Option<&Value> {
-        let registers = self.elements.iter().filter_map(|element| match &element.content {
+        let registers = self.counted().filter_map(|element| match &element.content {
             Content::Register(value) | Content::Latest(value) if element.path() == path => {
                 Some((rank(&element.claim), value))
             }
@@ -152,7 +180,7 @@ impl Record {
     /// The members of a set.
     #[must_use]
     pub fn members(&self, path: &str) -> BTreeSet<&Value> {
-        let members = self.elements.iter().filter_map(|element| match &element.content {
+        let members = self.counted().filter_map(|element| match &element.content {
             Content::Member(value) if element.path() == path => Some(value),
             _ => None,
         });
@@ -163,7 +191,7 @@ impl Record {
     #[must_use]
     pub fn count(&self, path: &str) -> i64 {
         let mut shares: BTreeMap<ReplicaId, (u64, u64)> = BTreeMap::new();
-        for element in self.elements.iter().filter(|element| element.path() == path) {
+        for element in self.counted().filter(|element| element.path() == path) {
             if let Content::Share(share) = element.content {
                 let sum = shares.entry(share.owner).or_default();
                 *sum = (sum.0.max(share.up), sum.1.max(share.down));
@@ -180,7 +208,7 @@ impl Record {
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Field> {
         let mut by_path: BTreeMap<&str, Field> = BTreeMap::new();
-        for element in &self.elements {
+        for element in self.counted() {
             let path = element.path();
             let field = match (&element.content, by_path.get(path)) {
                 (Content::Exists, _)
@@ -215,7 +243,7 @@ impl Record {
     /// the dot as which it was first written. Equal values are one, whoever wrote them.
     #[must_use]
     pub fn values(&self, path: &str) -> Vec<Written> {
-        let registers = self.elements.iter().filter_map(|element| match &element.content {
+        let registers = self.counted().filter_map(|element| match &element.content {
             Content::Register(value) if element.path() == path => {
                 Some(Written { claim: element.claim.clone(), value: value.clone() })
             }
@@ -237,7 +265,7 @@ impl Record {
 
     /// The paths of the registers that keep every value, in order.
     fn registers(&self) -> BTreeSet<&str> {
-        let registers = self.elements.iter().filter_map(|element| match element.content {
+        let registers = self.counted().filter_map(|element| match element.content {
             Content::Register(_) => Some(element.path()),
             _ => None,
         });

@@ -21,7 +21,7 @@ pub(crate) enum Deed {
     Hear { from: usize },
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+pub(crate) fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         4 => (0u8..4, 0u8..3, any::<u8>()).prop_map(|(record, field, value)| Deed::Write { record, field, value }),
         2 => (0u8..4, 0u8..16).prop_map(|(record, tags)| Deed::Tags { record, tags }),
@@ -31,7 +31,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 /// Lets three replicas act, hearing of each other now and then, and gives all their deltas.
-fn history<S: Store>(deeds: &[(usize, Deed)]) -> Vec<Delta> {
+pub(crate) fn history<S: Store>(deeds: &[(usize, Deed)]) -> Vec<Delta> {
     let mut documents = vec![Document::new(S::default()); 3];
     let mut said: Vec<Vec<Delta>> = vec![Vec::new(); 3];
     let mut deltas = Vec::new();

@@ -17,6 +17,7 @@ mod laws;
 mod pack;
 mod protocol;
 mod sessions;
+mod snapshot;
 mod stores;
 mod types;
 mod undo;

@@ -21,10 +21,15 @@ pub(super) struct Labels {
 impl Labels {
     /// The one label that says the same with names for the live slots alone.
     pub(super) fn fitted(&mut self, label: &Label, live: u64) -> Label {
-        let known = self.recent.iter().find(|(of, mask, _)| *mask == live && of.is_same(label));
+        let known = self.recent.iter().find(|(of, mask, _)| *mask == live && of == label);
         if let Some((_, _, fitted)) = known {
             return fitted.clone();
         }
+        self.find_fitted(label, live)
+    }
+
+    #[inline(never)]
+    fn find_fitted(&mut self, label: &Label, live: u64) -> Label {
         let dead_names =
             label.names().enumerate().any(|(slot, name)| live >> slot & 1 == 0 && !name.is_empty());
         let wanted = if dead_names { label.only(live) } else { label.clone() };

@@ -24,6 +24,7 @@ pub(super) struct Row {
 }
 
 impl Row {
+    #[inline]
     pub(super) fn last(&self) -> u64 {
         self.counter + (self.slots.len() as u64).saturating_sub(1)
     }
@@ -38,6 +39,11 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// Above every number in use.
+    pub(super) fn number_count(&self) -> usize {
+        self.pages.len() * PAGE_ROWS
+    }
+
     pub(super) fn count(&self) -> usize {
         self.count
     }

@@ -45,6 +45,16 @@ pub(super) struct Position {
     at: usize,
 }
 
+impl Position {
+    pub(super) fn to_bits(self) -> u64 {
+        (self.chunk as u64) << 32 | self.at as u64
+    }
+
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self { chunk: (bits >> 32) as usize, at: (bits & 0xffff_ffff) as usize }
+    }
+}
+
 impl Sorted {
     pub(super) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
@@ -58,6 +68,9 @@ impl Sorted {
         key: u64,
         compare: impl Fn(u32) -> Ordering,
     ) -> Result<Position, Position> {
+        if let Some(end) = self.end_above(key) {
+            return Err(end);
+        }
         // The last list whose first key is lower, unless an equal one stands at the front of the next.
         let mut chunk = self.firsts.partition_point(|first| *first < key).saturating_sub(1);
         let Some(mut keys) = self.chunks.get(chunk) else {
@@ -83,6 +96,36 @@ impl Sorted {
         }
     }
 
+    /// The end, if every key is lower: rows of one replica mostly come in order.
+    #[inline]
+    fn end_above(&self, key: u64) -> Option<Position> {
+        let keys = &self.chunks.last()?.keys;
+        let is_above = keys.last().is_some_and(|last| *last < key);
+        is_above.then(|| Position { chunk: self.chunks.len() - 1, at: keys.len() })
+    }
+
+    /// Whether a key that is not there would stand here for sure.
+    #[inline]
+    pub(super) fn would_stand(&self, position: Position, key: u64) -> bool {
+        let Position { chunk, at } = position;
+        let Some(Chunk { keys, .. }) = self.chunks.get(chunk) else { return false };
+        let is_above = at > 0 && keys.get(at - 1).is_some_and(|before| *before < key);
+        is_above && keys.get(at).is_some_and(|next| key < *next)
+    }
+
+    /// The row at a position or, behind the end of a list, that at the front of the next; with its key.
+    #[inline]
+    pub(super) fn following(&self, position: Position) -> Option<(Position, u64, u32)> {
+        let Position { chunk, at } = position;
+        let Chunk { keys, rows } = self.chunks.get(chunk)?;
+        if let (Some(key), Some(row)) = (keys.get(at), rows.get(at)) {
+            return Some((position, *key, *row));
+        }
+        let Chunk { keys, rows } = self.chunks.get(chunk + 1)?;
+        Some((Position { chunk: chunk + 1, at: 0 }, *keys.first()?, *rows.first()?))
+    }
+
+    #[inline]
     pub(super) fn row(&self, position: Position) -> Option<u32> {
         self.chunks.get(position.chunk)?.rows.get(position.at).copied()
     }
@@ -212,6 +255,8 @@ mod tests {
                 }
                 let (Ok(from) | Err(from)) = sorted.find(key(row), |other| other.cmp(&row));
                 prop_assert!(sorted.iter_from(from).take(3).eq(model.range(row..).copied().take(3)));
+                let next = sorted.following(from).map(|(_, _, row)| row);
+                prop_assert_eq!(next, model.range(row..).next().copied());
                 let before = sorted.before(from).and_then(|before| sorted.row(before));
                 prop_assert_eq!(before, model.range(..row).next_back().copied());
             }
