@@ -21,7 +21,7 @@ use crate::stored::{cursor_from_js, items_from_js, open_pieces, replica_from_js}
 use crate::value::{fields_from_js, record_to_js, value_to_js, values_to_js};
 
 /// Where a frame has the type of its message, and the type of the hub's `InUse`.
-const IN_USE_AT: (usize, u8) = (5, 72);
+const IN_USE_AT: (usize, u8) = (5, 71);
 
 /// One document of one tab.
 #[wasm_bindgen]
