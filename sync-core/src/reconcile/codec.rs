@@ -21,6 +21,11 @@ pub(super) fn put_length(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
 
+/// How many bytes a number takes at a fixed width: at least 1.
+pub(super) fn byte_width(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(8)
+}
+
 /// Appends a number that may be negative; small ones of both signs are short.
 pub(super) fn put_signed(bytes: &mut Vec<u8>, number: i64) {
     put(bytes, ((number << 1) ^ (number >> 63)) as u64);
@@ -35,8 +40,8 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub(super) fn remaining(&self) -> usize {
-        self.0.len()
+    pub(super) fn peek(&self, index: usize) -> Option<u8> {
+        self.0.get(index).copied()
     }
 
     pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
