@@ -19,6 +19,7 @@ mod coded;
 mod contexts;
 mod element;
 mod fingerprints;
+mod found;
 mod list;
 mod reconciler;
 mod space;

@@ -1,10 +1,11 @@
 //! The side that was sent sums of parts: it says which differ, and gives of these what costs least.
 
-use super::codec::{Reader, broken, put, take_places};
+use super::codec::{Reader, broken, put, put_sum, take_places, take_sum};
 use super::coded::{Decoder, Encoder, Item, SYMBOLS_MAX, cell_bytes, put_cells};
 use super::element::{Sum, mix};
+use super::found::Found;
 use super::list::{ListWriter, Offsets};
-use super::reconciler::{Found, Reconciler, State, kind, put_sum, take_sum};
+use super::reconciler::{Reconciler, State, kind};
 use super::space::{Places, View};
 use super::summary::Summary;
 use super::{Limits, ReconcileError};
@@ -127,7 +128,8 @@ impl Reconciler {
             self.finish();
             return Ok(vec![kind::DONE]);
         }
-        let (mut bits, mut differing, mut domain) = (vec![0u8; part_count.div_ceil(8)], 0u64, Places::default());
+        let (mut bits, mut differing, mut domain) =
+            (vec![0u8; part_count.div_ceil(8)], 0u64, Places::default());
         let mut count = 0u64;
         let (theirs, _) = hashes.as_chunks::<4>();
         for (index, their_hash) in theirs.iter().enumerate() {
@@ -192,8 +194,7 @@ impl Reconciler {
         // So many balls are thrown into as many bins until so many are hit, on average.
         let hits = (0..differing).map(|hit| part_count * 16 / (part_count - hit));
         let expected = hits.sum::<u64>().div_ceil(16).max(unbalanced);
-        let symbols = expected.saturating_add(expected / 2).saturating_add(SPARE_SYMBOLS);
-        let symbols = symbols.max(self.too_few as u64 * 2);
+        let symbols = symbols_for(expected).max(self.too_few as u64 * 2);
         let coded = symbols.saturating_mul(self.symbol_bytes() as u64);
         let listed = self.list_bytes();
         if self.too_few > 0 && listed <= 8 * SMALL {
@@ -229,7 +230,10 @@ impl Reconciler {
     pub(super) fn on_more<S: Summary>(
         &mut self,
         store: &S,
+        mut reader: Reader<'_>,
     ) -> Result<Vec<u8>, ReconcileError<S::Error>> {
+        let expected = reader.number()?;
+        reader.end()?;
         if self.state == State::Telling {
             return self.tell(store);
         }
@@ -240,18 +244,19 @@ impl Reconciler {
             return self.send_list(store, None);
         }
         // The number of differences was underestimated. Where a fraction of the document hides more
-        // than was thought, it is not scattered; else as many symbols again.
-        let next = self.symbols_sent;
-        let cost = (next as u64).saturating_mul(self.symbol_bytes() as u64);
+        // than was thought, it is not scattered; else as many symbols as the asker's estimate needs.
+        let sent = self.symbols_sent as u64;
+        let wanted = symbols_for(expected).clamp(sent + sent / 4 + 4, sent.saturating_mul(64));
+        let cost = (wanted - sent).saturating_mul(self.symbol_bytes() as u64);
         let is_fraction = self.domain.length().saturating_mul(4) <= self.all.length();
         let listed = self.list_bytes();
-        if cost.max(4 * SMALL) >= listed || self.symbols_sent + next > SYMBOLS_MAX {
+        if cost.max(4 * SMALL) >= listed || wanted > SYMBOLS_MAX as u64 {
             self.send_list(store, None)
         } else if is_fraction && self.is_worth_a_closer_look(0) {
             self.too_few = self.symbols_sent;
             self.ask(store, About::Same)
         } else {
-            self.send_coded(store, None, next)
+            self.send_coded(store, None, (wanted - sent) as usize)
         }
     }
 
@@ -269,9 +274,11 @@ impl Reconciler {
             put_sum(&mut bytes, view.sum(&self.all).map_err(ReconcileError::Store)?);
             put(&mut bytes, self.coded_count);
         }
-        let room = self.limits.message_bytes_max.saturating_sub(OVERHEAD) / (self.width() + 22);
+        let room =
+            self.limits.message_bytes_max.saturating_sub(OVERHEAD) / (self.symbol_bytes() + 2);
         let count = count.clamp(1, room.max(1));
-        let encoder = encode(&view, &self.domain, Encoder::new(self.salt(), self.symbols_sent, count));
+        let encoder =
+            encode(&view, &self.domain, Encoder::new(self.salt(), self.symbols_sent, count));
         let encoder = encoder.map_err(ReconcileError::Store)?;
         put_cells(&mut bytes, &encoder, self.width(), self.coded_count);
         self.symbols_sent += count;
@@ -331,7 +338,7 @@ impl Reconciler {
         self.check_found(told.range_count())?;
         self.fresh.merge(&told);
         if !is_last {
-            return Ok(vec![kind::MORE]);
+            return Ok(vec![kind::MORE, 0]);
         }
         self.settle()?;
         let settled = self.found.own();
@@ -344,6 +351,11 @@ impl Reconciler {
         self.next_pass()?;
         self.ask(store, About::Again)
     }
+}
+
+/// Symbols for a number of items: what is enough nearly always.
+fn symbols_for(items: u64) -> u64 {
+    items.saturating_add(items / 2).saturating_add(SPARE_SYMBOLS)
 }
 
 /// Adds the live dots of some places to symbols.

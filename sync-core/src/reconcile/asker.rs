@@ -1,14 +1,15 @@
 //! The side that sent sums of parts: it works out what differs, and tells it.
 
+use super::ReconcileError;
 use super::answerer::encode;
-use super::codec::{Reader, broken, put_places};
+use super::codec::{Reader, broken, put, put_places, put_sum, take_sum};
 use super::coded::{Decoder, Encoder, take_cells};
 use super::element::Sum;
+use super::found::Found;
 use super::list::{List, Offsets};
-use super::reconciler::{Found, Reconciler, State, kind, put_sum, take_sum};
+use super::reconciler::{Reconciler, State, kind};
 use super::space::Places;
 use super::summary::Summary;
-use super::ReconcileError;
 
 /// Bytes of a message besides its positions.
 const OVERHEAD: usize = 128;
@@ -44,9 +45,11 @@ impl Reconciler {
         let own = encode(&self.view(store, &settled), &self.domain, own);
         let is_done = decoder.extend(cells, &own.map_err(ReconcileError::Store)?)?;
         if !is_done {
+            let mut more = vec![kind::MORE];
+            put(&mut more, decoder.estimate());
             self.decoder = Some(decoder);
             self.state = State::AwaitMore;
-            return Ok(vec![kind::MORE]);
+            return Ok(more);
         }
         let mut theirs = Sum::default();
         let mut items: Vec<_> = decoder.items().collect();
@@ -87,7 +90,7 @@ impl Reconciler {
         self.listed = list.until;
         if self.listed < length {
             self.state = State::AwaitMore;
-            return Ok(vec![kind::MORE]);
+            return Ok(vec![kind::MORE, 0]);
         }
         self.conclude(store, None)
     }

@@ -64,7 +64,6 @@ struct Chunk {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Buckets {
     chunks: Vec<Chunk>,
-    sum: Sum,
 }
 
 /// The sum of what surely lies in a range, and the counters at its ends that must be looked at.
@@ -76,7 +75,7 @@ pub(super) struct Cover {
 
 impl Buckets {
     pub(super) fn sum(&self) -> Sum {
-        self.sum
+        self.chunks.iter().fold(Sum::default(), |sum, chunk| sum.plus(chunk.sum))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -89,10 +88,15 @@ impl Buckets {
         counter >> BLOCK_BITS
     }
 
+    /// How many counters from this one on are in its block.
+    #[inline]
+    pub(super) fn room(counter: u64) -> usize {
+        (1 << BLOCK_BITS) - (counter & ((1 << BLOCK_BITS) - 1)) as usize
+    }
+
     /// Adds live dots of one block, at most as many as it has counters.
     #[inline]
     pub(super) fn add(&mut self, block: u64, sum: Sum) {
-        self.sum = self.sum.plus(sum);
         // Most writes are to the newest block.
         if let Some(chunk) = self.chunks.last_mut()
             && let Some(bucket) = chunk.buckets.last_mut()
@@ -156,7 +160,6 @@ impl Buckets {
             self.add(block, Sum::default().minus(one));
             return;
         };
-        self.sum = self.sum.minus(one);
         let chunk = &mut self.chunks[at];
         chunk.sum = chunk.sum.minus(one);
         let bucket = &mut chunk.buckets[index];

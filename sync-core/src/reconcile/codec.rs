@@ -1,5 +1,6 @@
 //! Bytes of messages: LEB128 numbers in their one shortest form, and sets of positions.
 
+use super::element::Sum;
 use super::space::Places;
 use crate::error::Malformed;
 
@@ -107,6 +108,18 @@ impl<'a> Reader<'a> {
     pub(super) fn end(&self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(broken("bytes are left over")) }
     }
+}
+
+/// Appends a sum.
+pub(super) fn put_sum(bytes: &mut Vec<u8>, sum: Sum) {
+    bytes.extend_from_slice(&sum.hash.to_le_bytes());
+    put(bytes, sum.count);
+}
+
+/// Reads what [`put_sum`] wrote.
+pub(super) fn take_sum(reader: &mut Reader<'_>) -> Result<Sum, Malformed> {
+    let hash = reader.fixed(8)?;
+    Ok(Sum { hash, count: reader.number()? })
 }
 
 /// Appends a range: the gap to the one before, and its length unless it is 1.

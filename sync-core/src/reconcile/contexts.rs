@@ -39,9 +39,10 @@ pub(super) fn take_context(reader: &mut Reader<'_>) -> Result<CausalContext, Mal
 
 /// Appends what one must know to make `context` of `base`.
 pub(super) fn put_change(bytes: &mut Vec<u8>, base: &CausalContext, context: &CausalContext) {
-    let changed = base.iter().enumerate().filter(|(_, (replica, ranges))| {
-        context.of(*replica) != Some(*ranges)
-    });
+    let changed = base
+        .iter()
+        .enumerate()
+        .filter(|(_, (replica, ranges))| context.of(*replica) != Some(*ranges));
     let changed: Vec<_> = changed.collect();
     put(bytes, changed.len() as u64);
     let mut next = 0;

@@ -39,24 +39,24 @@ impl Fingerprints {
         if contents.is_empty() {
             return;
         }
-        let mut wide = self.total.hash;
         let replica = self.replica_mut(first.replica);
         let key = replica.key;
-        let mut block = Buckets::block(first.counter);
-        let mut sum = Sum::default();
-        for (offset, content) in (0u64..).zip(contents) {
-            let counter = first.counter.wrapping_add(offset);
-            if Buckets::block(counter) != block {
-                replica.buckets.add(block, sum);
-                (block, sum) = (Buckets::block(counter), Sum::default());
+        let mut wide = 0u128;
+        let (mut counter, mut rest) = (first.counter, contents);
+        while !rest.is_empty() {
+            let (block, later) = rest.split_at(Buckets::room(counter).min(rest.len()));
+            let mut sum = Sum { hash: 0, count: block.len() as u64 };
+            let at = Buckets::block(counter);
+            for content in block {
+                let hash = key.wide(counter, *content);
+                wide = wide.wrapping_add(hash);
+                sum.hash = sum.hash.wrapping_add(narrow(hash));
+                counter = counter.wrapping_add(1);
             }
-            let hash = key.wide(counter, *content);
-            wide = wide.wrapping_add(hash);
-            sum.hash = sum.hash.wrapping_add(narrow(hash));
-            sum.count += 1;
+            replica.buckets.add(at, sum);
+            rest = later;
         }
-        replica.buckets.add(block, sum);
-        self.total.hash = wide;
+        self.total.hash = self.total.hash.wrapping_add(wide);
         self.total.count = self.total.count.wrapping_add(contents.len() as u64);
     }
 

@@ -148,7 +148,8 @@ impl<'a> List<'a> {
             FORM_BITS => {
                 let count = usize::try_from(span.div_ceil(8));
                 let bits = reader.bytes(count.map_err(|_| broken("too many bits"))?)?;
-                let beyond = (span % 8 != 0).then(|| bits.last().map_or(0, |last| last >> (span % 8)));
+                let beyond =
+                    (span % 8 != 0).then(|| bits.last().map_or(0, |last| last >> (span % 8)));
                 if beyond.is_some_and(|beyond| beyond != 0) {
                     return Err(broken("bits beyond the end of a list"));
                 }
@@ -183,7 +184,14 @@ impl<'a> List<'a> {
     /// The runs `start..end` of live offsets.
     pub(super) fn runs(&self) -> Runs<'a> {
         let Self { from, until, form, body, run_count, .. } = *self;
-        Runs { base: from, span: until - from, is_bits: form == FORM_BITS, body, run_count, next: None }
+        Runs {
+            base: from,
+            span: until - from,
+            is_bits: form == FORM_BITS,
+            body,
+            run_count,
+            next: None,
+        }
     }
 }
 

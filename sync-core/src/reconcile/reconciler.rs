@@ -20,10 +20,11 @@
 //! many differ, a list of what is live is smaller than either.
 
 use super::answerer::About;
-use super::codec::{Reader, broken, put};
+use super::codec::{Reader, broken};
 use super::coded::Decoder;
 use super::contexts::{put_change, put_context, take_change, take_context};
 use super::element::{Root, Sum, context_hash, mix};
+use super::found::Found;
 use super::space::{Places, Space, View};
 use super::summary::Summary;
 use super::{Difference, Limits, Mode, ReconcileError};
@@ -71,36 +72,6 @@ pub(super) enum State {
     Told,
     Finished,
     Failed,
-}
-
-/// What differs, as positions.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Found {
-    /// Live on this side only.
-    pub(super) here: Places,
-    /// Live on the other side only.
-    pub(super) there: Places,
-    /// Live on both with different content.
-    pub(super) conflicting: Places,
-}
-
-impl Found {
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.here.union(&other.here);
-        self.there.union(&other.there);
-        self.conflicting.union(&other.conflicting);
-    }
-
-    /// Where this side has a live dot that differs.
-    pub(super) fn own(&self) -> Places {
-        let mut own = self.here.clone();
-        own.union(&self.conflicting);
-        own
-    }
-
-    pub(super) fn range_count(&self) -> usize {
-        self.here.range_count() + self.there.range_count() + self.conflicting.range_count()
-    }
 }
 
 /// One side of a session that finds what differs between two copies of a document.
@@ -258,7 +229,11 @@ impl Reconciler {
     pub fn peer_context(&self) -> Option<&CausalContext> {
         let is_known = !matches!(
             self.state,
-            State::Idle | State::AwaitHello | State::AwaitContext | State::AwaitParts | State::Failed
+            State::Idle
+                | State::AwaitHello
+                | State::AwaitContext
+                | State::AwaitParts
+                | State::Failed
         );
         is_known.then_some(&self.peer_context)
     }
@@ -306,10 +281,7 @@ impl Reconciler {
             (State::Asked | State::AwaitMore, kind::LISTED) => {
                 self.on_listed(store, reader).map(Some)
             }
-            (State::Answered | State::Telling, kind::MORE) => {
-                reader.end()?;
-                self.on_more(store).map(Some)
-            }
+            (State::Answered | State::Telling, kind::MORE) => self.on_more(store, reader).map(Some),
             (State::Answered, kind::DIFFERENCE) => self.on_difference(store, reader).map(Some),
             (State::Asked | State::Told | State::Answered, kind::DONE) => {
                 reader.end()?;
@@ -416,11 +388,7 @@ impl Reconciler {
         if self.pass == 0 { Places::default() } else { self.found.own() }
     }
 
-    pub(super) fn view<'a, S: Summary>(
-        &'a self,
-        store: &'a S,
-        settled: &'a Places,
-    ) -> View<'a, S> {
+    pub(super) fn view<'a, S: Summary>(&'a self, store: &'a S, settled: &'a Places) -> View<'a, S> {
         View { store, space: &self.space, settled }
     }
 
@@ -486,16 +454,4 @@ impl Reconciler {
         };
         exceeded.map_or(Ok(()), |(what, limit)| Err(ReconcileError::Budget { what, limit }))
     }
-}
-
-/// Appends a sum.
-pub(super) fn put_sum(bytes: &mut Vec<u8>, sum: Sum) {
-    bytes.extend_from_slice(&sum.hash.to_le_bytes());
-    put(bytes, sum.count);
-}
-
-/// Reads what [`put_sum`] wrote.
-pub(super) fn take_sum(reader: &mut Reader<'_>) -> Result<Sum, Malformed> {
-    let hash = reader.fixed(8)?;
-    Ok(Sum { hash, count: reader.number()? })
 }

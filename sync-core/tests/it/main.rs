@@ -15,5 +15,6 @@ mod hostile;
 mod laws;
 mod pack;
 mod protocol;
+mod reconcile;
 mod sessions;
 mod world;
