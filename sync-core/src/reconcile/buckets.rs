@@ -7,9 +7,9 @@
 
 use super::element::Sum;
 
-/// Counters in a block, as a power of two. Measured on a million dense dots and on one live dot in
-/// 20: with 16 a range is summed no faster and memory is four times that of 64, with 256 the ends of
-/// a range cost four times the look-ups.
+/// Counters in a block, as a power of two. A million dense dots take 0.39 bytes each (measured); with
+/// 16 counters they would take 1.5, and with 256 the two ends of a range would cost four times the
+/// look-ups in the store, up to 255 dots each (both calculated).
 const BLOCK_BITS: u32 = 6;
 /// Counters in a block.
 #[cfg(test)]

@@ -4,7 +4,8 @@ use super::codec::{Reader, broken, put, put_range, take_range};
 use crate::causal::{CausalContext, DotRanges, ReplicaId};
 use crate::error::Malformed;
 
-/// The most ranges of one context. Arbitrary: as many replicas or gaps as one message can name.
+/// The most ranges of one context: 1 MiB of memory, and as much again for each 8,000 replicas.
+/// Arbitrary.
 const RANGES_MAX: usize = 1 << 16;
 
 /// Appends a context: for each replica its 16 bytes and its ranges.
@@ -19,7 +20,7 @@ pub(super) fn put_context(bytes: &mut Vec<u8>, context: &CausalContext) {
 /// Reads what [`put_context`] wrote.
 pub(super) fn take_context(reader: &mut Reader<'_>) -> Result<CausalContext, Malformed> {
     let mut context = CausalContext::default();
-    let mut last = None;
+    let (mut last, mut count) = (None, 0);
     // An id, a count and a range of at least one byte.
     for _ in 0..reader.count(18)? {
         let replica = ReplicaId::from_bytes(reader.array()?);
@@ -31,8 +32,9 @@ pub(super) fn take_context(reader: &mut Reader<'_>) -> Result<CausalContext, Mal
         if ranges.is_empty() {
             return Err(broken("a replica without a dot"));
         }
+        count += ranges.range_count();
+        check_count(count)?;
         context.set(replica, ranges);
-        check_ranges(&context)?;
     }
     Ok(context)
 }
@@ -79,14 +81,14 @@ pub(super) fn take_change(
         }
         context.set(replica, ranges.clone());
     }
-    check_ranges(&context)?;
+    check_count(context.range_count())?;
     Ok(context)
 }
 
-fn check_ranges(context: &CausalContext) -> Result<(), Malformed> {
-    let (found, limit) = (context.replica_count() as u64, RANGES_MAX as u64);
-    if found > limit {
-        return Err(Malformed::Limit { what: "the replicas of a context", found, limit });
+fn check_count(count: usize) -> Result<(), Malformed> {
+    if count > RANGES_MAX {
+        let (found, limit) = (count as u64, RANGES_MAX as u64);
+        return Err(Malformed::Limit { what: "the ranges of a context", found, limit });
     }
     Ok(())
 }
@@ -104,10 +106,7 @@ fn take_ranges(reader: &mut Reader<'_>) -> Result<DotRanges, Malformed> {
     let mut ranges = DotRanges::default();
     let mut last = None;
     let count = reader.count(1)?;
-    if count > RANGES_MAX {
-        let (found, limit) = (count as u64, RANGES_MAX as u64);
-        return Err(Malformed::Limit { what: "the ranges of a context", found, limit });
-    }
+    check_count(count)?;
     for _ in 0..count {
         // Stores keep counters as signed numbers of 64 bits.
         let (start, end) = take_range(reader, last, i64::MAX as u64)?;
@@ -150,6 +149,20 @@ mod tests {
         ) {
             let _ = take_context(&mut Reader::new(&bytes));
             let _ = take_change(&mut Reader::new(&bytes), &base);
+        }
+    }
+
+    #[test]
+    fn a_context_has_its_limit_of_ranges() {
+        for (ranges, is_taken) in [(RANGES_MAX as u64, true), (RANGES_MAX as u64 + 1, false)] {
+            let mut context = CausalContext::default();
+            for at in 0..ranges {
+                let replica = ReplicaId::from_bytes([(at % 2) as u8; 16]);
+                context.insert_range(replica, 1 + at * 2, 1 + at * 2);
+            }
+            let mut bytes = Vec::new();
+            put_context(&mut bytes, &context);
+            assert_eq!(take_context(&mut Reader::new(&bytes)).is_ok(), is_taken, "{ranges}");
         }
     }
 

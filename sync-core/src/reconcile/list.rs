@@ -281,4 +281,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_list_has_one_form() {
+        let take = |bytes: &[u8]| List::take(&mut Reader::new(bytes), 0, 100, false).is_ok();
+        assert!(take(&[10, FORM_BITS, 0xFF, 0b11]));
+        assert!(!take(&[10, FORM_BITS, 0xFF, 0b111]), "a bit beyond the end");
+        assert!(!take(&[10, FORM_BITS, 0xFF]), "too short");
+        assert!(take(&[10, FORM_RANGES, 1, 1, 8]));
+        assert!(!take(&[10, FORM_RANGES, 1, 1, 9]), "a range beyond the end");
+        assert!(!take(&[10, 2, 0]), "no such form");
+        assert!(!take(&[0, FORM_RANGES, 0]), "no progress");
+        assert!(!take(&[101, FORM_RANGES, 0]), "beyond the places");
+    }
 }

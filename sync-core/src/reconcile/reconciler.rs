@@ -81,12 +81,14 @@ pub(super) enum State {
 /// Messages are strictly in turns, reliable and in order; a session that is cut is begun anew.
 ///
 /// **Rounds.** Equal copies take 1 round trip, copies that differ only in what one of them has not
-/// seen take 2, few or scattered differences 3, unless the number of them was underestimated: each
-/// doubling of symbols, each level of the recursion and each further piece of a list adds one. All
-/// are below [`Limits::messages_max`].
+/// seen take 2, others 3. Each further batch of symbols, where the number of differences was
+/// underestimated, and each further piece of a list add 1, a level of the recursion ½, and contents
+/// that differ behind equal dots of a list at least 1½. All are below [`Limits::messages_max`].
 ///
-/// **Memory**, beside both contexts and what was found: 40 bytes for each range of the common
-/// context, 64 bytes for each coded symbol (at most 65,536 of them), 1 MiB for a list in the making.
+/// **Memory**, beside both contexts and what was found (16 bytes a range, see
+/// [`Limits::ranges_max`]): 40 bytes for each range of the common context, at most 140 bytes for each
+/// coded symbol (at most 65,536 of them; a list is cheaper long before), 1 MiB for a list in the
+/// making. Decoding takes no more than 16 bytes for each byte of a message.
 #[derive(Debug)]
 pub struct Reconciler {
     pub(super) limits: Limits,
