@@ -133,32 +133,40 @@ impl Record {
     /// The fields as they are read: the winner of each register, the members of each set.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Field> {
-        let sets = self
-            .sets
-            .iter()
-            .map(|(name, members)| (name.clone(), Field::Set(members.keys().cloned().collect())));
-        let registers = self.registers.keys().filter_map(|name| {
-            Some((name.clone(), Field::Register(self.values(name).into_iter().next()?.value)))
-        });
-        sets.chain(registers).collect()
+        // Items are put in one by one: collecting would bring in a sort for each type.
+        let mut fields = BTreeMap::new();
+        for (name, members) in &self.sets {
+            let mut set = BTreeSet::new();
+            set.extend(members.keys().cloned());
+            fields.insert(name.clone(), Field::Set(set));
+        }
+        for name in self.registers.keys() {
+            if let Some(shown) = self.values(name).into_iter().next() {
+                fields.insert(name.clone(), Field::Register(shown.value));
+            }
+        }
+        fields
     }
 
     /// The distinct values of a register, the winner first: by stamp, then by replica and counter of
     /// the dot as which it was first written. Equal values are one, whoever wrote them.
     #[must_use]
     pub fn values(&self, name: &str) -> Vec<Written> {
-        let mut values = self.registers.get(name).cloned().unwrap_or_default();
-        values.sort_by_key(|written| {
+        let rank = |written: &Written| {
             let claim = &written.claim;
-            std::cmp::Reverse((claim.stamp, claim.origin(), claim.dot))
-        });
+            (claim.stamp, claim.origin(), claim.dot)
+        };
+        let mut values: Vec<&Written> = Vec::new();
+        for written in self.registers.get(name).into_iter().flatten() {
+            insert_descending(&mut values, written, |written| rank(written));
+        }
         let mut distinct: Vec<Written> = Vec::new();
         for written in values {
             let same = |other: &Written| {
                 other.value == written.value || other.claim.origin() == written.claim.origin()
             };
             if !distinct.iter().any(same) {
-                distinct.push(written);
+                distinct.push(written.clone());
             }
         }
         distinct
@@ -208,8 +216,17 @@ impl Record {
                 version.fields.entry(name.clone()).or_insert(value);
             }
         }
-        let mut versions: Vec<_> = versions.into_values().collect();
-        versions.sort_by_key(|version| std::cmp::Reverse((version.stamp, version.author)));
-        versions
+        let mut sorted = Vec::new();
+        for version in versions.into_values() {
+            insert_descending(&mut sorted, version, |version| (version.stamp, version.author));
+        }
+        sorted
     }
+}
+
+/// Puts an item behind those that rank no lower. For the few versions of one field; a sort of the
+/// standard library is larger than all else here.
+fn insert_descending<T, K: Ord>(items: &mut Vec<T>, item: T, rank: impl Fn(&T) -> K) {
+    let at = items.partition_point(|other| rank(other) >= rank(&item));
+    items.insert(at, item);
 }

@@ -68,7 +68,9 @@ pub(super) struct ConflictLog(BTreeMap<String, LogEntry>);
 
 impl ConflictLog {
     pub(super) fn new(entries: Vec<LogEntry>) -> Self {
-        Self(entries.into_iter().map(|entry| (entry.key(), entry)).collect())
+        let mut log = Self::default();
+        log.0.extend(entries.into_iter().map(|entry| (entry.key(), entry)));
+        log
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &LogEntry> {
