@@ -367,7 +367,8 @@ impl World<'_> {
     }
 
     pub(crate) fn connect(&mut self, device: usize, run: u64) {
-        let Device { process, link, held_ms, offline_ms, hub, run: own, .. } = &self.devices[device];
+        let Device { process, link, held_ms, offline_ms, hub, run: own, .. } =
+            &self.devices[device];
         if *own != run || process.is_none() || link.is_some() {
             return;
         }
@@ -384,7 +385,9 @@ impl World<'_> {
         if let Some(process) = &mut self.devices[device].process {
             process.connected_ms = self.now_ms;
         }
-        self.note(&[9, device as u64, id], || format!("device {device} connects by {id} to hub {hub}"));
+        self.note(&[9, device as u64, id], || {
+            format!("device {device} connects by {id} to hub {hub}")
+        });
         self.at_hub(hub, id, HubInput::Connected);
         self.at_device(device, ClientInput::Connected);
     }
@@ -423,12 +426,8 @@ impl World<'_> {
                     let detail = format!("device {device} names what is not on its disk");
                     self.fail(Invariant::DurableBeforeVisible, detail);
                 }
-                let fresh = Channel {
-                    document,
-                    has_cursor,
-                    pushes: BTreeMap::new(),
-                    catch_up: None,
-                };
+                let fresh =
+                    Channel { document, has_cursor, pushes: BTreeMap::new(), catch_up: None };
                 if let Some(link) = self.links.get_mut(&id) {
                     link.channels.insert(channel, fresh);
                 }

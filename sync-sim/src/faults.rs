@@ -161,7 +161,8 @@ impl World<'_> {
         let gone: Vec<_> = self.devices[device].disk.has.difference(&backup.has).copied().collect();
         self.devices[device].disk = backup;
         for id in gone {
-            let disks = self.devices.iter().flat_map(|device| [Some(&device.disk), device.backup.as_ref()]);
+            let disks =
+                self.devices.iter().flat_map(|device| [Some(&device.disk), device.backup.as_ref()]);
             let is_elsewhere = disks.flatten().any(|disk| disk.has.contains(&id));
             if !is_elsewhere && !self.model.changes()[id].was_sent {
                 self.marks.hit(Mark::GoneWithItsDisks);

@@ -15,7 +15,10 @@ impl World<'_> {
     pub(crate) fn heal(&mut self) -> bool {
         self.is_healing = true;
         let is_fault = |event: &Event| {
-            matches!(event, Event::Change | Event::Fault | Event::Flap { .. } | Event::Return { .. })
+            matches!(
+                event,
+                Event::Change | Event::Fault | Event::Flap { .. } | Event::Return { .. }
+            )
         };
         self.queue.retain(|event| !is_fault(event));
         self.note(&[40], || "faults end".to_owned());

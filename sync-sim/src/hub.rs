@@ -6,9 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use sync_core::session::{
-    Boot, ChunkSize, Hub, HubInput, HubOutput, HubStore, MemoryHub, Now,
-};
+use sync_core::session::{Boot, ChunkSize, Hub, HubInput, HubOutput, HubStore, MemoryHub, Now};
 use sync_core::wire::Fault;
 
 use crate::invariant::Invariant;
@@ -240,7 +238,9 @@ impl World<'_> {
     }
 
     fn closed(&mut self, hub: usize, connection: u64, fault: &Fault) {
-        self.note(&[23, hub as u64, connection], || format!("hub {hub} closes {connection}: {fault}"));
+        self.note(&[23, hub as u64, connection], || {
+            format!("hub {hub} closes {connection}: {fault}")
+        });
         match fault {
             Fault::Superseded => self.marks.hit(Mark::Superseded),
             Fault::Timeout(_) => self.marks.hit(Mark::HubTimedOut),
@@ -368,7 +368,8 @@ impl World<'_> {
     pub(crate) fn forget_removals(&mut self, hub: usize) {
         let store = &mut self.hubs[hub].disk.store;
         let seq = store.seq();
-        let up_to = if self.chance.fault.chance(500) { seq } else { self.chance.fault.below(seq + 1) };
+        let up_to =
+            if self.chance.fault.chance(500) { seq } else { self.chance.fault.below(seq + 1) };
         store.forget_removals(up_to);
         self.marks.hit(Mark::Forgot);
         self.note(&[24, hub as u64, up_to], || format!("hub {hub} forgets removals up to {up_to}"));

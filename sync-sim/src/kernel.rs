@@ -17,6 +17,8 @@ pub(crate) struct Brought {
     pub(crate) content: u64,
     /// Where it belongs.
     pub(crate) place: String,
+    /// The field that it is a value or a member of; empty for what has no name.
+    pub(crate) field: String,
     /// Whether it is a member of a set.
     pub(crate) is_member: bool,
     /// Whether it was asserted again.
@@ -77,6 +79,7 @@ fn accepted_of(delta: &Delta, item: &OutboxItem, replaces: Option<Dot>) -> Accep
                 counter: dot.counter,
                 content: content(&entry.header, slot),
                 place: header.as_ref().map(|header| name_of(&header.place)).unwrap_or_default(),
+                field: element.as_ref().map(field_of).unwrap_or_default(),
                 is_member: element.as_ref().is_some_and(|e| matches!(e.kind, Kind::Member { .. })),
                 is_copy: element.is_some_and(|element| element.copy.is_some()),
             });
@@ -87,6 +90,13 @@ fn accepted_of(delta: &Delta, item: &OutboxItem, replaces: Option<Dot>) -> Accep
     let is_old = |dot: &Dot| dot.replica != replica || dot.counter < first;
     let kills = dots(&delta.context).filter(is_old).collect();
     Accepted { replica, first, last, live, removed, kills, is_joined: replaces.is_some() }
+}
+
+fn field_of(element: &Element) -> String {
+    match &element.kind {
+        Kind::Exists => "existence".to_owned(),
+        Kind::Field { name, .. } | Kind::Member { name, .. } => name.clone(),
+    }
 }
 
 /// How a place is called in a report.
@@ -117,9 +127,8 @@ pub(crate) fn dots(context: &CausalContext) -> impl Iterator<Item = Dot> + '_ {
 /// The live dots of a state, with a hash of what each stands for.
 pub(crate) fn live(store: &MemoryStore) -> BTreeMap<Dot, u64> {
     let entries = store.iter();
-    let live = entries.flat_map(|entry| {
-        entry.live().map(|(dot, slot)| (dot, content(&entry.header, slot)))
-    });
+    let live = entries
+        .flat_map(|entry| entry.live().map(|(dot, slot)| (dot, content(&entry.header, slot))));
     live.collect()
 }
 
@@ -275,6 +284,8 @@ pub(crate) fn is_part_of(delta: &Delta, store: &MemoryStore) -> bool {
         None => store.context().contains(dot),
     };
     let entries = delta.entries.iter();
-    let mut live = entries.flat_map(|entry| entry.live().map(|(dot, slot)| (dot, &entry.header, slot)));
-    store.context().covers(&delta.context) && live.all(|(dot, header, slot)| same(dot, header, slot))
+    let mut live =
+        entries.flat_map(|entry| entry.live().map(|(dot, slot)| (dot, &entry.header, slot)));
+    store.context().covers(&delta.context)
+        && live.all(|(dot, header, slot)| same(dot, header, slot))
 }

@@ -135,7 +135,9 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
     let mutant = arguments.mutant.as_ref().map(|name| format!(" --mutant {name}"));
     for (seed, violation) in &summary.failures {
         let mutant = mutant.as_deref().unwrap_or("");
-        println!("FAILED seed {seed}: {violation}; replay: cargo xtask sim --seed {seed}{mutant} --trace");
+        println!(
+            "FAILED seed {seed}: {violation}; replay: cargo xtask sim --seed {seed}{mutant} --trace"
+        );
     }
     let missing = summary.marks.missing();
     if summary.runs >= MARKS_AFTER_RUNS && !missing.is_empty() && !has_failed {

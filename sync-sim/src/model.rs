@@ -89,7 +89,8 @@ impl Model {
                     *start = counter.min(*start);
                 }
                 Some(_) => {
-                    let detail = format!("{dot} was written twice by a device that was never copied");
+                    let detail =
+                        format!("{dot} was written twice by a device that was never copied");
                     return Err(Violation { invariant: Invariant::OneContentPerDot, detail });
                 }
             }
@@ -123,7 +124,9 @@ impl Model {
             let brought = self.brought(change.document, *dot);
             // A change that only takes members out of a set leaves no name.
             let named = brought.filter(|brought| !brought.is_member);
-            if let Some(Brought { place, .. }) = named.filter(|brought| !own.contains(&brought.place)) {
+            if let Some(Brought { place, .. }) =
+                named.filter(|brought| !own.contains(&brought.place))
+            {
                 let detail = format!("{dot} of {place} was taken by a change of {own:?}");
                 return Err(Violation { invariant: Invariant::OnlyItsOwnPlace, detail });
             }

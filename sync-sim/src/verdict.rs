@@ -112,7 +112,8 @@ impl World<'_> {
             let Ok(opened) = process.client.document(&name) else { continue };
             look(format!("device {at}"), opened.store(), &mut findings);
             if *opened.store() != device.disk.documents[document].saved.store {
-                findings.push(format!("the disk of device {at} has another {name} than its process"));
+                findings
+                    .push(format!("the disk of device {at} has another {name} than its process"));
             }
         }
         self.tally.diverged_by_copies += diverged;
@@ -172,18 +173,18 @@ impl World<'_> {
                     continue;
                 }
                 let is_expected = is_promised || hub.context().contains(dot);
-                let place = &brought.place;
+                let place = format!("{} of {}", brought.field, brought.place);
                 match (is, how) {
                     (Some(_), Some(Taken::Surely)) => {
-                        let detail = format!("{dot} of {place} was taken and is there");
+                        let detail = format!("{dot}, {place} was taken and is there");
                         found = found.or(Some((Invariant::NoResurrection, detail)));
                     }
                     (Some(content), _) if content != brought.content => {
-                        let detail = format!("{dot} of {place} stands for something else");
+                        let detail = format!("{dot}, {place} stands for something else");
                         found = found.or(Some((Invariant::OneContentPerDot, detail)));
                     }
                     (None, None) if is_expected => {
-                        let detail = format!("{dot} of {place}, change {id}, is gone");
+                        let detail = format!("{dot}, {place}, change {id}, is gone");
                         found = found.or(Some((Invariant::NoLostWrite, detail)));
                     }
                     (None, Some(Taken::Perhaps)) if is_promised => {

@@ -58,7 +58,12 @@ impl Notes {
         }
     }
 
-    fn insert(&mut self, random: &mut Random, edit: &mut Edit<'_>, id: &RecordId) -> Result<(), Misuse> {
+    fn insert(
+        &mut self,
+        random: &mut Random,
+        edit: &mut Edit<'_>,
+        id: &RecordId,
+    ) -> Result<(), Misuse> {
         let mut fields: BTreeMap<String, Field> =
             FIELDS.iter().map(|name| ((*name).to_owned(), self.value(random, name))).collect();
         let tags = (0..random.below(3)).map(|_| self.tag(random)).collect();
@@ -68,7 +73,12 @@ impl Notes {
         Ok(())
     }
 
-    fn update(&mut self, random: &mut Random, edit: &mut Edit<'_>, id: &RecordId) -> Result<(), Misuse> {
+    fn update(
+        &mut self,
+        random: &mut Random,
+        edit: &mut Edit<'_>,
+        id: &RecordId,
+    ) -> Result<(), Misuse> {
         let name = FIELDS[random.index(3)];
         let mut fields = BTreeMap::from([(name.to_owned(), self.value(random, name))]);
         if random.chance(200) {
