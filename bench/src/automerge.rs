@@ -1,7 +1,9 @@
 //! Automerge: a map of maps below the root, a change for each operation.
 
 use ::automerge::transaction::Transactable;
-use ::automerge::{ActorId, AutoCommit, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value};
+use ::automerge::{
+    ActorId, AutoCommit, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Value,
+};
 
 use crate::data::{Field, Id, Operation, Record};
 use crate::subject::{self, RECORDS, Subject};

@@ -12,6 +12,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::measure::MEASURED_PART;
 
+/// The same function by a pattern: of two options for one name callgrind heeds only the last.
+const COLLECTED: &str = "*sync_bench_measured_part*";
+
 /// Runs a program with these arguments, and returns the instructions of its measured parts.
 pub fn run(program: &Path, arguments: &[String], folder: &Path, label: &str) -> Result<Vec<u64>> {
     fs::create_dir_all(folder)?;
@@ -19,7 +22,7 @@ pub fn run(program: &Path, arguments: &[String], folder: &Path, label: &str) -> 
     let mut command = Command::new("valgrind");
     command
         .args(["--quiet", "--tool=callgrind", "--collect-atstart=no"])
-        .arg(format!("--toggle-collect={MEASURED_PART}"))
+        .arg(format!("--toggle-collect={COLLECTED}"))
         .arg(format!("--dump-after={MEASURED_PART}"))
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(program)

@@ -32,8 +32,7 @@ pub enum Name {
 
 impl Name {
     /// All, in the order of the table.
-    pub const ALL: [Self; 5] =
-        [Self::Ours, Self::Automerge, Self::Yrs, Self::Loro, Self::Floor];
+    pub const ALL: [Self; 5] = [Self::Ours, Self::Automerge, Self::Yrs, Self::Loro, Self::Floor];
 
     /// The name on the command line and in files.
     #[must_use]
@@ -107,7 +106,9 @@ pub fn main(live_bytes: Option<LiveBytes>) -> ExitCode {
             };
             measured.map(|measured| print(&measured))
         }
-        Task::Churn { name } => churn(name).map(|bytes| println!("churn_bytes_per_removed {bytes}")),
+        Task::Churn { name } => {
+            churn(name).map(|bytes| println!("churn_bytes_per_removed {bytes}"))
+        }
         Task::Heap { name, data } => {
             heap(name, &data, live_bytes).map(|bytes| println!("heap_bytes_per_record {bytes}"))
         }

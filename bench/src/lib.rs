@@ -2,8 +2,8 @@
 //!
 //! `sync-bench core` is what `cargo xtask bench core` runs. It starts itself again for each
 //! measurement: under callgrind for instructions, plain for time and sizes, and as
-//! `sync-bench-heap`, which counts what is allocated, for the heap. See `docs` of [`workload`] for the
-//! table of workloads and bars, [`data`] for the records and [`subject`] for what a library has to do.
+//! `sync-bench-heap`, which counts what is allocated, for the heap. See [`workload`] for the table of
+//! workloads and bars, [`data`] for the records and [`subject`] for what a library has to do.
 
 pub mod automerge;
 pub mod callgrind;

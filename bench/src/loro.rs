@@ -1,8 +1,6 @@
 //! Loro: a root map of maps, a commit for each operation.
 
-use ::loro::{
-    Container, ExportMode, LoroDoc, LoroMap, LoroValue, ValueOrContainer, VersionVector,
-};
+use ::loro::{Container, ExportMode, LoroDoc, LoroMap, LoroValue, ValueOrContainer, VersionVector};
 
 use crate::data::{Field, Id, Operation, Record};
 use crate::subject::{self, RECORDS, Subject};
@@ -107,11 +105,12 @@ impl Subject for Loro {
     }
 
     fn read_all(&self, each: &mut dyn FnMut(Record)) {
-        self.records.for_each(|key, value| {
-            let ValueOrContainer::Container(Container::Map(map)) = value else { return };
-            let id = subject::id(key).expect("keys are ids");
-            each(Self::record(id, &map).expect("records are whole"));
-        });
+        // By key: a walk over the map reads a copy of what was loaded, and leaves the work of taking
+        // it in to the first write.
+        for key in self.records.keys() {
+            let id = subject::id(&key).expect("keys are ids");
+            each(self.read(&id).expect("the key was listed"));
+        }
     }
 
     fn summary(&mut self) -> Vec<u8> {

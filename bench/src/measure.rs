@@ -10,8 +10,8 @@ use crate::data::{Id, Model};
 use crate::plan::{self, Files, LOCAL, Part};
 use crate::subject::Subject;
 
-/// The name that callgrind is given: it collects while this function is on the stack.
-pub const MEASURED_PART: &str = "*sync_bench_measured_part*";
+/// The name of the function that callgrind collects in, with its path.
+pub const MEASURED_PART: &str = "sync_bench::measure::sync_bench_measured_part";
 
 /// What a process measured.
 #[derive(Debug, Default)]

@@ -124,7 +124,7 @@ fn ageing(n: usize) -> Vec<Operation> {
     Generator::new(2).ageing(&data::model(&data::fresh(n)))
 }
 
-/// Compares a document with the model, record by record, and every record read alone.
+/// Compares a document with the model.
 pub fn check<S: Subject>(subject: &S, model: &Model) -> Result<()> {
     let mut records = Model::new();
     subject.read_all(&mut |record| {

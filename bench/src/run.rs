@@ -156,7 +156,11 @@ impl<'a> Run<'a> {
         match job {
             Job::Prepare(name, n) => {
                 let data = self.data.display().to_string();
-                self.take_sizes(name, &self.program, &["prepare", name.as_str(), &n.to_string(), &data])
+                self.take_sizes(
+                    name,
+                    &self.program,
+                    &["prepare", name.as_str(), &n.to_string(), &data],
+                )
             }
             Job::Churn(name) => self.take_sizes(name, &self.program, &["churn", name.as_str()]),
             Job::Heap(name) => {
@@ -190,7 +194,8 @@ impl<'a> Run<'a> {
             // The dearest of those that wrote: each might have put off something else.
             let read = per(*read, operations);
             let key = Key { workload: "read_touched", n: SMALL, is_time: false };
-            let mut figures = self.figures.lock().expect("no thread panics while it holds the lock");
+            let mut figures =
+                self.figures.lock().expect("no thread panics while it holds the lock");
             let dearest = figures.entry(key).or_default().entry(name).or_default();
             *dearest = dearest.max(read);
         }
@@ -221,7 +226,8 @@ impl<'a> Run<'a> {
                     let arguments =
                         self.measure_arguments(name, workload.name, workload.n, operations);
                     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-                    let measured: BTreeMap<_, _> = run(&self.program, &arguments)?.into_iter().collect();
+                    let measured: BTreeMap<_, _> =
+                        run(&self.program, &arguments)?.into_iter().collect();
                     let key = Key { workload: workload.name, n: workload.n, is_time: true };
                     let time = measured["nanoseconds"] / measured["operations"].max(1.0);
                     times.entry((key, name)).or_default().push(time);

@@ -98,12 +98,7 @@ pub const WORKLOADS: [Workload; 21] = [
     bytes("churn_bytes_per_removed", SMALL, Bar::AtMost(0.01)),
 ];
 
-const fn line(
-    name: &'static str,
-    n: usize,
-    (unit, method): (Unit, Method),
-    bar: Bar,
-) -> Workload {
+const fn line(name: &'static str, n: usize, (unit, method): (Unit, Method), bar: Bar) -> Workload {
     Workload { name, n, unit, method, bar }
 }
 
