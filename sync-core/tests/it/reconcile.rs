@@ -523,13 +523,17 @@ fn each_budget_ends_a_session() {
         ..Limits::default()
     };
     run(&a, &b, Mode::PushPull, enough).unwrap();
-    for (what, limits) in [
-        ("session", Limits { session_bytes_max: enough.session_bytes_max - 1, ..enough }),
-        ("messages", Limits { messages_max: enough.messages_max - 1, ..enough }),
-        ("ranges", Limits { ranges_max: enough.ranges_max - 5, ..enough }),
+    let wide = Limits::default();
+    for (exceeded, limits) in [
+        ("bytes of a session", Limits { session_bytes_max: enough.session_bytes_max - 1, ..wide }),
+        ("messages of a session", Limits { messages_max: enough.messages_max - 1, ..wide }),
+        ("the ranges of what differs", Limits { ranges_max: enough.ranges_max - 5, ..wide }),
     ] {
         let failure = run(&a, &b, Mode::PushPull, limits).err();
-        assert!(matches!(failure, Some(ReconcileError::Budget { .. })), "{what}: {failure:?}");
+        let Some(ReconcileError::Budget { what, .. }) = failure else {
+            panic!("{exceeded}: {failure:?}");
+        };
+        assert_eq!(what, exceeded);
     }
 }
 
