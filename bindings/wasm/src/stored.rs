@@ -162,7 +162,7 @@ pub(crate) fn cursor_from_js(js: &JsValue) -> Option<Cursor> {
 
 /// A dot by its replica and counter.
 pub(crate) fn dot_to_js(dot: Dot) -> JsValue {
-    object([("replica", dot.replica.to_string().into()), ("counter", number(dot.counter))])
+    object(&[("replica", dot.replica.to_string().into()), ("counter", number(dot.counter))])
 }
 
 /// Reads a replica id.
