@@ -55,7 +55,7 @@ pub(crate) struct Process {
 impl World<'_> {
     pub(crate) fn add_device(&mut self) {
         let mut fingerprint = [0; 12];
-        fingerprint[..8].copy_from_slice(&self.chance.identity.next().to_be_bytes());
+        fingerprint[..8].copy_from_slice(&self.chance.identity.bits().to_be_bytes());
         fingerprint[8..].copy_from_slice(&(self.devices.len() as u32).to_be_bytes());
         let replica = ReplicaId::from_fingerprint(fingerprint);
         let disk = Disk::new(replica, self.scenario.documents);
@@ -86,7 +86,7 @@ impl World<'_> {
         let config = ClientConfig { agent: format!("device {device}"), token: None };
         let mut client = Client::new(config);
         for (number, file) in self.devices[device].disk.documents.iter().enumerate() {
-            let opening = self.chance.identity.next();
+            let opening = self.chance.identity.bits();
             client.open(&document_name(number), file.saved.clone(), file.replica, opening);
         }
         self.devices[device].run += 1;
@@ -248,7 +248,8 @@ impl World<'_> {
                 self.marks.hit(Mark::RecordAsserted);
             }
             let dot = Dot::new(accepted.replica, accepted.last);
-            let text = self.scenario.is_traced.then(|| format!("{accepted:?}")).unwrap_or_default();
+            let is_traced = self.scenario.is_traced;
+            let text = if is_traced { format!("{accepted:?}") } else { String::new() };
             match self.model.accept(document, accepted, is_copied) {
                 Ok((change, is_contested)) => {
                     if is_contested {
@@ -354,7 +355,7 @@ impl World<'_> {
 
     /// Tries to connect a while from now.
     pub(crate) fn connect_later(&mut self, device: usize) {
-        let random = self.chance.network.next() as u32;
+        let random = self.chance.network.bits() as u32;
         let now = self.now_ms;
         let Device { process: Some(process), run, offline_ms, .. } = &mut self.devices[device]
         else {

@@ -2,6 +2,7 @@
 
 use sync_core::session::ClientInput;
 
+use crate::hub::HubDisk;
 use crate::marks::Mark;
 use crate::queue::Event;
 use crate::scenario::Fault;
@@ -51,9 +52,28 @@ impl World<'_> {
                 self.start_device_later(device);
             }
             Fault::CrashHub => self.restart_hub(hub),
-            Fault::LoseTail | Fault::RestoreHub | Fault::WipeHub => self.harm_hub(fault, hub),
+            Fault::LoseTail => {
+                let disk = self.hubs[hub].snapshots.back().cloned();
+                self.replace_hub(hub, disk, Mark::HubLostTail);
+            }
+            Fault::RestoreHub => {
+                let disk = self.hubs[hub].snapshots.front().cloned();
+                self.replace_hub(hub, disk, Mark::HubRestored);
+            }
+            Fault::WipeHub => {
+                let disk = self.empty_disk();
+                self.replace_hub(hub, Some(disk), Mark::HubWiped);
+            }
             Fault::Forget => self.forget_removals(hub),
-            Fault::SkewClock | Fault::JumpClock => self.move_clock(fault, device, hub),
+            Fault::SkewClock => {
+                let by_ms = self.chance.fault.below(600_000) as i64 - 300_000;
+                self.move_clock(device, hub, by_ms, false);
+            }
+            Fault::JumpClock => {
+                let is_ahead = self.chance.fault.chance(500);
+                let by_ms = if is_ahead { TEN_YEARS_MS } else { -TEN_YEARS_MS };
+                self.move_clock(device, hub, by_ms, true);
+            }
             Fault::RestoreDevice => self.restore_device(device),
             Fault::CloneDevice => self.clone_device(device),
             Fault::Sleep => {
@@ -119,34 +139,25 @@ impl World<'_> {
         self.queue.put(at, Event::StartHub { hub });
     }
 
-    fn harm_hub(&mut self, fault: Fault, hub: usize) {
-        let disk = match fault {
-            Fault::LoseTail => self.hubs[hub].snapshots.back().cloned(),
-            Fault::RestoreHub => self.hubs[hub].snapshots.front().cloned(),
-            _ => Some(self.empty_disk()),
-        };
+    /// A hub comes back with other data than it had.
+    fn replace_hub(&mut self, hub: usize, disk: Option<HubDisk>, mark: Mark) {
         let Some(disk) = disk else { return };
-        self.marks.hit(match fault {
-            Fault::LoseTail => Mark::HubLostTail,
-            Fault::RestoreHub => Mark::HubRestored,
-            _ => Mark::HubWiped,
-        });
+        self.marks.hit(mark);
         self.restart_hub(hub);
         self.hubs[hub].disk = disk;
     }
 
-    fn move_clock(&mut self, fault: Fault, device: usize, hub: usize) {
-        let random = &mut self.chance.fault;
-        let (offset, mark) = match fault {
-            Fault::SkewClock => (random.below(600_000) as i64 - 300_000, Mark::ClockSkewed),
-            _ if random.chance(500) => (TEN_YEARS_MS, Mark::ClockJumpedAhead),
-            _ => (-TEN_YEARS_MS, Mark::ClockJumpedBack),
-        };
-        let of_hub = random.chance(200);
+    /// The clock of a device, or sometimes of a hub, moves by so much; or back, where it jumped before.
+    fn move_clock(&mut self, device: usize, hub: usize, by_ms: i64, is_jump: bool) {
+        let of_hub = self.chance.fault.chance(200);
         let clock =
             if of_hub { &mut self.hubs[hub].clock_ms } else { &mut self.devices[device].clock_ms };
-        *clock = if fault == Fault::JumpClock && *clock != 0 { 0 } else { *clock + offset };
-        self.marks.hit(mark);
+        *clock = if is_jump && *clock != 0 { 0 } else { *clock + by_ms };
+        self.marks.hit(match (is_jump, by_ms > 0) {
+            (false, _) => Mark::ClockSkewed,
+            (true, true) => Mark::ClockJumpedAhead,
+            (true, false) => Mark::ClockJumpedBack,
+        });
     }
 
     /// The first time takes a backup, another one puts it back.

@@ -67,7 +67,7 @@ impl HubHost {
 
 impl World<'_> {
     pub(crate) fn empty_disk(&mut self) -> HubDisk {
-        let boot = Boot { hub: self.chance.identity.next(), boot: self.chance.identity.next() };
+        let boot = Boot { hub: self.chance.identity.bits(), boot: self.chance.identity.bits() };
         HubDisk { store: MemoryHub::new(boot), has: BTreeSet::new() }
     }
 
@@ -97,7 +97,7 @@ impl World<'_> {
         if self.hubs[hub].hub.is_some() {
             return;
         }
-        let boot = self.chance.identity.next();
+        let boot = self.chance.identity.bits();
         let fresh = self.fresh_hub();
         let host = &mut self.hubs[hub];
         host.disk.store.restart(boot);
@@ -241,10 +241,12 @@ impl World<'_> {
         self.note(&[23, hub as u64, connection], || {
             format!("hub {hub} closes {connection}: {fault}")
         });
-        match fault {
-            Fault::Superseded => self.marks.hit(Mark::Superseded),
-            Fault::Timeout(_) => self.marks.hit(Mark::HubTimedOut),
-            _ => self.accuse(format!("hub {hub} closes {connection}: {fault}")),
+        if *fault == Fault::Superseded {
+            self.marks.hit(Mark::Superseded);
+        } else if matches!(fault, Fault::Timeout(_)) {
+            self.marks.hit(Mark::HubTimedOut);
+        } else {
+            self.accuse(format!("hub {hub} closes {connection}: {fault}"));
         }
         self.close_at_hub(connection);
     }

@@ -64,6 +64,7 @@ fn show(arguments: &Arguments) -> ExitCode {
     for line in report.trace.lines() {
         println!("{line}");
     }
+    println!("{:?}", report.tally);
     println!("trace {:016x}", report.trace.hash());
     match report.violation {
         None => ExitCode::SUCCESS,

@@ -68,8 +68,6 @@ pub struct Tally {
     pub lost_with_successor: u64,
     /// Records that are there only as the edit that met a delete.
     pub partial_records: u64,
-    /// Documents that listed a record without one of its fields while a catch-up was under way.
-    pub half_while_catching_up: u64,
 }
 
 impl Tally {
@@ -87,7 +85,6 @@ impl Tally {
         self.restless_copies += other.restless_copies;
         self.lost_with_successor += other.lost_with_successor;
         self.partial_records += other.partial_records;
-        self.half_while_catching_up += other.half_while_catching_up;
     }
 
     /// Whether something was lost that only a copied or restored database can lose.

@@ -18,12 +18,12 @@ impl Random {
     #[must_use]
     pub fn stream(&self, name: u64) -> Self {
         let mut other = Self(self.0 ^ name.wrapping_mul(0xd1b5_4a32_d192_ed03));
-        other.next();
+        other.bits();
         other
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,7 +33,7 @@ impl Random {
 
     /// A number below `bound`, or 0 where the bound is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+        self.bits() % bound.max(1)
     }
 
     /// A place in a sequence of this length, or 0 where it is empty.

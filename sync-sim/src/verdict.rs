@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::causal::{CausalContext, Dot, MemoryStore};
 use sync_core::session::OutboxState;
-use sync_core::types::Conflict;
+use sync_core::types::{Conflict, Place};
 
 use crate::invariant::Invariant;
 use crate::kernel;
@@ -229,13 +229,27 @@ impl World<'_> {
             }
             if at == 0 {
                 let conflicts = opened.conflicts();
-                let is_partial = |(_, c): &&(_, Conflict)| matches!(c, Conflict::Partial { .. });
+                // A set of the document has no existence, and is listed as partial too.
+                let is_partial = |(place, conflict): &&(Place, Conflict)| {
+                    matches!((place, conflict), (Place::Record { .. }, Conflict::Partial { .. }))
+                };
                 partial = conflicts.iter().filter(is_partial).count();
+                for (place, conflict) in conflicts.iter().filter(is_partial) {
+                    let place = kernel::name_of(place);
+                    self.trace.note(self.now_ms, &[50], || {
+                        format!("{name}: {place} stands in parts: {conflict:?}")
+                    });
+                }
             }
         }
         self.tally.partial_records += partial as u64;
         if partial > 0 {
             self.marks.hit(Mark::RecordPartial);
+        }
+        let is_copied = self.devices.iter().any(|device| device.disk.is_copied);
+        if partial > 0 && !is_copied {
+            // Every device that edited the record had the whole of it, and is still there.
+            found = found.or(Some(format!("{name}: {partial} records stand in parts")));
         }
         if let Some(detail) = found {
             if spoiled.places.is_empty() {
