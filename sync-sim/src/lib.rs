@@ -50,6 +50,7 @@ mod marks;
 mod measure;
 mod model;
 mod network;
+mod promises;
 mod queue;
 mod random;
 mod scenario;
