@@ -199,7 +199,7 @@ impl Record {
     /// The clashing fields by author, the author whose values are shown first.
     #[must_use]
     pub fn versions(&self) -> Vec<Version> {
-        let mut versions: BTreeMap<ReplicaId, Version> = BTreeMap::new();
+        let mut versions: Vec<Version> = Vec::new();
         for name in self.registers.keys() {
             let values = self.values(name);
             if values.len() < 2 {
@@ -207,17 +207,19 @@ impl Record {
             }
             for Written { claim, value } in values {
                 let author = claim.origin().replica;
-                let version = versions.entry(author).or_insert_with(|| Version {
-                    author,
-                    stamp: claim.stamp,
-                    fields: BTreeMap::new(),
+                let at = versions.binary_search_by_key(&author, |version| version.author);
+                let at = at.unwrap_or_else(|at| {
+                    let (stamp, fields) = (claim.stamp, BTreeMap::new());
+                    versions.insert(at, Version { author, stamp, fields });
+                    at
                 });
+                let version = &mut versions[at];
                 version.stamp = version.stamp.max(claim.stamp);
                 version.fields.entry(name.clone()).or_insert(value);
             }
         }
         let mut sorted = Vec::new();
-        for version in versions.into_values() {
+        for version in versions {
             insert_descending(&mut sorted, version, |version| (version.stamp, version.author));
         }
         sorted
