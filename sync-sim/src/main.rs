@@ -129,7 +129,10 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
             println!("{:<24} {:>10}", mark.name(), summary.marks.count(*mark));
         }
         for (seed, marred) in &summary.marred {
-            println!("spoiled by copies: seed {seed}: {marred:?}");
+            println!(
+                "spoiled by copies: seed {seed}: {} writes lost, {} items refused, {} documents apart",
+                marred.lost_to_copies, marred.parked_by_copies, marred.diverged_by_copies
+            );
         }
     }
     let mut has_failed = !summary.failures.is_empty();

@@ -82,7 +82,7 @@ impl Fault {
             Self::RestoreHub | Self::RestoreDevice | Self::CloneDevice => (150, 2),
             Self::WipeHub | Self::Sleep => (150, 1),
             Self::Roam => (1_000, 6),
-            Self::AwayForAYear => (5, 3),
+            Self::AwayForAYear => (12, 16),
         }
     }
 }
