@@ -217,7 +217,8 @@ impl World<'_> {
         };
         if let Some(channel) = link.channels.get_mut(&channel) {
             channel.document = document_number(&document);
-            channel.catch_up = Some(CatchUp { needed, sent: 0, chunks: 0, is_resumed: false });
+            channel.catch_up =
+                Some(CatchUp { needed, sent: 0, chunks: 0, note_bytes: 0, is_resumed: false });
         }
     }
 
@@ -267,11 +268,12 @@ impl World<'_> {
                 }
                 self.marks.hit(mark);
             }
-            Downward::Chunk { channel, is_last } => {
+            Downward::Chunk { channel, is_last, note_bytes } => {
                 let Some(open) = link.channels.get_mut(&channel) else { return };
                 let Some(mut catch_up) = open.catch_up else { return };
                 catch_up.sent += frame.len();
                 catch_up.chunks += 1;
+                catch_up.note_bytes += note_bytes;
                 open.catch_up = (!is_last).then_some(catch_up);
                 if is_last {
                     self.end_catch_up(catch_up);
@@ -333,8 +335,10 @@ impl World<'_> {
             self.tally.large.take(catch_up);
             let bound = catch_up.needed * 6 / 5 + catch_up.chunks * CHUNK_OVERHEAD_BYTES;
             if catch_up.sent > bound {
-                let CatchUp { needed, sent, .. } = catch_up;
-                let detail = format!("{sent} bytes for {needed} that the client did not have");
+                let CatchUp { needed, sent, note_bytes, .. } = catch_up;
+                let detail = format!(
+                    "{sent} bytes, {note_bytes} of them notes, for {needed} that the client lacked"
+                );
                 self.fail(Invariant::CatchUpCheap, detail);
             }
         }

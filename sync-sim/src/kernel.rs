@@ -213,6 +213,8 @@ pub(crate) enum Downward {
         channel: u32,
         /// Whether it is the last.
         is_last: bool,
+        /// The bytes of what it says of removals.
+        note_bytes: usize,
     },
     /// A change of another device.
     Delta {
@@ -239,8 +241,9 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
     }
     match decode_hub(frame) {
         Ok(HubMessage::Opened { channel, resumed, .. }) => Downward::Opened { channel, resumed },
-        Ok(HubMessage::Chunk { channel, cursor, .. }) => {
-            Downward::Chunk { channel, is_last: cursor.is_some() }
+        Ok(HubMessage::Chunk { channel, cursor, delta, .. }) => {
+            let note_bytes = delta.notes.iter().map(|note| note.text.len()).sum();
+            Downward::Chunk { channel, is_last: cursor.is_some(), note_bytes }
         }
         Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },
         Ok(HubMessage::Stored { channel, id, .. }) => Downward::Stored { channel, id },

@@ -8,6 +8,8 @@ pub(crate) struct CatchUp {
     /// The bytes that were sent.
     pub(crate) sent: usize,
     pub(crate) chunks: usize,
+    /// The bytes of what was said of removals, within those that were sent.
+    pub(crate) note_bytes: usize,
     pub(crate) is_resumed: bool,
 }
 
