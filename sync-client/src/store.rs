@@ -179,9 +179,7 @@ fn identity(database: &mut Database) -> Result<[u8; 12], StoreError> {
         .query_row("SELECT body FROM identity WHERE id = 1", [], |row| row.get(0))
         .optional()?;
     let fingerprint = match found {
-        Some(body) => {
-            rows::read_identity(at, &body)?
-        }
+        Some(body) => rows::read_identity(at, &body)?,
         None => {
             let fingerprint = random::bytes::<12>()?;
             let sql = "INSERT INTO identity (id, body) VALUES (1, ?1)";

@@ -2,9 +2,11 @@
 //!
 //! This crate does no IO. It reads no clock, no random source, no environment and holds no global:
 //! time, random bytes and storage come in from a driver, so a run can be replayed exactly.
-//! Modules depend on each other one way: `time, error, pack → causal → reconcile → types → document → wire → session`.
+//! Modules depend on each other one way: `time, error, checksum, pack → causal →
+//! reconcile, snapshot → types → document → wire → session`.
 
 pub mod causal;
+pub mod checksum;
 pub mod document;
 pub mod error;
 pub mod pack;

@@ -3,11 +3,13 @@
 //! A fresh machine needs Rust and Node; `demo` and `test` fetch what else they need. This crate
 //! depends on nothing else in the workspace, so it builds when the rest does not.
 
+mod bench;
 mod demo;
 mod lint;
 mod packages;
 mod process;
 mod setup;
+mod sim;
 mod size;
 mod test;
 mod wasm;
@@ -55,6 +57,10 @@ enum Task {
         #[arg(value_enum)]
         suites: Vec<Suite>,
     },
+    /// Runs the simulator over many seeds, or shows one.
+    Sim(sim::Choice),
+    /// Measures this core beside its peers and a floor.
+    Bench(bench::Options),
     /// Checks format, clippy, layering, texts and types.
     Lint,
     /// Prints the size of the WASM module.
@@ -86,6 +92,8 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Demo { port, data_dir } => demo::run(&workspace, port, data_dir),
         Task::Test { suites } => test::run(&workspace, &suites),
+        Task::Sim(choice) => sim::run(&workspace, &choice),
+        Task::Bench(options) => bench::run(&workspace, &options),
         Task::Lint => lint::run(&workspace),
         Task::Size => size::run(&workspace),
     }

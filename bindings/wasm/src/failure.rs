@@ -5,8 +5,8 @@ use sync_core::error::{Malformed, Misuse};
 use wasm_bindgen::JsValue;
 
 /// What a caller did wrong, as a JavaScript error.
-pub(crate) fn misuse(misuse: &Misuse) -> JsValue {
-    let code = match misuse {
+pub(crate) fn misuse(misuse: Misuse) -> JsValue {
+    let code = match &misuse {
         Misuse::NoSuchRecord { .. } => "no-such-record",
         Misuse::RecordExists { .. } => "record-exists",
         Misuse::NoSuchVersion { .. } => "no-such-version",

@@ -21,7 +21,7 @@ use crate::stored::{cursor_from_js, items_from_js, open_pieces, replica_from_js}
 use crate::value::{fields_from_js, record_to_js, value_to_js, values_to_js};
 
 /// Where a frame has the type of its message, and the type of the hub's `InUse`.
-const IN_USE_AT: (usize, u8) = (5, 72);
+const IN_USE_AT: (usize, u8) = (5, 71);
 
 /// One document of one tab.
 #[wasm_bindgen]
@@ -79,7 +79,7 @@ impl Kernel {
     /// The replica that this document is written as.
     #[wasm_bindgen(getter)]
     pub fn replica(&self) -> Result<String, JsValue> {
-        self.client.replica(&self.name).map(|replica| replica.to_string()).map_err(|e| misuse(&e))
+        self.client.replica(&self.name).map(|replica| replica.to_string()).map_err(misuse)
     }
 
     /// What there is to do and to tell, in order.
@@ -104,7 +104,7 @@ impl Kernel {
     ) -> Result<String, JsValue> {
         let id = record_id(id)?;
         let fields = fields_from_js(fields)?;
-        self.change(unix_ms, |edit| edit.insert(collection, &id, &fields))
+        self.change(unix_ms, &mut |edit| edit.insert(collection, &id, &fields))
     }
 
     /// Writes fields of a record; gives the dot.
@@ -117,13 +117,13 @@ impl Kernel {
     ) -> Result<String, JsValue> {
         let id = record_id(id)?;
         let fields = fields_from_js(fields)?;
-        self.change(unix_ms, |edit| edit.update(collection, &id, &fields))
+        self.change(unix_ms, &mut |edit| edit.update(collection, &id, &fields))
     }
 
     /// Removes a record; gives the dot.
     pub fn remove(&mut self, unix_ms: f64, collection: &str, id: &str) -> Result<String, JsValue> {
         let id = record_id(id)?;
-        self.change(unix_ms, |edit| edit.remove(collection, &id))
+        self.change(unix_ms, &mut |edit| edit.remove(collection, &id))
     }
 
     /// Resolves a conflict by what one author wrote; gives the dot.
@@ -137,20 +137,20 @@ impl Kernel {
         let id = record_id(id)?;
         let author = version
             .parse()
-            .map_err(|_| misuse(&Misuse::NoSuchVersion { version: version.to_owned() }))?;
-        self.change(unix_ms, |edit| edit.keep(collection, &id, author))
+            .map_err(|_| misuse(Misuse::NoSuchVersion { version: version.to_owned() }))?;
+        self.change(unix_ms, &mut |edit| edit.keep(collection, &id, author))
     }
 
     /// The records of a collection.
     pub fn records(&self, collection: &str) -> Result<Array, JsValue> {
-        let document = self.client.document(&self.name).map_err(|e| misuse(&e))?;
+        let document = self.client.document(&self.name).map_err(misuse)?;
         Ok(document.records(collection).map(|(id, record)| record_to_js(id, &record)).collect())
     }
 
     /// One record, `undefined` where there is none.
     pub fn record(&self, collection: &str, id: &str) -> Result<JsValue, JsValue> {
         let Ok(id) = RecordId::new(id) else { return Ok(JsValue::UNDEFINED) };
-        let document = self.client.document(&self.name).map_err(|e| misuse(&e))?;
+        let document = self.client.document(&self.name).map_err(misuse)?;
         let record = document.record(collection, &id);
         Ok(record.map_or(JsValue::UNDEFINED, |record| record_to_js(&id, &record)))
     }
@@ -159,12 +159,12 @@ impl Kernel {
     pub fn versions(&self, collection: &str, id: &str) -> Result<Array, JsValue> {
         let versions = Array::new();
         let Ok(id) = RecordId::new(id) else { return Ok(versions) };
-        let document = self.client.document(&self.name).map_err(|e| misuse(&e))?;
+        let document = self.client.document(&self.name).map_err(misuse)?;
         let record = document.record(collection, &id);
         let found = record.map(|record| record.versions()).unwrap_or_default();
         for (place, version) in found.iter().enumerate() {
             let author: JsValue = version.author.to_string().into();
-            versions.push(&object([
+            versions.push(&object(&[
                 ("key", author.clone()),
                 ("author", author),
                 ("at", number(version.stamp.ms)),
@@ -177,15 +177,15 @@ impl Kernel {
 
     /// The conflict log.
     pub fn conflicts(&self) -> Result<Array, JsValue> {
-        let log = self.client.conflict_log(&self.name).map_err(|e| misuse(&e))?;
+        let log = self.client.conflict_log(&self.name).map_err(misuse)?;
         Ok(log.map(|(entry, is_open)| conflict_to_js(entry, is_open)).collect())
     }
 
     /// Where the change of a dot is.
     pub fn receipt(&self, dot: &str) -> Result<JsValue, JsValue> {
         let dot = dot_from_js(dot)?;
-        let receipt = self.client.receipt(&self.name, dot).map_err(|e| misuse(&e))?;
-        let mut items = self.client.outbox(&self.name).map_err(|e| misuse(&e))?;
+        let receipt = self.client.receipt(&self.name, dot).map_err(misuse)?;
+        let mut items = self.client.outbox(&self.name).map_err(misuse)?;
         let reason = items.find_map(|item| match &item.state {
             OutboxState::Parked { reason }
                 if item.replica == dot.replica
@@ -195,7 +195,7 @@ impl Kernel {
             }
             OutboxState::Parked { .. } | OutboxState::Pending | OutboxState::Frozen => None,
         });
-        Ok(object([
+        Ok(object(&[
             ("hub", receipt.hub.into()),
             ("parked", receipt.parked.into()),
             ("reason", reason.unwrap_or(JsValue::UNDEFINED)),
@@ -205,8 +205,7 @@ impl Kernel {
     /// How many changes wait for the hub, and how many it refused. An item that another covers is not
     /// counted twice.
     pub fn waiting(&self) -> Result<JsValue, JsValue> {
-        let items: Vec<&OutboxItem> =
-            self.client.outbox(&self.name).map_err(|e| misuse(&e))?.collect();
+        let items: Vec<&OutboxItem> = self.client.outbox(&self.name).map_err(misuse)?.collect();
         let (mut pending, mut parked) = (0u64, 0u64);
         for item in &items {
             let covers = |other: &&&OutboxItem| {
@@ -218,12 +217,12 @@ impl Kernel {
                 pending += u64::from(item.changes);
             }
         }
-        Ok(object([("pending", number(pending)), ("parked", number(parked))]))
+        Ok(object(&[("pending", number(pending)), ("parked", number(parked))]))
     }
 
     /// How far this document is with the hub: `closed`, `opening`, `catching-up` or `live`.
     pub fn phase(&self) -> Result<String, JsValue> {
-        let phase = self.client.phase(&self.name).map_err(|e| misuse(&e))?;
+        let phase = self.client.phase(&self.name).map_err(misuse)?;
         Ok(match phase {
             Phase::Closed => "closed",
             Phase::Opening => "opening",
@@ -235,9 +234,9 @@ impl Kernel {
 
     /// Who else is online, as the hub tells.
     pub fn peers(&self) -> Result<Array, JsValue> {
-        let peers = self.client.peers(&self.name).map_err(|e| misuse(&e))?;
+        let peers = self.client.peers(&self.name).map_err(misuse)?;
         let peer = |(replica, peer): (&ReplicaId, &Peer)| {
-            object([("replica", replica.to_string().into()), ("name", peer.name.as_str().into())])
+            object(&[("replica", replica.to_string().into()), ("name", peer.name.as_str().into())])
         };
         Ok(peers.iter().map(peer).collect())
     }
@@ -260,7 +259,7 @@ impl Kernel {
             && self.client.replica(&self.name) != Ok(replica)
         {
             let replica: JsValue = replica.to_string().into();
-            self.told.push_back(object([("type", "in-use".into()), ("replica", replica)]));
+            self.told.push_back(object(&[("type", "in-use".into()), ("replica", replica)]));
         }
         self.client.handle(now(monotonic_ms, unix_ms), ClientInput::Frame(frame));
     }
@@ -297,30 +296,30 @@ impl Kernel {
     /// Takes the outbox as it is stored.
     pub fn replace_outbox(&mut self, rows: &Array) -> Result<(), JsValue> {
         let (items, _) = items_from_js(rows)?;
-        self.client.replace_outbox(&self.name, items).map_err(|e| misuse(&e))
+        self.client.replace_outbox(&self.name, items).map_err(misuse)
     }
 
     /// Takes the cursor as it is stored, before this tab connects in place of another.
     pub fn follow_from(&mut self, cursor: &JsValue) -> Result<(), JsValue> {
         let cursor = cursor_from_js(cursor).filter(|_| self.damaged == 0);
-        self.client.follow_from(&self.name, cursor).map_err(|e| misuse(&e))
+        self.client.follow_from(&self.name, cursor).map_err(misuse)
     }
 
     /// Speaks for a replica of another tab.
     pub fn claim(&mut self, replica: &str, opening: u64) -> Result<(), JsValue> {
         let claim = Claim { replica: replica_from_js(replica)?, opening };
-        self.client.claim(&self.name, claim).map_err(|e| misuse(&e))
+        self.client.claim(&self.name, claim).map_err(misuse)
     }
 
     /// Says that a claimed replica is online.
     pub fn show(&mut self, replica: &str, name: String) -> Result<(), JsValue> {
         let peer = Peer { name, state: serde_bytes::ByteBuf::new() };
-        self.client.show(&self.name, replica_from_js(replica)?, peer).map_err(|e| misuse(&e))
+        self.client.show(&self.name, replica_from_js(replica)?, peer).map_err(misuse)
     }
 
     /// No longer speaks for a replica of another tab.
     pub fn release(&mut self, replica: &str) -> Result<(), JsValue> {
-        self.client.release(&self.name, replica_from_js(replica)?).map_err(|e| misuse(&e))
+        self.client.release(&self.name, replica_from_js(replica)?).map_err(misuse)
     }
 
     /// How long to wait before the next attempt to connect, in milliseconds, after a connection that
@@ -329,13 +328,14 @@ impl Kernel {
         self.backoff.next_ms(live_ms as u64, random)
     }
 
+    /// Makes a change. It is not generic, so that all of a change is compiled once.
     fn change(
         &mut self,
         unix_ms: f64,
-        change: impl FnOnce(&mut Edit<'_>) -> Result<(), Misuse>,
+        change: &mut dyn FnMut(&mut Edit<'_>) -> Result<(), Misuse>,
     ) -> Result<String, JsValue> {
         let changed = self.client.change(now(0.0, unix_ms), &self.name, change);
-        changed.map(|((), dot)| dot.to_string()).map_err(|e| misuse(&e))
+        changed.map(|((), dot)| dot.to_string()).map_err(misuse)
     }
 
     /// Joins deltas as one, so that a removal is judged with all that came with it.
@@ -347,7 +347,7 @@ impl Kernel {
         if net.is_empty() {
             return Ok(());
         }
-        self.client.rejoin(now, &self.name, &[net]).map_err(|e| misuse(&e))
+        self.client.rejoin(now, &self.name, &[net]).map_err(misuse)
     }
 }
 
@@ -356,7 +356,7 @@ fn now(monotonic_ms: f64, unix_ms: f64) -> Now {
 }
 
 fn record_id(text: &str) -> Result<RecordId, JsValue> {
-    RecordId::new(text).map_err(|e| misuse(&e))
+    RecordId::new(text).map_err(misuse)
 }
 
 /// Reads `replica:counter`.
@@ -369,7 +369,7 @@ fn dot_from_js(text: &str) -> Result<Dot, JsValue> {
 fn conflict_to_js(entry: &LogEntry, is_open: bool) -> JsValue {
     let field = entry.field.as_ref().map_or(JsValue::UNDEFINED, JsValue::from);
     let sides = entry.sides.iter().map(|side| {
-        object([
+        object(&[
             ("author", side.author.to_string().into()),
             ("at", number(side.at.map_or(entry.seen_ms, |at| at.ms))),
             ("deleted", side.is_delete.into()),
@@ -377,7 +377,7 @@ fn conflict_to_js(entry: &LogEntry, is_open: bool) -> JsValue {
         ])
     });
     let sides: Array = sides.collect();
-    object([
+    object(&[
         ("key", entry.key().into()),
         ("kind", if entry.field.is_some() { "fields" } else { "edit-delete" }.into()),
         ("collection", entry.collection.as_str().into()),

@@ -5,7 +5,6 @@
 //! uses it no more.
 
 mod failure;
-mod golden;
 mod kernel;
 mod object;
 mod output;
@@ -14,7 +13,6 @@ mod value;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-pub use golden::{describe, encode_again};
 pub use kernel::Kernel;
 pub use stored::fold;
 pub use value::record_id;

@@ -14,10 +14,10 @@ extern "C" {
 }
 
 /// A plain object of these properties.
-pub(crate) fn object<const N: usize>(properties: [(&str, JsValue); N]) -> JsValue {
+pub(crate) fn object(properties: &[(&str, JsValue)]) -> JsValue {
     let object = Object::new();
     for (name, value) in properties {
-        put(&object, name, &value);
+        put(&object, name, value);
     }
     object.into()
 }
@@ -26,7 +26,7 @@ pub(crate) fn object<const N: usize>(properties: [(&str, JsValue); N]) -> JsValu
 pub(crate) fn put(object: &Object, name: &str, value: &JsValue) {
     if name == "__proto__" {
         // Setting it would change the prototype instead.
-        let property = self::object([
+        let property = self::object(&[
             ("value", value.clone()),
             ("enumerable", true.into()),
             ("configurable", true.into()),

@@ -5,6 +5,7 @@
 
 use js_sys::{Array, Object};
 use sync_core::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
+use sync_core::checksum::crc32;
 use sync_core::session::{OutboxItem, OutboxState};
 use sync_core::wire::{
     CHUNK_BYTES, CONTEXT_RANGES_MAX, Cursor, DELTA_BYTES_MAX, REPLICAS_MAX, decode_delta,
@@ -48,7 +49,7 @@ pub(crate) fn open_pieces(pieces: &Array) -> (Vec<Delta>, u32) {
 
 fn open_piece(bytes: &[u8]) -> Option<Delta> {
     let (checksum, body) = bytes.split_first_chunk::<4>()?;
-    (u32::from_le_bytes(*checksum) == crc32fast::hash(body)).then_some(())?;
+    (u32::from_le_bytes(*checksum) == crc32(body)).then_some(())?;
     decode_delta(body).ok()
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn seal_all(delta: &Delta) -> Array {
 }
 
 fn seal(body: &[u8]) -> JsValue {
-    let mut bytes = crc32fast::hash(body).to_le_bytes().to_vec();
+    let mut bytes = crc32(body).to_le_bytes().to_vec();
     bytes.extend_from_slice(body);
     js_bytes(&bytes)
 }
@@ -161,7 +162,7 @@ pub(crate) fn cursor_from_js(js: &JsValue) -> Option<Cursor> {
 
 /// A dot by its replica and counter.
 pub(crate) fn dot_to_js(dot: Dot) -> JsValue {
-    object([("replica", dot.replica.to_string().into()), ("counter", number(dot.counter))])
+    object(&[("replica", dot.replica.to_string().into()), ("counter", number(dot.counter))])
 }
 
 /// Reads a replica id.

@@ -43,9 +43,11 @@ fn field_from_js(js: &JsValue) -> Result<Field, JsValue> {
     let Some(set) = js.dyn_ref::<Set>() else {
         return Ok(Field::Register(value_from_js(js, VALUE_DEPTH_MAX)?));
     };
-    let members = Array::from(set);
-    let members = members.iter().map(|member| value_from_js(&member, VALUE_DEPTH_MAX));
-    Ok(Field::Set(members.collect::<Result<BTreeSet<_>, _>>()?))
+    let mut members = BTreeSet::new();
+    for member in Array::from(set).iter() {
+        members.insert(value_from_js(&member, VALUE_DEPTH_MAX)?);
+    }
+    Ok(Field::Set(members))
 }
 
 /// Reads a value that may nest `depth_left` times.

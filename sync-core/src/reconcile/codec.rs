@@ -1,5 +1,6 @@
 //! Bytes of messages: LEB128 numbers in their one shortest form, and sets of positions.
 
+use super::element::Sum;
 use super::space::Places;
 use crate::error::Malformed;
 
@@ -21,6 +22,11 @@ pub(super) fn put_length(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
 
+/// How many bytes a number takes at a fixed width: at least 1.
+pub(super) fn byte_width(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(8)
+}
+
 /// Appends a number that may be negative; small ones of both signs are short.
 pub(super) fn put_signed(bytes: &mut Vec<u8>, number: i64) {
     put(bytes, ((number << 1) ^ (number >> 63)) as u64);
@@ -35,8 +41,8 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub(super) fn remaining(&self) -> usize {
-        self.0.len()
+    pub(super) fn peek(&self, index: usize) -> Option<u8> {
+        self.0.get(index).copied()
     }
 
     pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
@@ -102,6 +108,18 @@ impl<'a> Reader<'a> {
     pub(super) fn end(&self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(broken("bytes are left over")) }
     }
+}
+
+/// Appends a sum.
+pub(super) fn put_sum(bytes: &mut Vec<u8>, sum: Sum) {
+    bytes.extend_from_slice(&sum.hash.to_le_bytes());
+    put(bytes, sum.count);
+}
+
+/// Reads what [`put_sum`] wrote.
+pub(super) fn take_sum(reader: &mut Reader<'_>) -> Result<Sum, Malformed> {
+    let hash = reader.fixed(8)?;
+    Ok(Sum { hash, count: reader.number()? })
 }
 
 /// Appends a range: the gap to the one before, and its length unless it is 1.

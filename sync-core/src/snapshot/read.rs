@@ -230,7 +230,7 @@ fn take_framed<'a>(
     let (checksum, behind) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
     let (bytes, behind) = behind.split_at_checked(len).ok_or(SHORT)?;
     *rest = behind;
-    let (expected, found) = (u32::from_le_bytes(*checksum), crc32fast::hash(bytes));
+    let (expected, found) = (u32::from_le_bytes(*checksum), crate::checksum::crc32(bytes));
     if expected != found {
         return Err(Malformed::Checksum { expected, found });
     }

@@ -167,7 +167,7 @@ fn write_framed(out: &mut Vec<u8>, body: Vec<u8>, compression: Compression) {
     if form == form::DEFLATE {
         write(out, bytes.len() as u64);
     }
-    out.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    out.extend_from_slice(&crate::checksum::crc32(&bytes).to_le_bytes());
     out.extend_from_slice(&bytes);
 }
 

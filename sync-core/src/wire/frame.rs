@@ -9,6 +9,7 @@ use super::delta::{InFull, decode_delta, encode_delta, read_delta};
 use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
 use super::{DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, check_len};
 use crate::causal::{Delta, ReplicaId};
+use crate::checksum::crc32;
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
 
@@ -305,7 +306,7 @@ fn open_body(out: &mut Vec<u8>, kind: u8) {
 /// Writes the checksum of a frame.
 fn seal(mut frame: Vec<u8>) -> Vec<u8> {
     if let Some((checksum, rest)) = frame.split_first_chunk_mut() {
-        *checksum = crc32fast::hash(rest).to_le_bytes();
+        *checksum = crc32(rest).to_le_bytes();
     }
     frame
 }
@@ -317,7 +318,7 @@ fn open(bytes: &[u8]) -> Result<(u8, Reader<'_>), Malformed> {
     let Some((checksum, rest)) = bytes.split_first_chunk() else {
         return Err(Malformed::Inconsistent { what: "a frame has a checksum" });
     };
-    let (expected, found) = (u32::from_le_bytes(*checksum), crc32fast::hash(rest));
+    let (expected, found) = (u32::from_le_bytes(*checksum), crc32(rest));
     if expected != found {
         return Err(Malformed::Checksum { expected, found });
     }

@@ -16,6 +16,7 @@ mod hostile;
 mod laws;
 mod pack;
 mod protocol;
+mod reconcile;
 mod sessions;
 mod snapshot;
 mod stores;

@@ -10,11 +10,13 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Each crate, and the crates of this workspace that it may use outside its tests.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("sync-bench", &["sync-core"]),
     ("sync-core", &[]),
     ("sync-sqlite", &[]),
     ("sync-client", &["sync-core", "sync-sqlite"]),
     ("sync-hub", &["sync-core", "sync-sqlite"]),
+    ("sync-sim", &["sync-core"]),
     ("sync-wasm", &["sync-core"]),
     ("xtask", &[]),
 ];

@@ -12,8 +12,19 @@ use super::report;
 use crate::workspace::Workspace;
 
 /// From left to right; each may use those before it.
-const ORDER: [&str; 9] =
-    ["time", "error", "pack", "causal", "reconcile", "types", "document", "wire", "session"];
+const ORDER: [&str; 11] = [
+    "time",
+    "error",
+    "checksum",
+    "pack",
+    "causal",
+    "reconcile",
+    "snapshot",
+    "types",
+    "document",
+    "wire",
+    "session",
+];
 
 pub(super) fn check(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join("sync-core/src");
@@ -209,7 +220,7 @@ mod tests {
             "utils.rs",
             "",
             &[
-                "module `utils` has no place in the order [\"time\", \"error\", \"pack\", \"causal\", \"reconcile\", \"types\", \"document\", \"wire\", \"session\"]",
+                "module `utils` has no place in the order [\"time\", \"error\", \"checksum\", \"pack\", \"causal\", \"reconcile\", \"types\", \"document\", \"wire\", \"session\"]",
             ],
         );
         check("wire.rs", "use crate::Dot;", &["`crate::Dot` hides its module: name the module"]);

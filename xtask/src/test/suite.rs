@@ -11,6 +11,7 @@ use crate::lint;
 use crate::packages;
 use crate::process;
 use crate::setup::{self, Needs};
+use crate::sim;
 use crate::workspace::Workspace;
 
 /// The suites in the order in which they run.
@@ -22,6 +23,8 @@ pub(crate) enum Suite {
     Xtask,
     /// The kernel.
     Core,
+    /// Devices and hubs under faults, one run for each seed.
+    Sim,
     /// The native client and its files.
     Client,
     /// The hub.
@@ -38,6 +41,7 @@ impl fmt::Display for Suite {
             Suite::Lint => "lint",
             Suite::Xtask => "xtask",
             Suite::Core => "core",
+            Suite::Sim => "sim",
             Suite::Client => "client",
             Suite::Hub => "hub",
             Suite::Wasm => "wasm",
@@ -51,7 +55,7 @@ impl Suite {
     pub(super) fn needs(self) -> Needs {
         match self {
             Suite::Lint => lint::needs(),
-            Suite::Xtask | Suite::Core | Suite::Client | Suite::Hub => Needs::default(),
+            Suite::Xtask | Suite::Core | Suite::Sim | Suite::Client | Suite::Hub => Needs::default(),
             Suite::Wasm => Needs::package(),
             Suite::Browser => Needs { linters: false, package: true, demo: true, browser: true },
         }
@@ -64,6 +68,7 @@ pub(super) fn run(workspace: &Workspace, suite: Suite) -> Result<Tally> {
         Suite::Lint => Ok(lint::checks(workspace)),
         Suite::Xtask => libtest::run(workspace, &["xtask"]),
         Suite::Core => libtest::run(workspace, &["sync-core"]),
+        Suite::Sim => Ok(libtest::run(workspace, &["sync-sim"])? + sim::suite(workspace)?),
         Suite::Client => libtest::run(workspace, &["sync-sqlite", "sync-client"]),
         Suite::Hub => libtest::run(workspace, &["sync-hub"]),
         Suite::Wasm => {

@@ -63,23 +63,41 @@ impl LogEntry {
 /// The most entries that are kept for one document. Arbitrary; the oldest go first.
 const ENTRIES_MAX: usize = 1_000;
 
-/// The log of one document, by key.
+/// The log of one document: entries with their keys, in the order of keys. It is short, and a map of
+/// one more type would be larger code than all else here.
 #[derive(Debug, Default)]
-pub(super) struct ConflictLog(BTreeMap<String, LogEntry>);
+pub(super) struct ConflictLog(Vec<(String, LogEntry)>);
 
 impl ConflictLog {
     pub(super) fn new(entries: Vec<LogEntry>) -> Self {
-        Self(entries.into_iter().map(|entry| (entry.key(), entry)).collect())
+        let mut log = Self::default();
+        for entry in entries {
+            log.put(entry);
+        }
+        log
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &LogEntry> {
-        self.0.values()
+        self.0.iter().map(|(_, entry)| entry)
+    }
+
+    fn place_of(&self, key: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| other.as_str().cmp(key))
+    }
+
+    fn put(&mut self, entry: LogEntry) {
+        let key = entry.key();
+        match self.place_of(&key) {
+            Ok(at) => self.0[at].1 = entry,
+            Err(at) => self.0.insert(at, (key, entry)),
+        }
     }
 
     /// Takes an entry, with what an older one of the same key knows beyond it. Gives the entry to be
     /// stored, if it says anything new.
     fn take(&mut self, mut entry: LogEntry) -> Option<LogEntry> {
-        if let Some(known) = self.0.get(&entry.key()) {
+        if let Ok(at) = self.place_of(&entry.key()) {
+            let known = &self.0[at].1;
             entry.seen_ms = known.seen_ms;
             for side in &mut entry.sides {
                 let same = known
@@ -98,11 +116,11 @@ impl ConflictLog {
                 return None;
             }
         }
-        self.0.insert(entry.key(), entry.clone());
+        self.put(entry.clone());
         if self.0.len() > ENTRIES_MAX {
-            let oldest = self.0.iter().min_by_key(|(_, entry)| entry.seen_ms);
-            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-                self.0.remove(&key);
+            let by_age = self.iter().enumerate().min_by_key(|(_, entry)| entry.seen_ms);
+            if let Some((oldest, _)) = by_age {
+                self.0.remove(oldest);
             }
         }
         Some(entry)

@@ -1,0 +1,294 @@
+//! The one file that knows how `sync-core` represents entries, deltas and frames. Everything else in
+//! this crate speaks of dots, places and changes.
+
+use std::collections::BTreeMap;
+
+use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, MemoryStore, ReplicaId};
+use sync_core::session::{OutboxItem, Step};
+use sync_core::types::{Element, Header, Kind, Place};
+use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
+
+/// One live dot that a change brought: what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Brought {
+    /// Its counter.
+    pub(crate) counter: u64,
+    /// A hash of its bytes.
+    pub(crate) content: u64,
+    /// Where it belongs.
+    pub(crate) place: String,
+    /// The field that it is a value or a member of; empty for what has no name.
+    pub(crate) field: String,
+    /// Whether it is a member of a set.
+    pub(crate) is_member: bool,
+    /// Whether it was asserted again.
+    pub(crate) is_copy: bool,
+}
+
+/// A change that a device accepted, as it goes to its disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// Who wrote it.
+    pub(crate) replica: ReplicaId,
+    /// The first of its new counters.
+    pub(crate) first: u64,
+    /// The last of them.
+    pub(crate) last: u64,
+    /// Its new dots that are live.
+    pub(crate) live: Vec<Brought>,
+    /// The places of its removals.
+    pub(crate) removed: Vec<String>,
+    /// The dots that it takes the place of, or removes.
+    pub(crate) kills: Vec<Dot>,
+    /// Whether it was joined into an item that waited.
+    pub(crate) is_joined: bool,
+}
+
+impl Accepted {
+    /// Takes dots from this counter on as new ones: those that died within the change are not named by
+    /// the item of the outbox.
+    pub(crate) fn begin_at(&mut self, first: u64) {
+        self.first = first.min(self.first);
+        let (replica, first) = (self.replica, self.first);
+        self.kills.retain(|dot| dot.replica != replica || dot.counter < first);
+    }
+}
+
+/// Finds the changes of the device itself among the steps of a batch: each is a join, then an item
+/// of the outbox that has it.
+pub(crate) fn accepted(steps: &[Step]) -> Vec<Accepted> {
+    let pairs = steps.windows(2);
+    let own = pairs.filter_map(|pair| match pair {
+        [Step::Join(delta), Step::Enqueue { item, replaces }] => {
+            Some(accepted_of(delta, item, *replaces))
+        }
+        _ => None,
+    });
+    own.collect()
+}
+
+fn accepted_of(delta: &Delta, item: &OutboxItem, replaces: Option<Dot>) -> Accepted {
+    let first = replaces.map_or(item.first, |key| key.counter + 1);
+    let (replica, last) = (item.replica, item.last);
+    let mut live = Vec::new();
+    for entry in &delta.entries {
+        let header = Header::decode(&entry.header).ok();
+        for (dot, slot) in entry.live() {
+            let element = Element::decode(slot).ok();
+            live.push(Brought {
+                counter: dot.counter,
+                content: content(&entry.header, slot),
+                place: header.as_ref().map(|header| name_of(&header.place)).unwrap_or_default(),
+                field: element.as_ref().map(field_of).unwrap_or_default(),
+                is_member: element.as_ref().is_some_and(|e| matches!(e.kind, Kind::Member { .. })),
+                is_copy: element.is_some_and(|element| element.copy.is_some()),
+            });
+        }
+    }
+    let notes = delta.notes.iter().filter_map(|note| Header::decode(&note.text).ok());
+    let removed = notes.map(|note| name_of(&note.place)).collect();
+    let is_old = |dot: &Dot| dot.replica != replica || dot.counter < first;
+    let kills = dots(&delta.context).filter(is_old).collect();
+    Accepted { replica, first, last, live, removed, kills, is_joined: replaces.is_some() }
+}
+
+fn field_of(element: &Element) -> String {
+    match &element.kind {
+        Kind::Exists => "existence".to_owned(),
+        Kind::Field { name, .. } | Kind::Member { name, .. } => name.clone(),
+    }
+}
+
+/// How a place is called in a report.
+pub(crate) fn name_of(place: &Place) -> String {
+    match place {
+        Place::Record { collection, id } => format!("{collection}/{id}"),
+        Place::Set { name } => format!("set {name}"),
+    }
+}
+
+/// A hash of what a dot stands for (FNV-1a).
+fn content(header: &[u8], slot: &[u8]) -> u64 {
+    let bytes = header.iter().chain(&[0xff]).chain(slot);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The dots of a context, in order.
+pub(crate) fn dots(context: &CausalContext) -> impl Iterator<Item = Dot> + '_ {
+    context.iter().flat_map(|(replica, ranges)| {
+        ranges.iter().flat_map(move |(start, end)| {
+            (start..=end).map(move |counter| Dot::new(replica, counter))
+        })
+    })
+}
+
+/// The live dots of a state, with a hash of what each stands for.
+pub(crate) fn live(store: &MemoryStore) -> BTreeMap<Dot, u64> {
+    let entries = store.iter();
+    let live = entries
+        .flat_map(|entry| entry.live().map(|(dot, slot)| (dot, content(&entry.header, slot))));
+    live.collect()
+}
+
+/// Whether a state has seen these dots of a replica.
+pub(crate) fn has_seen(store: &MemoryStore, replica: ReplicaId, first: u64, last: u64) -> bool {
+    let seen = store.context().of(replica);
+    seen.is_some_and(|seen| seen.covers(&DotRanges::of(first..=last)))
+}
+
+/// What a frame from a client is, as far as the simulation looks into it.
+pub(crate) enum Upward {
+    /// It opens a document.
+    Open {
+        /// The channel.
+        channel: u32,
+        /// The document's name.
+        document: String,
+        /// What is said to be here.
+        context: CausalContext,
+        /// Whether it has a cursor.
+        has_cursor: bool,
+    },
+    /// It hands over a delta.
+    Push {
+        /// The channel.
+        channel: u32,
+        /// Its number.
+        id: u64,
+        /// The delta.
+        delta: Delta,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// The message types of the protocol that are looked into; the byte behind checksum and array.
+const OPEN: u8 = 2;
+const PUSH: u8 = 5;
+const OPENED: u8 = 66;
+const CHUNK: u8 = 67;
+const DELTA: u8 = 68;
+const REFUSED: u8 = 70;
+const STORED: u8 = 69;
+
+fn type_of(frame: &[u8]) -> u8 {
+    frame.get(5).copied().unwrap_or(0)
+}
+
+/// The frame's own checksum, to tell frames apart.
+pub(crate) fn digest(frame: &[u8]) -> u64 {
+    frame.iter().take(4).fold(u64::from(type_of(frame)), |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+/// Reads a frame from a client.
+pub(crate) fn upward(frame: &[u8]) -> Upward {
+    if !matches!(type_of(frame), OPEN | PUSH) {
+        return Upward::Other;
+    }
+    match decode_client(frame) {
+        Ok(ClientMessage::Open { channel, document, cursor, context, .. }) => {
+            Upward::Open { channel, document, context, has_cursor: cursor.is_some() }
+        }
+        Ok(ClientMessage::Push(push)) => {
+            Upward::Push { channel: push.channel, id: push.id, delta: push.delta }
+        }
+        Ok(_) | Err(_) => Upward::Other,
+    }
+}
+
+/// What a frame from a hub is, as far as the simulation looks into it.
+pub(crate) enum Downward {
+    /// A document is open.
+    Opened {
+        /// The channel.
+        channel: u32,
+        /// Whether the catch-up starts from the cursor.
+        resumed: bool,
+    },
+    /// A part of a catch-up.
+    Chunk {
+        /// The channel.
+        channel: u32,
+        /// Whether it is the last.
+        is_last: bool,
+        /// The bytes of what it says of removals.
+        note_bytes: usize,
+    },
+    /// A change of another device.
+    Delta {
+        /// The channel.
+        channel: u32,
+    },
+    /// A push is on disk.
+    Stored {
+        /// The channel.
+        channel: u32,
+        /// The push.
+        id: u64,
+    },
+    /// A push was refused.
+    Refused,
+    /// Anything else.
+    Other,
+}
+
+/// Reads a frame from a hub.
+pub(crate) fn downward(frame: &[u8]) -> Downward {
+    if !matches!(type_of(frame), OPENED | CHUNK | DELTA | STORED | REFUSED) {
+        return Downward::Other;
+    }
+    match decode_hub(frame) {
+        Ok(HubMessage::Opened { channel, resumed, .. }) => Downward::Opened { channel, resumed },
+        Ok(HubMessage::Chunk { channel, cursor, delta, .. }) => {
+            let note_bytes = delta.notes.iter().map(|note| note.text.len()).sum();
+            Downward::Chunk { channel, is_last: cursor.is_some(), note_bytes }
+        }
+        Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },
+        Ok(HubMessage::Stored { channel, id, .. }) => Downward::Stored { channel, id },
+        Ok(HubMessage::Refused { .. }) => Downward::Refused,
+        Ok(_) | Err(_) => Downward::Other,
+    }
+}
+
+/// A frame in a few words, for a trace.
+pub(crate) fn describe(up: bool, frame: &[u8]) -> String {
+    let text = if up {
+        decode_client(frame).map(|message| format!("{message:?}"))
+    } else {
+        decode_hub(frame).map(|message| format!("{message:?}"))
+    };
+    let mut text = text.unwrap_or_else(|error| error.to_string());
+    if let Some((at, _)) = text.char_indices().nth(800) {
+        text.truncate(at);
+    }
+    text
+}
+
+/// The bytes of one message with everything that a client lacks and nothing else: entries that it
+/// never saw, and dots that died and that it does not know as dead.
+pub(crate) fn lacking_bytes(hub: &MemoryStore, client: &MemoryStore) -> usize {
+    let seen = client.context();
+    let missing = hub.context().difference(seen);
+    let mut delta = hub.part(&missing);
+    delta.context = missing;
+    // What the client still shows and the hub knows as dead.
+    let died = client.live().intersection(hub.context()).difference(&hub.live());
+    delta.context.union(&died);
+    let cursor = Some(Cursor { boot: u64::MAX, seq: hub.context().range_count() as u64 });
+    HubMessage::Chunk { channel: 1, number: 1, delta, cursor }.encode().len()
+}
+
+/// Whether every live dot that a delta brings is in a state as it is there, or as dead.
+pub(crate) fn is_part_of(delta: &Delta, store: &MemoryStore) -> bool {
+    let same = |dot: Dot, header: &[u8], slot: &[u8]| match store.live_slot(dot) {
+        Some(known) => known == (header, slot),
+        None => store.context().contains(dot),
+    };
+    let entries = delta.entries.iter();
+    let mut live =
+        entries.flat_map(|entry| entry.live().map(|(dot, slot)| (dot, &entry.header, slot)));
+    store.context().covers(&delta.context)
+        && live.all(|(dot, header, slot)| same(dot, header, slot))
+}

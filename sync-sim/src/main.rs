@@ -1,0 +1,166 @@
+//! The simulator as a program: runs many seeds, or shows one.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use sync_sim::sweep::{MARKS_AFTER_RUNS, Summary, Sweep, kept_seeds, run_seed, sweep};
+use sync_sim::{CatchUps, Mark};
+
+/// Seeds that once failed, and what they found.
+const KEPT: &str = include_str!("../seeds.txt");
+
+/// How many failures end a sweep. Arbitrary: one is enough to know, a few show what they have in
+/// common.
+const FAILURES_MAX: usize = 8;
+
+const USAGE: &str = "usage: sync-sim [--seeds N] [--seed S] [--marks] [--trace] [--strict] [--mutant NAME] [--failures N]";
+
+/// What was asked for.
+#[derive(Debug, Default)]
+struct Arguments {
+    seeds: Option<u64>,
+    seed: Option<u64>,
+    marks: bool,
+    trace: bool,
+    strict: bool,
+    mutant: Option<String>,
+    failures: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)) {
+        Ok(arguments) if arguments.trace => show(&arguments),
+        Ok(arguments) => run(&arguments),
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut arguments = Arguments::default();
+    let mut words = words;
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let number = |text: String| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
+        match word.as_str() {
+            "--seeds" => arguments.seeds = Some(number(value()?)?),
+            "--seed" => arguments.seed = Some(number(value()?)?),
+            "--marks" => arguments.marks = true,
+            "--trace" => arguments.trace = true,
+            "--strict" => arguments.strict = true,
+            "--failures" => arguments.failures = Some(number(value()?)?),
+            "--mutant" => arguments.mutant = Some(value()?),
+            _ => return Err(format!("what is {word}?")),
+        }
+    }
+    Ok(arguments)
+}
+
+/// Prints the events of one run.
+fn show(arguments: &Arguments) -> ExitCode {
+    let report = run_seed(arguments.seed.unwrap_or(0), arguments.mutant.as_deref(), true);
+    for line in report.trace.lines() {
+        println!("{line}");
+    }
+    println!("{:?}", report.tally);
+    println!("trace {:016x}", report.trace.hash());
+    match report.violation {
+        None => ExitCode::SUCCESS,
+        Some(violation) => {
+            println!("{violation}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> ExitCode {
+    let first = arguments.seed.unwrap_or(0);
+    let count = arguments.seeds.unwrap_or(if arguments.seed.is_some() { 1 } else { 500 });
+    println!("seeds {first} to {}", first.saturating_add(count.saturating_sub(1)));
+    // A panic is a finding of its run, and printed with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let kept = if arguments.seed.is_none() && arguments.mutant.is_none() {
+        kept_seeds(KEPT)
+    } else {
+        Vec::new()
+    };
+    println!("{} kept seeds first", kept.len());
+    let mut seeds = kept;
+    seeds.extend(first..first.saturating_add(count));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mutant, is_strict) = (arguments.mutant.clone(), arguments.strict);
+    let start = clock();
+    let failures_max = arguments.failures.map_or(FAILURES_MAX, |max| max as usize);
+    let summary = sweep(&Sweep { seeds, threads, mutant, failures_max, is_strict });
+    let seconds = start.elapsed().as_secs_f64().max(1e-9);
+    print(&summary, arguments, seconds, threads)
+}
+
+fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize) -> ExitCode {
+    let rate = summary.runs as f64 / seconds;
+    let tally = &summary.tally;
+    println!(
+        "{} runs in {seconds:.1} s: {rate:.0} a second on {threads} threads; {} changes, {} frames",
+        summary.runs, tally.changes, tally.frames
+    );
+    for (name, catch_ups) in [
+        ("from a cursor", tally.resumed),
+        ("from a cursor, large, whole chunks", tally.large),
+        ("comparing everything", tally.compared),
+    ] {
+        print_catch_ups(name, catch_ups);
+    }
+    println!(
+        "copies: {} writes lost, {} items refused, {} documents apart, {} accused, {} restless",
+        tally.lost_to_copies,
+        tally.parked_by_copies,
+        tally.diverged_by_copies,
+        tally.accused_copies,
+        tally.restless_copies
+    );
+    println!(
+        "{} writes replaced by a change that was lost with its disks; {} partial records",
+        tally.lost_with_successor, tally.partial_records
+    );
+    if arguments.marks {
+        for mark in Mark::ALL {
+            println!("{:<24} {:>10}", mark.name(), summary.marks.count(*mark));
+        }
+        for (seed, marred) in &summary.marred {
+            println!(
+                "spoiled by copies: seed {seed}: {} writes lost, {} items refused, {} documents apart",
+                marred.lost_to_copies, marred.parked_by_copies, marred.diverged_by_copies
+            );
+        }
+    }
+    let mut has_failed = !summary.failures.is_empty();
+    let mutant = arguments.mutant.as_ref().map(|name| format!(" --mutant {name}"));
+    for (seed, violation) in &summary.failures {
+        let mutant = mutant.as_deref().unwrap_or("");
+        println!(
+            "FAILED seed {seed}: {violation}; replay: cargo xtask sim --seed {seed}{mutant} --trace"
+        );
+    }
+    let missing = summary.marks.missing();
+    if summary.runs >= MARKS_AFTER_RUNS && !missing.is_empty() && !has_failed {
+        println!("FAILED: never reached {missing:?}");
+        has_failed = true;
+    }
+    if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn print_catch_ups(name: &str, sums: CatchUps) {
+    let ratio = sums.sent_bytes as f64 / sums.needed_bytes.max(1) as f64;
+    println!(
+        "catch-ups {name}: {} in {} chunks, {} bytes for {} needed ({ratio:.2})",
+        sums.count, sums.chunks, sums.sent_bytes, sums.needed_bytes
+    );
+}
+
+/// The clock of this program; the simulation itself has none.
+#[allow(clippy::disallowed_methods, reason = "the one place of this program that reads the clock")]
+fn clock() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,102 @@
+//! What a run cost: frames, events, and what catch-ups took against what a client did not have.
+
+/// A catch-up under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CatchUp {
+    /// The bytes of one message with all that the client did not have.
+    pub(crate) needed: usize,
+    /// The bytes that were sent.
+    pub(crate) sent: usize,
+    pub(crate) chunks: usize,
+    /// The bytes of what was said of removals, within those that were sent.
+    pub(crate) note_bytes: usize,
+    pub(crate) is_resumed: bool,
+}
+
+/// Sums of catch-ups of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CatchUps {
+    /// How many ended.
+    pub count: u64,
+    /// How many chunks there were.
+    pub chunks: u64,
+    /// The bytes of all chunks.
+    pub sent_bytes: u64,
+    /// The bytes of one message for each, with exactly what the client did not have.
+    pub needed_bytes: u64,
+}
+
+impl CatchUps {
+    pub(crate) fn take(&mut self, one: CatchUp) {
+        self.count += 1;
+        self.chunks += one.chunks as u64;
+        self.sent_bytes += one.sent as u64;
+        self.needed_bytes += one.needed as u64;
+    }
+
+    /// Adds the sums of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.chunks += other.chunks;
+        self.sent_bytes += other.sent_bytes;
+        self.needed_bytes += other.needed_bytes;
+    }
+}
+
+/// What a run, or many, came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Changes that the application made.
+    pub changes: u64,
+    /// Frames that were sent.
+    pub frames: u64,
+    /// Catch-ups from a cursor.
+    pub resumed: CatchUps,
+    /// Catch-ups that compared everything.
+    pub compared: CatchUps,
+    /// Catch-ups from a cursor that brought 4 KiB or more, in chunks of the hub's own size.
+    pub large: CatchUps,
+    /// Writes under a dot that another copy of the same database used too, and which no hub has.
+    pub lost_to_copies: u64,
+    /// Items that a hub refused, on devices whose database was copied or put back.
+    pub parked_by_copies: u64,
+    /// Documents in which a copied device and the hub differ for good.
+    pub diverged_by_copies: u64,
+    /// Connections that were closed for a fault while copies were about.
+    pub accused_copies: u64,
+    /// Runs with copies that did not come to rest.
+    pub restless_copies: u64,
+    /// Writes that were replaced by a change which then was lost with every disk that had it.
+    pub lost_with_successor: u64,
+    /// Records that are there only as the edit that met a delete.
+    pub partial_records: u64,
+}
+
+impl Tally {
+    /// Adds another run.
+    pub fn add(&mut self, other: &Self) {
+        self.changes += other.changes;
+        self.frames += other.frames;
+        self.resumed.add(&other.resumed);
+        self.compared.add(&other.compared);
+        self.large.add(&other.large);
+        self.lost_to_copies += other.lost_to_copies;
+        self.parked_by_copies += other.parked_by_copies;
+        self.diverged_by_copies += other.diverged_by_copies;
+        self.accused_copies += other.accused_copies;
+        self.restless_copies += other.restless_copies;
+        self.lost_with_successor += other.lost_with_successor;
+        self.partial_records += other.partial_records;
+    }
+
+    /// Whether something was lost that only a copied or restored database can lose.
+    #[must_use]
+    pub fn is_marred_by_copies(&self) -> bool {
+        let sum = self.lost_to_copies
+            + self.parked_by_copies
+            + self.diverged_by_copies
+            + self.accused_copies
+            + self.restless_copies;
+        sum > 0
+    }
+}

@@ -1,0 +1,114 @@
+//! What a device says must be so: its frames are on its disk, and its receipts are never early.
+
+use std::collections::BTreeMap;
+
+use sync_core::causal::{Delta, Dot};
+
+use crate::device::Device;
+use crate::invariant::Invariant;
+use crate::kernel::{self, Upward};
+use crate::marks::Mark;
+use crate::model::ChangeId;
+use crate::network::Channel;
+use crate::world::{World, document_name, document_number};
+
+/// How many of its last changes a process asks the receipt of.
+const WATCHED_MAX: usize = 4;
+
+impl World<'_> {
+    pub(crate) fn watch(&mut self, device: usize, change: (usize, Dot, ChangeId)) {
+        let Some(process) = &mut self.devices[device].process else { return };
+        if process.watched.len() >= WATCHED_MAX {
+            process.watched.pop_front();
+        }
+        process.watched.push_back(change);
+    }
+
+    /// Asks for the receipts of the latest changes: none may say more than what is so.
+    pub(crate) fn check_receipts(&mut self, device: usize) {
+        let Device { process: Some(process), disk, .. } = &mut self.devices[device] else { return };
+        let mut early = None;
+        let (client, model) = (&process.client, &self.model);
+        process.watched.retain(|(document, dot, change)| {
+            let Ok(receipt) = client.receipt(&document_name(*document), *dot) else { return false };
+            let is_contested =
+                disk.is_copied && model.is_contested(*document, dot.replica, dot.counter);
+            if receipt.disk && !disk.has.contains(change) {
+                early = Some(format!("{dot} is said to be on disk"));
+            }
+            if receipt.hub && !model.changes()[*change].was_stored && !is_contested {
+                early = Some(format!("{dot} is said to be on the hub's disk"));
+            }
+            !receipt.hub && !receipt.parked
+        });
+        if let Some(detail) = early {
+            self.fail(Invariant::ReceiptNotEarly, detail);
+        }
+    }
+
+    /// Sends a frame: what it says of this device must be on its disk.
+    pub(crate) fn send_up(&mut self, device: usize, frame: Vec<u8>) {
+        let Some(id) = self.devices[device].link else { return };
+        match kernel::upward(&frame) {
+            Upward::Open { channel, document, context, has_cursor } => {
+                let document = document_number(&document);
+                let on_disk = &self.devices[device].disk.documents[document].saved.store;
+                if !on_disk.context().covers(&context) {
+                    let detail = format!("device {device} names what is not on its disk");
+                    self.fail(Invariant::DurableBeforeVisible, detail);
+                }
+                let fresh =
+                    Channel { document, has_cursor, pushes: BTreeMap::new(), catch_up: None };
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.channels.insert(channel, fresh);
+                }
+            }
+            Upward::Push { channel, id: number, delta } => {
+                self.check_push(device, id, channel, number, &delta);
+            }
+            Upward::Other => {}
+        }
+        self.transmit(id, true, frame);
+    }
+
+    fn check_push(&mut self, device: usize, link: u64, channel: u32, number: u64, delta: &Delta) {
+        let Some(open) = self.links.get_mut(&link).and_then(|link| link.channels.get_mut(&channel))
+        else {
+            return;
+        };
+        let document = open.document;
+        let file = &self.devices[device].disk.documents[document].saved;
+        if !kernel::is_part_of(delta, &file.store) {
+            let detail = format!("device {device} sends what is not on its disk");
+            self.fail(Invariant::DurableBeforeVisible, detail);
+            return;
+        }
+        let Some(process) = &self.devices[device].process else { return };
+        let name = document_name(document);
+        let found = process.client.outbox(&name).ok();
+        let found = found.and_then(|mut items| items.find(|item| item.delta == *delta));
+        let Some(item) = found else {
+            if !delta.entries.is_empty() {
+                self.marks.hit(Mark::Refilled);
+            }
+            return;
+        };
+        let is_frozen = file.outbox.iter().any(|known| known == item);
+        let (replica, first, last) = (item.replica, item.first, item.last);
+        if !is_frozen {
+            let detail = format!("device {device} sends {replica}:{last}, not frozen on its disk");
+            self.fail(Invariant::DurableBeforeVisible, detail);
+            return;
+        }
+        let has = &self.devices[device].disk.has;
+        let changes = self.model.changes_between(document, replica, (first, last), has);
+        for change in &changes {
+            let change = self.model.change_mut(*change);
+            if change.was_sent {
+                self.marks.hit(Mark::PushRepeated);
+            }
+            change.was_sent = true;
+        }
+        open.pushes.insert(number, changes);
+    }
+}

@@ -1,0 +1,286 @@
+//! The end of a run, held against the reference model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sync_core::causal::{CausalContext, Dot, MemoryStore};
+use sync_core::session::OutboxState;
+use sync_core::types::{Conflict, Place};
+
+use crate::invariant::Invariant;
+use crate::kernel;
+use crate::marks::Mark;
+use crate::model::{Change, ChangeId};
+use crate::world::{World, document_name};
+
+/// What a copied or restored database may have spoiled in one document: dots that were written twice,
+/// items that a hub refused, and everything about the records that these belong to.
+#[derive(Debug, Default)]
+struct Spoiled {
+    dots: BTreeSet<Dot>,
+    places: BTreeSet<String>,
+}
+
+/// How a dot was taken the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// By a change that a living disk has, or that a hub acknowledged.
+    Surely,
+    /// By one that went with every disk that had it; some may have heard of it.
+    Perhaps,
+}
+
+impl World<'_> {
+    /// Holds every document against the model.
+    pub(crate) fn judge(&mut self) {
+        for document in 0..self.scenario.documents {
+            let name = document_name(document);
+            let states = self.hubs.iter().map(|hub| hub.disk.store.state(&name).cloned());
+            let states: Vec<_> = states.map(Option::unwrap_or_default).collect();
+            let spoiled = self.spoiled(document);
+            self.compare(document, &states, &spoiled);
+            self.hold_against_model(document, &states[0], &spoiled);
+            self.check_context(&states[0], &spoiled);
+            self.ask_application(document, &spoiled);
+        }
+    }
+
+    /// Finds what copies may have spoiled.
+    fn spoiled(&mut self, document: usize) -> Spoiled {
+        let mut spoiled = Spoiled::default();
+        let mut stuck = None;
+        for (at, device) in self.devices.iter().enumerate() {
+            for item in &device.disk.documents[document].saved.outbox {
+                let is_parked = matches!(item.state, OutboxState::Parked { .. });
+                if is_parked && device.disk.is_copied {
+                    self.tally.parked_by_copies += 1;
+                    spoiled.dots.extend(kernel::dots(&item.delta.context));
+                } else {
+                    stuck = Some(format!("device {at} has {:?} as {:?}", item.key(), item.state));
+                }
+            }
+        }
+        let own = |change: &Change| change.document == document && !change.is_void;
+        for change in self.model.changes().iter().filter(|change| own(change)) {
+            if self.model.is_contested(document, change.replica, change.last) {
+                spoiled.dots.extend(dots_of(change));
+                spoiled.dots.extend(&change.kills);
+                spoiled.places.extend(change.live.iter().map(|brought| brought.place.clone()));
+                spoiled.places.extend(change.removed.iter().cloned());
+            }
+        }
+        if !spoiled.dots.is_empty() {
+            let places = spoiled.dots.iter().filter_map(|dot| self.model.place_of(document, *dot));
+            spoiled.places.extend(places.cloned().collect::<Vec<_>>());
+            let known = spoiled.dots.iter().filter_map(|dot| self.model.change_of(document, *dot));
+            let known: BTreeSet<ChangeId> = known.collect();
+            for (id, change) in self.model.changes().iter().enumerate() {
+                let mut places = change.live.iter().map(|b| &b.place).chain(&change.removed);
+                let is_hit = known.contains(&id)
+                    || places.any(|place| spoiled.places.contains(place))
+                    || change.kills.iter().any(|dot| spoiled.dots.contains(dot));
+                if own(change) && is_hit {
+                    spoiled.dots.extend(dots_of(change));
+                    spoiled.dots.extend(&change.kills);
+                }
+            }
+        }
+        if let Some(detail) = stuck {
+            self.fail(Invariant::OutboxEmpty, detail);
+        }
+        spoiled
+    }
+
+    /// Every device and hub has one state, in memory and on disk.
+    fn compare(&mut self, document: usize, states: &[MemoryStore], spoiled: &Spoiled) {
+        let name = document_name(document);
+        let mut findings = Vec::new();
+        let mut diverged = 0;
+        let hub = &states[0];
+        let mut look = |who: String, other: &MemoryStore, findings: &mut Vec<String>| {
+            if other != hub {
+                match difference(hub, other, spoiled) {
+                    Some(found) => findings.push(format!("{who}, {name}: {found}")),
+                    None => diverged += 1,
+                }
+            }
+        };
+        for (at, other) in states.iter().enumerate().skip(1) {
+            look(format!("hub {at}"), other, &mut findings);
+        }
+        for (at, device) in self.devices.iter().enumerate() {
+            let Some(process) = &device.process else { continue };
+            let Ok(opened) = process.client.document(&name) else { continue };
+            look(format!("device {at}"), opened.store(), &mut findings);
+            if *opened.store() != device.disk.documents[document].saved.store {
+                findings
+                    .push(format!("the disk of device {at} has another {name} than its process"));
+            }
+        }
+        self.tally.diverged_by_copies += diverged;
+        if !findings.is_empty() {
+            self.fail(Invariant::Converged, findings.join("; "));
+        }
+    }
+
+    /// Whether a change must be there: a living disk has it, or a hub acknowledged it and went on.
+    fn is_promised(&self, id: ChangeId) -> bool {
+        self.devices.iter().any(|device| device.disk.has.contains(&id))
+            || self.hubs.iter().any(|hub| hub.disk.has.contains(&id))
+    }
+
+    fn taken(&self, document: usize, context: &CausalContext) -> BTreeMap<Dot, Taken> {
+        let mut taken = BTreeMap::new();
+        for (id, change) in self.model.changes().iter().enumerate() {
+            if change.document != document || change.is_void {
+                continue;
+            }
+            let how = if self.is_promised(id) {
+                Taken::Surely
+            } else if change.was_sent || dots_of(change).any(|dot| context.contains(dot)) {
+                Taken::Perhaps
+            } else {
+                continue;
+            };
+            for dot in &change.kills {
+                let known = taken.entry(*dot).or_insert(how);
+                if how == Taken::Surely {
+                    *known = how;
+                }
+            }
+        }
+        taken
+    }
+
+    /// Element by element: alive is what was written and not taken the place of.
+    fn hold_against_model(&mut self, document: usize, hub: &MemoryStore, spoiled: &Spoiled) {
+        let taken = self.taken(document, hub.context());
+        let live = kernel::live(hub);
+        let mut found = None;
+        for (id, change) in self.model.changes().iter().enumerate() {
+            if change.document != document || change.is_void {
+                continue;
+            }
+            let is_promised = self.is_promised(id);
+            if !is_promised && !dots_of(change).any(|dot| hub.context().contains(dot)) {
+                self.marks.hit(Mark::GoneWithItsDisks);
+            }
+            for brought in &change.live {
+                let dot = Dot::new(change.replica, brought.counter);
+                let (is, how) = (live.get(&dot).copied(), taken.get(&dot).copied());
+                if spoiled.dots.contains(&dot) || spoiled.places.contains(&brought.place) {
+                    let is_lost = is_promised && how.is_none() && is != Some(brought.content);
+                    self.tally.lost_to_copies += u64::from(is_lost);
+                    continue;
+                }
+                let is_expected = is_promised || hub.context().contains(dot);
+                let place = format!("{} of {}", brought.field, brought.place);
+                match (is, how) {
+                    (Some(_), Some(Taken::Surely)) => {
+                        let detail = format!("{dot}, {place} was taken and is there");
+                        found = found.or(Some((Invariant::NoResurrection, detail)));
+                    }
+                    (Some(content), _) if content != brought.content => {
+                        let detail = format!("{dot}, {place} stands for something else");
+                        found = found.or(Some((Invariant::OneContentPerDot, detail)));
+                    }
+                    (None, None) if is_expected => {
+                        let detail = format!("{dot}, {place}, change {id}, is gone");
+                        found = found.or(Some((Invariant::NoLostWrite, detail)));
+                    }
+                    (None, Some(Taken::Perhaps)) if is_promised => {
+                        self.tally.lost_with_successor += 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let stranger = live.keys().find(|dot| {
+            self.model.content_of(document, **dot).is_none() && !spoiled.dots.contains(dot)
+        });
+        if let Some(dot) = stranger {
+            let detail = format!("{dot} is there and nobody wrote it");
+            found = found.or(Some((Invariant::NoResurrection, detail)));
+        }
+        if let Some((invariant, detail)) = found {
+            self.fail(invariant, format!("{}: {detail}", document_name(document)));
+        }
+    }
+
+    fn check_context(&mut self, hub: &MemoryStore, spoiled: &Spoiled) {
+        let context = hub.context();
+        let (ranges, replicas) = (context.range_count(), context.replica_count());
+        let is_copied = self.devices.iter().any(|device| device.disk.is_copied);
+        let slack = if is_copied { 4 * self.devices.len() + spoiled.dots.len() } else { 0 };
+        if ranges > replicas + slack {
+            let detail = format!("{ranges} ranges for {replicas} replicas: {context:?}");
+            self.fail(Invariant::ContextCompact, detail);
+        }
+    }
+
+    fn ask_application(&mut self, document: usize, spoiled: &Spoiled) {
+        let name = document_name(document);
+        let mut found = None;
+        let mut partial = 0;
+        for (at, device) in self.devices.iter().enumerate() {
+            let Some(process) = &device.process else { continue };
+            let Ok(opened) = process.client.document(&name) else { continue };
+            if let Err(detail) = self.workload.check(opened) {
+                found = Some(format!("device {at}, {name}: {detail}"));
+            }
+            if at == 0 {
+                let conflicts = opened.conflicts();
+                // A set of the document has no existence, and is listed as partial too.
+                let is_partial = |(place, conflict): &&(Place, Conflict)| {
+                    matches!((place, conflict), (Place::Record { .. }, Conflict::Partial { .. }))
+                };
+                partial = conflicts.iter().filter(is_partial).count();
+                for (place, conflict) in conflicts.iter().filter(is_partial) {
+                    let place = kernel::name_of(place);
+                    self.trace.note(self.now_ms, &[50], || {
+                        format!("{name}: {place} stands in parts: {conflict:?}")
+                    });
+                }
+            }
+        }
+        self.tally.partial_records += partial as u64;
+        if partial > 0 {
+            self.marks.hit(Mark::RecordPartial);
+        }
+        let is_copied = self.devices.iter().any(|device| device.disk.is_copied);
+        if partial > 0 && !is_copied {
+            // Every device that edited the record had the whole of it, and is still there.
+            found = found.or(Some(format!("{name}: {partial} records stand in parts")));
+        }
+        if let Some(detail) = found {
+            if spoiled.places.is_empty() {
+                self.fail(Invariant::RecordsWhole, detail);
+            } else {
+                self.tally.diverged_by_copies += 1;
+            }
+        }
+    }
+}
+
+fn dots_of(change: &Change) -> impl Iterator<Item = Dot> + use<> {
+    let replica = change.replica;
+    (change.first..=change.last).map(move |counter| Dot::new(replica, counter))
+}
+
+/// The first difference of two states that copies do not explain.
+fn difference(hub: &MemoryStore, other: &MemoryStore, spoiled: &Spoiled) -> Option<String> {
+    let (ours, theirs) = (kernel::live(hub), kernel::live(other));
+    let mut dots: BTreeSet<Dot> = BTreeSet::new();
+    dots.extend(ours.iter().filter(|(dot, is)| theirs.get(dot) != Some(is)).map(|(dot, _)| *dot));
+    dots.extend(theirs.iter().filter(|(dot, is)| ours.get(dot) != Some(is)).map(|(dot, _)| *dot));
+    let (known, seen) = (hub.context(), other.context());
+    dots.extend(kernel::dots(&known.difference(seen)));
+    dots.extend(kernel::dots(&seen.difference(known)));
+    let dot = dots.into_iter().find(|dot| !spoiled.dots.contains(dot))?;
+    Some(format!(
+        "{dot} is {:?} at the hub and {:?} there; seen: {}, {}",
+        ours.get(&dot),
+        theirs.get(&dot),
+        known.contains(dot),
+        seen.contains(dot)
+    ))
+}

@@ -1,0 +1,162 @@
+//! What the application does: changes of a document by chance, and what must hold of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sync_core::document::{Document, Edit};
+use sync_core::error::Misuse;
+use sync_core::types::{Conflict, Field, Place, RecordId, Value};
+
+use crate::Random;
+
+/// An application under test: its schema, by what it writes and what it expects.
+pub trait Workload {
+    /// Makes one change. It is applied whole or not at all; a misuse, such as an update of a record
+    /// that is not there, means that nothing happens. May panic where it reads something that cannot
+    /// be: the run then fails.
+    fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Misuse>;
+
+    /// Says what is wrong with a document. It is asked of every document at the end, when all devices
+    /// hold the same state.
+    fn check(&mut self, document: &Document) -> Result<(), String>;
+}
+
+/// Notes with a title, a body, a flag and tags, and a set of favourites: the workload of this project.
+#[derive(Debug, Clone)]
+pub struct Notes {
+    /// How many ids there are: few of them make many conflicts.
+    pub ids: u64,
+    /// How many of a thousand changes remove a note.
+    pub removals: u32,
+    /// How long a body is at most.
+    pub body_bytes_max: u64,
+    written: u64,
+}
+
+const NOTES: &str = "notes";
+const FAVOURITES: &str = "favourites";
+const FIELDS: [&str; 3] = ["title", "body", "done"];
+
+impl Notes {
+    /// Notes of a size and mix that a seed draws.
+    #[must_use]
+    pub fn draw(random: &mut Random) -> Self {
+        let ids = [3, 6, 12, 40][random.index(4)];
+        let removals = [40, 150, 300][random.index(3)];
+        let body_bytes_max = [8, 60, 400][random.index(3)];
+        Self { ids, removals, body_bytes_max, written: 0 }
+    }
+
+    fn value(&mut self, random: &mut Random, field: &str) -> Field {
+        self.written += 1;
+        match field {
+            "done" => Field::from(Value::Bool(random.chance(500))),
+            "body" => {
+                let len = random.below(self.body_bytes_max) as usize;
+                Field::from(format!("{}{}", self.written, "x".repeat(len)))
+            }
+            _ => Field::from(format!("title {}", self.written)),
+        }
+    }
+
+    fn insert(
+        &mut self,
+        random: &mut Random,
+        edit: &mut Edit<'_>,
+        id: &RecordId,
+    ) -> Result<(), Misuse> {
+        let mut fields: BTreeMap<String, Field> =
+            FIELDS.iter().map(|name| ((*name).to_owned(), self.value(random, name))).collect();
+        let tags = (0..random.below(3)).map(|_| self.tag(random)).collect();
+        fields.insert("tags".to_owned(), Field::Set(tags));
+        edit.insert(NOTES, id, &fields)?;
+        assert!(edit.document().record(NOTES, id).is_some(), "a note that was inserted is there");
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        random: &mut Random,
+        edit: &mut Edit<'_>,
+        id: &RecordId,
+    ) -> Result<(), Misuse> {
+        let name = FIELDS[random.index(3)];
+        let mut fields = BTreeMap::from([(name.to_owned(), self.value(random, name))]);
+        if random.chance(200) {
+            let record = edit.document().record(NOTES, id);
+            let mut tags: BTreeSet<Value> = record
+                .and_then(|record| record.sets.get("tags").cloned())
+                .map(|members| members.into_keys().collect())
+                .unwrap_or_default();
+            if random.chance(400) {
+                tags.pop_first();
+            } else {
+                tags.insert(self.tag(random));
+            }
+            fields.insert("tags".to_owned(), Field::Set(tags));
+        }
+        edit.update(NOTES, id, &fields)?;
+        let values = edit.document().record(NOTES, id).map(|record| record.values(name).len());
+        assert_eq!(values, Some(1), "a field that was written has one value");
+        Ok(())
+    }
+
+    fn tag(&mut self, random: &mut Random) -> Value {
+        Value::from(format!("tag {}", random.below(6)).as_str())
+    }
+
+    fn settle(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Misuse> {
+        let mut conflicts = edit.document().conflicts();
+        if conflicts.is_empty() {
+            return Err(Misuse::Empty);
+        }
+        let (place, conflict) = conflicts.swap_remove(random.index(conflicts.len()));
+        let Place::Record { collection, id } = place else { return Err(Misuse::Empty) };
+        match conflict {
+            Conflict::Field { values, .. } => {
+                let author = values[random.index(values.len())].claim.origin().replica;
+                edit.keep(&collection, &id, author)
+            }
+            Conflict::EditKept { .. } => edit.adopt(&collection, &id),
+            Conflict::Partial { .. } if random.chance(500) => edit.dismiss(&collection, &id),
+            Conflict::Partial { .. } => edit.restore(&collection, &id),
+        }
+    }
+}
+
+impl Workload for Notes {
+    fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Misuse> {
+        let parts = if random.chance(150) { 1 + random.below(3) } else { 1 };
+        for _ in 0..parts {
+            let id = RecordId::new(format!("n{}", random.below(self.ids)))?;
+            let dice = random.below(1_000) as u32;
+            let is_there = edit.document().record(NOTES, &id).is_some();
+            if dice < self.removals {
+                edit.remove(NOTES, &id)?;
+                assert!(edit.document().record(NOTES, &id).is_none(), "a removed note is gone");
+            } else if dice < self.removals + 60 {
+                let member = Value::from(format!("m{}", random.below(5)).as_str());
+                edit.set_add(FAVOURITES, member)?;
+            } else if dice < self.removals + 100 {
+                let member = Value::from(format!("m{}", random.below(5)).as_str());
+                edit.set_remove(FAVOURITES, &member)?;
+            } else if dice < self.removals + 140 {
+                self.settle(random, edit)?;
+            } else if is_there {
+                self.update(random, edit, &id)?;
+            } else {
+                self.insert(random, edit, &id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, document: &Document) -> Result<(), String> {
+        for (id, record) in document.records(NOTES) {
+            let missing = FIELDS.iter().find(|name| !record.registers.contains_key(**name));
+            if let Some(name) = missing {
+                return Err(format!("note {id} is listed without its {name}"));
+            }
+        }
+        Ok(())
+    }
+}
