@@ -2,8 +2,8 @@
 //! native one.
 
 use js_sys::{Array, Object};
-use sync_core::causal::{CausalContext, Delta};
-use sync_core::types::{Element, Header};
+use sync_core::causal::{CausalContext, Delta, Entry, Note};
+use sync_core::time::Stamp;
 use sync_core::wire::{
     Claim, ClientMessage, Cursor, HubMessage, Push, Welcome, decode_client, decode_delta,
     decode_hub, encode_delta,
@@ -26,15 +26,13 @@ pub fn describe(kind: &str, bytes: &[u8]) -> Result<JsValue, JsValue> {
     described.map_err(|error| malformed(&error))
 }
 
-/// Decodes bytes of a frame, a `delta`, a `header` or a `slot`, and encodes them again.
+/// Decodes bytes of a frame or a `delta`, and encodes them again.
 #[wasm_bindgen]
 pub fn encode_again(kind: &str, bytes: &[u8]) -> Result<Vec<u8>, JsValue> {
     let again = match kind {
         "client" => decode_client(bytes).map(|message| message.encode()),
         "hub" => decode_hub(bytes).map(|message| message.encode()),
         "delta" => decode_delta(bytes).map(|delta| encode_delta(&delta)),
-        "header" => Header::decode(bytes).map(|header| header.encode().into_vec()),
-        "slot" => Element::decode(bytes).map(|element| element.encode().into_vec()),
         _ => return Err(bad_argument("kind")),
     };
     again.map_err(|error| malformed(&error))
@@ -153,21 +151,34 @@ fn hub_to_js(message: &HubMessage) -> JsValue {
 }
 
 fn delta_to_js(delta: &Delta) -> JsValue {
-    let entries = delta.entries.iter().map(|entry| {
-        let slots = entry.slots.iter().map(|slot| slot.as_ref().map_or(JsValue::NULL, |s| hex(s)));
+    let entries = delta.entries.iter().map(|Entry { first, stamp, label, id, slots }| {
+        let names = label.names().map(hex).collect::<Array>();
+        let slots = slots.iter().map(|slot| slot.map_or(JsValue::NULL, hex));
         object([
-            ("first", entry.first.to_string().into()),
-            ("header", hex(&entry.header)),
+            ("first", first.to_string().into()),
+            ("stamp", stamp_to_js(*stamp)),
+            ("label", object([("space", hex(label.space())), ("names", names.into())])),
+            ("id", hex(id)),
             ("slots", slots.collect::<Array>().into()),
         ])
     });
-    let notes =
-        delta.notes.iter().map(|note| Array::of2(&note.dot.to_string().into(), &hex(&note.text)));
+    let notes = delta.notes.iter().map(|Note { dot, stamp, label, id }| {
+        object([
+            ("dot", dot.to_string().into()),
+            ("stamp", stamp_to_js(*stamp)),
+            ("space", hex(label.space())),
+            ("id", hex(id)),
+        ])
+    });
     object([
-        ("context", context_to_js(&delta.context)),
+        ("dead", context_to_js(&delta.dead)),
         ("entries", entries.collect::<Array>().into()),
         ("notes", notes.collect::<Array>().into()),
     ])
+}
+
+fn stamp_to_js(stamp: Stamp) -> JsValue {
+    Array::of2(&number(stamp.ms()), &stamp.logical().into()).into()
 }
 
 fn context_to_js(context: &CausalContext) -> JsValue {
