@@ -408,7 +408,7 @@ mod tests {
         let document = client.document("notes").unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             document.change(|edit| {
-                edit.set_add("seen", "half".into())?;
+                edit.set_add("seen", &"half".into())?;
                 panic!("in the middle");
                 #[allow(unreachable_code, reason = "gives the closure its type")]
                 Ok(())

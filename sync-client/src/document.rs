@@ -1,13 +1,12 @@
 //! Documents and their collections, as an application uses them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use serde_bytes::ByteBuf;
-
 use sync_core::causal::{Dot, ReplicaId};
-use sync_core::document::{Document, Edit};
-use sync_core::error::Misuse;
+use sync_core::document::{Document, Edit, Refused};
+use sync_core::error::Sure as _;
 use sync_core::session::{LogEntry, OutboxItem, Peer};
 use sync_core::types::{Conflict, Field, Place, Record, RecordId, Value, Version};
 
@@ -28,7 +27,8 @@ pub struct DocumentHandle {
 pub struct Item {
     /// The record's id.
     pub id: RecordId,
-    /// Its fields: the winner of each register, the members of each set.
+    /// Its fields: the winner of each register, the members of each set, the sum of each counter, and
+    /// maps of such fields.
     pub fields: BTreeMap<String, Field>,
     /// Whether something about it clashes.
     pub is_in_conflict: bool,
@@ -38,18 +38,28 @@ impl Item {
     /// The text of a field; none where the field is missing or no text.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
+        self.value(field)?.as_str()
+    }
+
+    /// The value of a field; none where the field is missing or no register.
+    #[must_use]
+    pub fn value(&self, field: &str) -> Option<&Value> {
         match self.fields.get(field)? {
-            Field::Register(value) => value.as_str(),
-            Field::Set(_) => None,
+            Field::Register(value) | Field::Latest(value) => Some(value),
+            Field::Set(_) | Field::Counter(_) | Field::Map(_) => None,
         }
+    }
+
+    /// What a counter stands at; 0 where the field is missing or no counter.
+    #[must_use]
+    pub fn count(&self, field: &str) -> i64 {
+        if let Some(Field::Counter(count)) = self.fields.get(field) { *count } else { 0 }
     }
 
     /// The members of a set field; none where the field is missing or no set.
     pub fn members(&self, field: &str) -> impl Iterator<Item = &Value> {
-        let members = match self.fields.get(field) {
-            Some(Field::Set(members)) => Some(members),
-            Some(Field::Register(_)) | None => None,
-        };
+        let field = self.fields.get(field);
+        let members = if let Some(Field::Set(members)) = field { Some(members) } else { None };
         members.into_iter().flatten()
     }
 
@@ -103,7 +113,7 @@ impl DocumentHandle {
     /// fails. The closure runs under a lock: it must not use this client other than by the edit.
     pub fn change<T>(
         &self,
-        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Misuse>,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Refused>,
     ) -> Result<(T, Written), Error> {
         let (value, dot) = self.inner.shared.change(&self.name, change)?;
         Ok((value, self.written(dot)))
@@ -112,7 +122,7 @@ impl DocumentHandle {
     /// Adds a member to a set of the document.
     pub fn set_add(&self, set: &str, member: impl Into<Value>) -> Result<Written, Error> {
         let member = member.into();
-        Ok(self.change(|edit| edit.set_add(set, member))?.1)
+        Ok(self.change(|edit| edit.set_add(set, &member))?.1)
     }
 
     /// Removes a member from a set of the document.
@@ -127,10 +137,11 @@ impl DocumentHandle {
         self.read(|document| document.set(set))
     }
 
-    /// Reads the document under the lock.
-    pub fn read<T: Default>(&self, read: impl FnOnce(&Document) -> T) -> T {
+    /// Reads the document under the lock. It is in memory, so nothing can fail.
+    pub fn read<T: Default>(&self, read: impl FnOnce(&Document) -> Result<T, Infallible>) -> T {
         // A handle exists only for an open document, and none is ever closed.
-        self.inner.shared.lock().session.document(&self.name).map(read).unwrap_or_default()
+        let state = self.inner.shared.lock();
+        state.session.document(&self.name).map(|document| read(document).sure()).unwrap_or_default()
     }
 
     /// How the document is with its hub.
@@ -163,7 +174,7 @@ impl DocumentHandle {
 
     /// Shows others that this replica is online, under a name, with bytes of the application's own.
     pub fn show(&self, name: impl Into<String>, state: impl Into<Vec<u8>>) -> Result<(), Error> {
-        let shown = Peer { name: name.into(), state: ByteBuf::from(state.into()) };
+        let shown = Peer { name: name.into(), state: state.into() };
         let mut locked = self.inner.shared.lock();
         locked.check()?;
         let replica = locked.session.replica(&self.name)?;
@@ -194,7 +205,7 @@ pub struct Collection {
 
 impl Collection {
     /// Adds a record under a fresh id.
-    pub fn insert<K: Into<String>>(
+    pub fn insert<K: AsRef<str>>(
         &self,
         fields: impl IntoIterator<Item = (K, Field)>,
     ) -> Result<(RecordId, Written), Error> {
@@ -204,23 +215,38 @@ impl Collection {
     }
 
     /// Adds a record under an id of the caller's.
-    pub fn insert_with_id<K: Into<String>>(
+    pub fn insert_with_id<K: AsRef<str>>(
         &self,
         id: &RecordId,
         fields: impl IntoIterator<Item = (K, Field)>,
     ) -> Result<Written, Error> {
-        let fields = named(fields);
-        self.change(|edit| edit.insert(&self.name, id, &fields))
+        let fields: Vec<_> = fields.into_iter().collect();
+        self.change(|edit| edit.insert(&self.name, id, named(&fields)))
     }
 
     /// Writes fields of a record and leaves the others.
-    pub fn update<K: Into<String>>(
+    pub fn update<K: AsRef<str>>(
         &self,
         id: &RecordId,
         fields: impl IntoIterator<Item = (K, Field)>,
     ) -> Result<Written, Error> {
-        let fields = named(fields);
-        self.change(|edit| edit.update(&self.name, id, &fields))
+        let fields: Vec<_> = fields.into_iter().collect();
+        self.change(|edit| edit.update(&self.name, id, named(&fields)))
+    }
+
+    /// Writes one field at a path of nested maps, and leaves its neighbours.
+    pub fn put(&self, id: &RecordId, path: &[&str], field: Field) -> Result<Written, Error> {
+        self.change(|edit| edit.put(&self.name, id, path, &field))
+    }
+
+    /// Takes a field out, at a path of nested maps, with all that is below it.
+    pub fn unset(&self, id: &RecordId, path: &[&str]) -> Result<Written, Error> {
+        self.change(|edit| edit.unset(&self.name, id, path))
+    }
+
+    /// Adds to a counter, at a path of nested maps; a negative amount takes away.
+    pub fn count(&self, id: &RecordId, path: &[&str], amount: i64) -> Result<Written, Error> {
+        self.change(|edit| edit.count(&self.name, id, path, amount))
     }
 
     /// Removes a record.
@@ -253,7 +279,7 @@ impl Collection {
     pub fn get(&self, id: &RecordId) -> Option<Item> {
         self.document.read(|document| {
             let record = document.record(&self.name, id)?;
-            Some(Item::new(id.clone(), &record))
+            Ok(record.map(|record| Item::new(id.clone(), &record)))
         })
     }
 
@@ -261,8 +287,8 @@ impl Collection {
     #[must_use]
     pub fn list(&self) -> Vec<Item> {
         self.document.read(|document| {
-            let records = document.records(&self.name);
-            records.map(|(id, record)| Item::new(id.clone(), &record)).collect()
+            let records = document.records(&self.name)?.into_iter();
+            Ok(records.map(|(id, record)| Item::new(id, &record)).collect())
         })
     }
 
@@ -271,19 +297,19 @@ impl Collection {
     pub fn conflicts(&self) -> Vec<Clash> {
         self.document.read(|document| {
             let mut clashes: BTreeMap<RecordId, Vec<Conflict>> = BTreeMap::new();
-            for (place, conflict) in document.conflicts() {
+            for (place, conflict) in document.conflicts()? {
                 match place {
                     Place::Record { collection, id } if *collection == *self.name => {
                         clashes.entry(id).or_default().push(conflict);
                     }
-                    Place::Record { .. } | Place::Set { .. } => {}
+                    Place::Record { .. } | Place::Set { .. } | Place::Value { .. } => {}
                 }
             }
             let clash = |(id, conflicts): (RecordId, Vec<Conflict>)| {
-                let record = document.record(&self.name, &id);
+                let record = document.record(&self.name, &id)?;
                 let versions = record.iter().flat_map(Record::versions).collect();
                 let item = record.map(|record| Item::new(id.clone(), &record));
-                Clash { id, item, conflicts, versions }
+                Ok(Clash { id, item, conflicts, versions })
             };
             clashes.into_iter().map(clash).collect()
         })
@@ -291,12 +317,12 @@ impl Collection {
 
     fn change(
         &self,
-        change: impl FnOnce(&mut Edit<'_>) -> Result<(), Misuse>,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<(), Refused>,
     ) -> Result<Written, Error> {
         Ok(self.document.change(change)?.1)
     }
 }
 
-fn named<K: Into<String>>(fields: impl IntoIterator<Item = (K, Field)>) -> BTreeMap<String, Field> {
-    fields.into_iter().map(|(name, field)| (name.into(), field)).collect()
+fn named<K: AsRef<str>>(fields: &[(K, Field)]) -> impl Iterator<Item = (&str, &Field)> {
+    fields.iter().map(|(name, field)| (name.as_ref(), field))
 }

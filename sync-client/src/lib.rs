@@ -51,7 +51,7 @@ pub use error::{AddressError, Error, LineError, NoRandom, OpenError, SyncError};
 pub use status::{Connection, Event, Missing, OfflineReason, Status};
 pub use store::StoreError;
 pub use sync_core::causal::{Dot, ReplicaId};
-pub use sync_core::document::{Document, Edit};
+pub use sync_core::document::{Document, Edit, Refused};
 pub use sync_core::error::Misuse;
 pub use sync_core::session::{LogEntry, OutboxItem, OutboxState, Peer, Phase, Side};
 pub use sync_core::types::{Conflict, Field, Place, RecordId, Value, Version, Written as Writing};

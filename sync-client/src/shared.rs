@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 
 use sync_core::causal::Dot;
-use sync_core::document::Edit;
+use sync_core::document::{Edit, Refused};
 use sync_core::error::Misuse;
 use sync_core::session::{Client as Session, Now, OutboxState};
 
@@ -115,7 +115,7 @@ impl Shared {
     pub(crate) fn change<T>(
         &self,
         document: &str,
-        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Misuse>,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Refused>,
     ) -> Result<(T, Dot), Error> {
         let mut state = self.lock();
         loop {
@@ -131,7 +131,7 @@ impl Shared {
         let outcome = state.session.change(now, document, |edit| {
             catch_unwind(AssertUnwindSafe(|| change(edit))).unwrap_or_else(|panic| {
                 panicked = Some(panic);
-                Err(Misuse::Empty)
+                Err(Misuse::Empty.into())
             })
         });
         state.backlog += 1;

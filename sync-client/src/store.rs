@@ -4,6 +4,7 @@
 //! from a commit does not say that nothing was committed, so only opening the file again can tell.
 
 mod dots;
+mod places;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -361,7 +362,7 @@ mod tests {
         let (mut store, Loaded { replica, .. }) = opened(folder.path());
         let dot = Dot::new(replica, 1);
         let mut delta = sync_core::causal::Delta::default();
-        delta.context.insert(dot);
+        delta.dead.insert(dot);
         let (first, last, changes, state) = (1, 1, 1, OutboxState::Pending);
         let item = OutboxItem { replica, first, last, changes, state, delta: delta.clone() };
         let enqueue = Step::Enqueue { item, replaces: None };

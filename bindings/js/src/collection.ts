@@ -37,6 +37,11 @@ export class OpenCollection<T extends Shape> implements Collection<T> {
     return this.#write((handle, unix) => handle.update(unix, this.name, id, given));
   }
 
+  count(id: string, path: string | readonly string[], amount: number): Write {
+    const names = typeof path === "string" ? [path] : [...path];
+    return this.#write((handle, unix) => handle.count(unix, this.name, id, names, amount));
+  }
+
   remove(id: string): Write {
     return this.#write((handle, unix) => handle.remove(unix, this.name, id));
   }

@@ -1,6 +1,8 @@
 /** Offline-first documents in the browser. */
 export { openDocument } from "./open.js";
 export { SyncError } from "./errors.js";
+export { counter, latest, nested } from "./fields.js";
+export type { Counter, Latest, Nested } from "./fields.js";
 export type {
   Collection,
   ConflictEntry,
@@ -8,6 +10,8 @@ export type {
   Field,
   OpenOptions,
   Peer,
+  Read,
+  ReadFields,
   Shape,
   Status,
   Stored,

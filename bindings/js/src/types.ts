@@ -1,4 +1,5 @@
 /** The public types of the package. Everything here is part of its promise. */
+import type { Counter, Latest, Nested } from "./fields.js";
 
 /** What a field may hold. `bigint` is read back as `number` where it fits exactly. */
 export type Value =
@@ -13,15 +14,28 @@ export type Value =
 
 /**
  * A field of a record: a `Value` is a register (concurrent writes are all kept and show as a
- * conflict), a `Set` merges member by member (an add wins over a concurrent remove).
+ * conflict), a `Set` merges member by member (an add wins over a concurrent remove). `latest`,
+ * `counter` and `nested` make the other kinds.
  */
-export type Field = Value | ReadonlySet<Value>;
+export type Field = Value | ReadonlySet<Value> | Latest | Counter | Nested;
 
 /** The shape of a record, without its id. Every field may be absent. */
 export type Shape = { readonly [field: string]: Field | undefined };
 
+/** How a field reads. */
+export type Read<F> = F extends Counter
+  ? number
+  : F extends Latest<infer V>
+    ? V
+    : F extends Nested<infer T>
+      ? ReadFields<T>
+      : F;
+
+/** How fields read, each of which may be absent. */
+export type ReadFields<T extends Shape> = { readonly [K in keyof T]?: Read<T[K]> };
+
 /** A record as read: its fields and its id. The same object until the record changes. */
-export type Stored<T extends Shape> = Readonly<Partial<T>> & { readonly id: string };
+export type Stored<T extends Shape> = ReadFields<T> & { readonly id: string };
 
 /**
  * One accepted change. The change is visible in this tab at once; the promises say how safe it is.
@@ -44,7 +58,7 @@ export interface Version<T extends Shape> {
   /** When it was written, in milliseconds since 1970, by the author's clock. */
   readonly at: number;
   /** The clashing fields only, as this author wrote them. */
-  readonly fields: Readonly<Partial<T>>;
+  readonly fields: ReadFields<T>;
   /** True for the version that reading shows. */
   readonly shown: boolean;
 }
@@ -55,8 +69,13 @@ export interface Collection<T extends Shape> {
   list(): readonly Stored<T>[];
   get(id: string): Stored<T> | undefined;
   insert(fields: T): Write & { readonly id: string };
-  /** Writes the fields given and leaves the others. A `Set` is compared with what is there. */
+  /**
+   * Writes the fields given and leaves the others. A `Set` and a `nested` object are compared with what
+   * is there, and only the difference is written.
+   */
   update(id: string, fields: Partial<T>): Write;
+  /** Adds to a counter; a negative amount takes away. A path leads through nested fields. */
+  count(id: string, path: string | readonly string[], amount: number): Write;
   remove(id: string): Write;
   /** The versions of a record in conflict, the shown one first; empty where nothing clashes. */
   versions(id: string): readonly Version<T>[];
@@ -71,14 +90,14 @@ export interface ConflictEntry {
   readonly kind: "fields" | "edit-delete";
   readonly collection: string;
   readonly record: string;
-  /** The clashing field, for `fields`. */
+  /** The clashing field, for `fields`; of a nested one the path, with dots. */
   readonly field?: string;
   /** Every side that is known: who, when, and what. */
   readonly sides: readonly {
     readonly author: string;
     readonly at: number;
     readonly deleted: boolean;
-    readonly value?: Field;
+    readonly value?: Value;
   }[];
   /** When this device saw it, in milliseconds since 1970. */
   readonly seen: number;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { counter, latest, nested } from "../dist/fields.js";
 import { instantiate, Kernel, freshId } from "../dist/kernel.js";
 
 instantiate();
@@ -27,6 +28,30 @@ test("values read as they were written", () => {
   assert.equal(Object.is(roundTrip(-0), -0), true);
   assert.equal(roundTrip(5n), 5, "a bigint that fits a number is read as one");
   assert.equal(roundTrip(2 ** 60), 2 ** 60, "a number beyond the safe integers stays a number");
+});
+
+test("counters, latest values and nested fields are written, merged and read", () => {
+  const kernel = open();
+  const fields = {
+    seen: counter(2),
+    color: latest("red"),
+    place: nested({ city: "Ulm", visits: counter(), tags: new Set(["a"]), at: nested({ x: 1 }) }),
+    plain: { city: "Ulm" },
+  };
+  kernel.call((handle) => handle.insert(1, "notes", ID, fields));
+  kernel.call((handle) => handle.count(2, "notes", ID, ["seen"], 3));
+  kernel.call((handle) => handle.count(3, "notes", ID, ["place", "visits"], -4));
+  kernel.call((handle) => handle.update(4, "notes", ID, { color: latest("blue"), other: counter(7) }));
+  const place = { city: "Ulm", visits: -4, tags: new Set(["a"]), at: { x: 1 } };
+  const read = { seen: 5, color: "blue", other: 7, place, plain: { city: "Ulm" }, id: ID };
+  assert.deepEqual(kernel.record("notes", ID), read);
+  for (const field of [counter(1.5), counter("1"), [counter(1)], { x: latest(1) }, nested(5), latest(counter(1))]) {
+    const write = () => kernel.call((handle) => handle.update(5, "notes", ID, { field }));
+    assert.throws(write, { code: "bad-value" });
+  }
+  assert.throws(() => kernel.call((handle) => handle.count(5, "notes", ID, ["seen"], 0.5)), { code: "bad-value" });
+  assert.throws(() => kernel.call((handle) => handle.count(5, "notes", ID, [], 1)), { name: "SyncError" });
+  assert.deepEqual(kernel.record("notes", ID), read);
 });
 
 test("a name that JavaScript treats in its own way is a name like any other", () => {

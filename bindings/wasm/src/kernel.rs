@@ -3,13 +3,13 @@
 use js_sys::Array;
 use std::collections::VecDeque;
 use sync_core::causal::{Delta, Dot, MemoryStore, ReplicaId};
-use sync_core::document::Edit;
-use sync_core::error::Misuse;
+use sync_core::document::{Edit, Refused};
+use sync_core::error::{Misuse, Sure as _};
 use sync_core::session::{
     Backoff, Client, ClientConfig, ClientInput, LogEntry, Now, OutboxItem, OutboxState, Peer,
     Phase, SavedDocument, decode_log,
 };
-use sync_core::types::RecordId;
+use sync_core::types::{RecordId, SEPARATOR};
 use sync_core::wire::{Claim, HubMessage, decode_hub};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -18,7 +18,7 @@ use crate::failure::{bad_argument, misuse};
 use crate::object::{bytes_of, get, number, object, whole};
 use crate::output::output_to_js;
 use crate::stored::{cursor_from_js, items_from_js, open_pieces, replica_from_js};
-use crate::value::{fields_from_js, record_to_js, value_to_js, values_to_js};
+use crate::value::{amount_from_js, fields_from_js, fields_to_js, record_to_js, value_to_js};
 
 /// Where a frame has the type of its message, and the type of the hub's `InUse`.
 const IN_USE_AT: (usize, u8) = (5, 71);
@@ -126,6 +126,22 @@ impl Kernel {
         self.change(unix_ms, &mut |edit| edit.remove(collection, &id))
     }
 
+    /// Adds to a counter, at a path of nested fields; gives the dot.
+    pub fn count(
+        &mut self,
+        unix_ms: f64,
+        collection: &str,
+        id: &str,
+        path: &Array,
+        amount: &JsValue,
+    ) -> Result<String, JsValue> {
+        let id = record_id(id)?;
+        let amount = amount_from_js(amount)?;
+        let names: Vec<_> = path.iter().map(|name| name.as_string().unwrap_or_default()).collect();
+        let path: Vec<_> = names.iter().map(String::as_str).collect();
+        self.change(unix_ms, &mut |edit| edit.count(collection, &id, &path, amount))
+    }
+
     /// Resolves a conflict by what one author wrote; gives the dot.
     pub fn keep(
         &mut self,
@@ -144,14 +160,15 @@ impl Kernel {
     /// The records of a collection.
     pub fn records(&self, collection: &str) -> Result<Array, JsValue> {
         let document = self.client.document(&self.name).map_err(misuse)?;
-        Ok(document.records(collection).map(|(id, record)| record_to_js(id, &record)).collect())
+        let records = document.records(collection).sure();
+        Ok(records.iter().map(|(id, record)| record_to_js(id, record)).collect())
     }
 
     /// One record, `undefined` where there is none.
     pub fn record(&self, collection: &str, id: &str) -> Result<JsValue, JsValue> {
         let Ok(id) = RecordId::new(id) else { return Ok(JsValue::UNDEFINED) };
         let document = self.client.document(&self.name).map_err(misuse)?;
-        let record = document.record(collection, &id);
+        let record = document.record(collection, &id).sure();
         Ok(record.map_or(JsValue::UNDEFINED, |record| record_to_js(&id, &record)))
     }
 
@@ -160,15 +177,15 @@ impl Kernel {
         let versions = Array::new();
         let Ok(id) = RecordId::new(id) else { return Ok(versions) };
         let document = self.client.document(&self.name).map_err(misuse)?;
-        let record = document.record(collection, &id);
+        let record = document.record(collection, &id).sure();
         let found = record.map(|record| record.versions()).unwrap_or_default();
         for (place, version) in found.iter().enumerate() {
             let author: JsValue = version.author.to_string().into();
             versions.push(&object(&[
                 ("key", author.clone()),
                 ("author", author),
-                ("at", number(version.stamp.ms)),
-                ("fields", values_to_js(&version.fields)),
+                ("at", number(version.stamp.ms())),
+                ("fields", fields_to_js(&version.nested()).into()),
                 ("shown", (place == 0).into()),
             ]));
         }
@@ -313,7 +330,7 @@ impl Kernel {
 
     /// Says that a claimed replica is online.
     pub fn show(&mut self, replica: &str, name: String) -> Result<(), JsValue> {
-        let peer = Peer { name, state: serde_bytes::ByteBuf::new() };
+        let peer = Peer { name, state: Vec::new() };
         self.client.show(&self.name, replica_from_js(replica)?, peer).map_err(misuse)
     }
 
@@ -332,7 +349,7 @@ impl Kernel {
     fn change(
         &mut self,
         unix_ms: f64,
-        change: &mut dyn FnMut(&mut Edit<'_>) -> Result<(), Misuse>,
+        change: &mut dyn FnMut(&mut Edit<'_>) -> Result<(), Refused>,
     ) -> Result<String, JsValue> {
         let changed = self.client.change(now(0.0, unix_ms), &self.name, change);
         changed.map(|((), dot)| dot.to_string()).map_err(misuse)
@@ -341,7 +358,7 @@ impl Kernel {
     /// Joins deltas as one, so that a removal is judged with all that came with it.
     fn join(&mut self, now: Now, deltas: Vec<Delta>) -> Result<(), JsValue> {
         let mut net = Delta::default();
-        for delta in &deltas {
+        for delta in deltas {
             net.join(delta);
         }
         if net.is_empty() {
@@ -367,11 +384,12 @@ fn dot_from_js(text: &str) -> Result<Dot, JsValue> {
 }
 
 fn conflict_to_js(entry: &LogEntry, is_open: bool) -> JsValue {
-    let field = entry.field.as_ref().map_or(JsValue::UNDEFINED, JsValue::from);
+    let path = entry.field.as_ref().map(|path| path.replace(SEPARATOR, "."));
+    let field = path.map_or(JsValue::UNDEFINED, JsValue::from);
     let sides = entry.sides.iter().map(|side| {
         object(&[
             ("author", side.author.to_string().into()),
-            ("at", number(side.at.map_or(entry.seen_ms, |at| at.ms))),
+            ("at", number(side.at.map_or(entry.seen_ms, |at| at.ms()))),
             ("deleted", side.is_delete.into()),
             ("value", side.value.as_ref().map_or(JsValue::UNDEFINED, value_to_js)),
         ])

@@ -30,9 +30,9 @@ fn event_to_js(event: ClientEvent) -> JsValue {
         ClientEvent::Changed { document: _, places } => {
             let places = places.iter().filter_map(|place| match place {
                 Place::Record { collection, id } => {
-                    Some(Array::of2(&collection.into(), &id.as_str().into()))
+                    Some(Array::of2(&collection.into(), &id.to_string().into()))
                 }
-                Place::Set { .. } => None,
+                Place::Set { .. } | Place::Value { .. } => None,
             });
             let places: Array = places.collect();
             object(&[("type", "changed".into()), ("places", places.into())])

@@ -56,8 +56,9 @@ fn open_piece(bytes: &[u8]) -> Option<Delta> {
 /// A delta in pieces: one, unless it is larger than a delta may be, in bytes or in ranges.
 pub(crate) fn seal_all(delta: &Delta) -> Array {
     let whole = encode_delta(delta);
-    let is_narrow = delta.context.range_count() <= CONTEXT_RANGES_MAX
-        && delta.context.replica_count() <= REPLICAS_MAX;
+    let context = delta.context();
+    let is_narrow =
+        context.range_count() <= CONTEXT_RANGES_MAX && context.replica_count() <= REPLICAS_MAX;
     if whole.len() <= DELTA_BYTES_MAX && is_narrow {
         return Array::of1(&seal(&whole));
     }
@@ -72,23 +73,22 @@ pub(crate) fn seal_all(delta: &Delta) -> Array {
             bytes = 0;
         }
         bytes += cost;
-        piece.context.insert_ranges(entry.replica(), &entry.live_ranges());
         piece.entries.push(entry.clone());
     }
     push(&piece);
     let mut dead = CausalContext::default();
     let mut ranges = 0;
-    for (replica, counters) in delta.dead().iter() {
+    for (replica, counters) in delta.dead.iter() {
         for (start, end) in counters.iter() {
             dead.insert_range(replica, start, end);
             ranges += 1;
             if ranges == RANGES_MAX {
-                push(&Delta { context: std::mem::take(&mut dead), ..Delta::default() });
+                push(&Delta { dead: std::mem::take(&mut dead), ..Delta::default() });
                 ranges = 0;
             }
         }
     }
-    push(&Delta { context: dead, ..Delta::default() });
+    push(&Delta { dead, ..Delta::default() });
     pieces
 }
 

@@ -1,9 +1,10 @@
 //! Values and fields, from JavaScript and to it.
 //!
 //! A number that is a safe integer is an `Int`, any other a `Float`; an `Int` beyond the safe integers
-//! is read as a `bigint`.
+//! is read as a `bigint`. A plain value is a register and a `Set` a set; the package marks the other kinds
+//! of fields with a symbol.
 
-use js_sys::{Array, BigInt, Object, Set, Uint8Array};
+use js_sys::{Array, BigInt, Object, Reflect, Set, Symbol, Uint8Array};
 use std::collections::{BTreeMap, BTreeSet};
 use sync_core::types::{Field, Record, RecordId, VALUE_DEPTH_MAX, Value};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -24,30 +25,65 @@ pub fn record_id(unix_ms: f64, random: &[u8]) -> Result<String, JsValue> {
 
 /// Reads the fields of a change. What is `undefined` was not given.
 pub(crate) fn fields_from_js(js: &JsValue) -> Result<BTreeMap<String, Field>, JsValue> {
+    let fields = nested_from_js(js, VALUE_DEPTH_MAX)?;
+    if fields.contains_key("id") {
+        return Err(bad_value("a field cannot be called id: that is the record's own"));
+    }
+    Ok(fields)
+}
+
+fn nested_from_js(js: &JsValue, depth_left: usize) -> Result<BTreeMap<String, Field>, JsValue> {
     if !js.is_object() {
         return Err(bad_value("the fields are not an object"));
     }
     let mut fields = BTreeMap::new();
     for (name, value) in entries(js)? {
-        if name == "id" {
-            return Err(bad_value("a field cannot be called id: that is the record's own"));
-        }
         if !value.is_undefined() {
-            fields.insert(name, field_from_js(&value)?);
+            fields.insert(name, field_from_js(&value, depth_left)?);
         }
     }
     Ok(fields)
 }
 
-fn field_from_js(js: &JsValue) -> Result<Field, JsValue> {
-    let Some(set) = js.dyn_ref::<Set>() else {
+fn field_from_js(js: &JsValue, depth_left: usize) -> Result<Field, JsValue> {
+    if let Some(set) = js.dyn_ref::<Set>() {
+        let mut members = BTreeSet::new();
+        for member in Array::from(set).iter() {
+            members.insert(value_from_js(&member, VALUE_DEPTH_MAX)?);
+        }
+        return Ok(Field::Set(members));
+    }
+    let Some((kind, content)) = marked(js) else {
         return Ok(Field::Register(value_from_js(js, VALUE_DEPTH_MAX)?));
     };
-    let mut members = BTreeSet::new();
-    for member in Array::from(set).iter() {
-        members.insert(value_from_js(&member, VALUE_DEPTH_MAX)?);
+    match kind.as_str() {
+        "latest" => Ok(Field::Latest(value_from_js(&content, VALUE_DEPTH_MAX)?)),
+        "counter" => Ok(Field::Counter(amount_from_js(&content)?)),
+        _ => {
+            let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
+            Ok(Field::Map(nested_from_js(&content, depth_left)?))
+        }
     }
-    Ok(Field::Set(members))
+}
+
+/// The kind and the content of a field that the package has marked.
+fn marked(js: &JsValue) -> Option<(String, JsValue)> {
+    if !js.is_object() {
+        return None;
+    }
+    let mark = Reflect::get(js, &Symbol::for_("sync-sdk.field")).ok()?;
+    let mark: Array = mark.dyn_into().ok()?;
+    Some((mark.get(0).as_string()?, mark.get(1)))
+}
+
+/// Reads by how much a counter changes.
+pub(crate) fn amount_from_js(js: &JsValue) -> Result<i64, JsValue> {
+    let amount = value_from_js(js, 0).ok().and_then(|value| value.as_int());
+    amount.ok_or_else(|| bad_value("a counter counts in whole numbers"))
+}
+
+fn too_deep() -> JsValue {
+    bad_value("a value nests too deep, or within itself")
 }
 
 /// Reads a value that may nest `depth_left` times.
@@ -71,7 +107,6 @@ fn value_from_js(js: &JsValue, depth_left: usize) -> Result<Value, JsValue> {
     if let Some(bytes) = js.dyn_ref::<Uint8Array>() {
         return Ok(Value::Bytes(bytes.to_vec()));
     }
-    let too_deep = || bad_value("a value nests too deep, or within itself");
     if Array::is_array(js) {
         let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
         let items: Array = js.clone().unchecked_into();
@@ -115,17 +150,23 @@ fn is_plain(js: &JsValue) -> bool {
 
 /// A record as JavaScript reads it: its fields and its id.
 pub(crate) fn record_to_js(id: &RecordId, record: &Record) -> JsValue {
-    let object = Object::new();
-    for (name, field) in record.fields() {
-        put(&object, &name, &field_to_js(&field));
-    }
-    put(&object, "id", &id.as_str().into());
+    let object = fields_to_js(&record.fields());
+    put(&object, "id", &id.to_string().into());
     object.into()
+}
+
+/// Fields by name.
+pub(crate) fn fields_to_js(fields: &BTreeMap<String, Field>) -> Object {
+    let object = Object::new();
+    for (name, field) in fields {
+        put(&object, name, &field_to_js(field));
+    }
+    object
 }
 
 fn field_to_js(field: &Field) -> JsValue {
     match field {
-        Field::Register(value) => value_to_js(value),
+        Field::Register(value) | Field::Latest(value) => value_to_js(value),
         Field::Set(members) => {
             let set = Set::new(&JsValue::UNDEFINED);
             for member in members {
@@ -133,11 +174,12 @@ fn field_to_js(field: &Field) -> JsValue {
             }
             set.into()
         }
+        Field::Counter(count) => value_to_js(&Value::Int(*count)),
+        Field::Map(fields) => fields_to_js(fields).into(),
     }
 }
 
-/// Values by field name.
-pub(crate) fn values_to_js(values: &BTreeMap<String, Value>) -> JsValue {
+fn values_to_js(values: &BTreeMap<String, Value>) -> JsValue {
     let object = Object::new();
     for (name, value) in values {
         put(&object, name, &value_to_js(value));

@@ -64,7 +64,7 @@ impl Notes {
                 let tags = ("tags", members(tags.iter().map(String::as_str)));
                 let (id, written) = self.notes.insert(fields.into_iter().chain([tags]))?;
                 stored(&written)?;
-                self.print(&json!({ "id": id.as_str() }), || vec![id.to_string()])
+                self.print(&json!({ "id": id.to_string() }), || vec![id.to_string()])
             }
             Command::Edit { id, title, body, tags, no_tags } => {
                 let mut fields: Vec<(&str, Field)> = Vec::new();
@@ -112,7 +112,7 @@ impl Notes {
         let connection = status.connection.to_string();
         let seen: BTreeMap<_, _> = self.document.read(|document| {
             let context = document.context().iter();
-            context.map(|(replica, ranges)| (replica.to_string(), ranges.max())).collect()
+            Ok(context.map(|(replica, ranges)| (replica.to_string(), ranges.max())).collect())
         });
         let json = json!({
             "document": self.document.name(),
@@ -145,7 +145,7 @@ impl Notes {
         let log = self.document.conflict_log();
         let clash = |clash: &Clash| {
             json!({
-                "id": clash.id.as_str(),
+                "id": clash.id.to_string(),
                 "note": clash.item.as_ref().map(note::json),
                 "conflicts": clash.conflicts.iter().map(note::conflict_json).collect::<Vec<_>>(),
                 "authors": authors(clash).iter().map(ToString::to_string).collect::<Vec<_>>(),

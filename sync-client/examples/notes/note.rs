@@ -10,7 +10,7 @@ pub(crate) const COLLECTION: &str = "notes";
 /// A note as JSON.
 pub(crate) fn json(note: &Item) -> Json {
     json!({
-        "id": note.id.as_str(),
+        "id": note.id.to_string(),
         "title": note.text("title").unwrap_or_default(),
         "body": note.text("body").unwrap_or_default(),
         "tags": tags(note),
@@ -75,7 +75,7 @@ pub(crate) fn conflict_lines(conflict: &Conflict) -> Vec<String> {
 fn writing_json(writing: &Writing) -> Json {
     json!({
         "author": writing.claim.origin().replica.to_string(),
-        "at_ms": writing.claim.stamp.ms,
+        "at_ms": writing.claim.stamp.ms(),
         "value": value_json(&writing.value),
     })
 }
@@ -86,7 +86,7 @@ pub(crate) fn logged_json(logged: &Logged) -> Json {
     let side = |side: &Side| {
         json!({
             "author": side.author.to_string(),
-            "at_ms": side.at.map(|stamp| stamp.ms),
+            "at_ms": side.at.map(|stamp| stamp.ms()),
             "deleted": side.is_delete,
             "value": side.value.as_ref().map(value_json),
         })

@@ -72,7 +72,7 @@ fn ended() -> io::Result<impl Future<Output = ()>> {
 fn id(place: &Place) -> Option<&RecordId> {
     match place {
         Place::Record { collection, id } if collection == COLLECTION => Some(id),
-        Place::Record { .. } | Place::Set { .. } => None,
+        Place::Record { .. } | Place::Set { .. } | Place::Value { .. } => None,
     }
 }
 
@@ -99,9 +99,8 @@ impl Shown {
                 self.notes.insert(id.clone(), note);
                 Ok(())
             }
-            None if self.notes.remove(id).is_some() => {
-                notes.print(&json!({ "removed": id.as_str() }), || vec![format!("{id}  removed")])
-            }
+            None if self.notes.remove(id).is_some() => notes
+                .print(&json!({ "removed": id.to_string() }), || vec![format!("{id}  removed")]),
             None => Ok(()),
         }
     }

@@ -1,5 +1,7 @@
 //! What the bodies of rows hold: MessagePack arrays under a checksum, each with the key of its row.
 
+use rusqlite::Row;
+
 use sync_core::causal::{DotRanges, Entry, ReplicaId};
 use sync_core::error::Malformed;
 use sync_core::pack::{self, Reader};
@@ -82,11 +84,17 @@ pub(super) fn write_entry(entry: &Entry) -> Vec<u8> {
     seal(&out)
 }
 
-pub(super) fn read_entry(replica: ReplicaId, first: i64, body: &[u8]) -> Result<Entry, StoreError> {
+/// Reads a row of the columns replica, first, last, space, place, body.
+pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry, StoreError> {
+    let (replica, first) = (ReplicaId::from_bytes(row.get(0)?), row.get(1)?);
     let key = format!("{replica}:{first}");
     let at = Key { table: "entries", key: &key };
-    let entry = take(at, body, Entry::decode)?;
-    let is_same = entry.replica() == replica && counter(entry.first.counter) == first;
+    let entry = take(at, row.get_ref(5)?.as_blob()?, Entry::decode)?;
+    let is_same = entry.replica() == replica
+        && counter(entry.first.counter) == first
+        && counter(entry.last()) == row.get(2)?
+        && entry.label.space() == row.get_ref(3)?.as_blob()?
+        && *entry.id == *row.get_ref(4)?.as_blob()?;
     if is_same { Ok(entry) } else { Err(at.damaged()) }
 }
 

@@ -18,9 +18,20 @@ CREATE TABLE entries (
     document INTEGER NOT NULL REFERENCES documents (id),
     replica BLOB NOT NULL,
     first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    space BLOB NOT NULL,
+    place BLOB NOT NULL,
     body BLOB NOT NULL,
     PRIMARY KEY (document, replica, first)
 ) STRICT;
+CREATE INDEX places ON entries (document, space, place);
+-- Where something clashes, as a document over these tables found it.
+CREATE TABLE open_places (
+    document INTEGER NOT NULL REFERENCES documents (id),
+    space BLOB NOT NULL,
+    place BLOB NOT NULL,
+    PRIMARY KEY (document, space, place)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE outbox (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     document INTEGER NOT NULL REFERENCES documents (id),

@@ -168,13 +168,23 @@ impl Record {
     /// The value that reading a register gives.
     #[must_use]
     pub fn value(&self, path: &str) -> Option<&Value> {
-        let registers = self.counted().filter_map(|element| match &element.content {
-            Content::Register(value) | Content::Latest(value) if element.path() == path => {
-                Some((rank(&element.claim), value))
-            }
-            _ => None,
+        match self.winner(path) {
+            Some(Content::Register(value) | Content::Latest(value)) => Some(value),
+            Content::Exists
+            | Content::Register(_)
+            | Content::Latest(_)
+            | Content::Member(_)
+            | Content::Share(_) => None,
+        }
+    }
+
+    /// Of the registers of either kind at a path the one that is read.
+    fn winner(&self, path: &str) -> Option<&Content> {
+        let registers = self.counted().filter(|element| {
+            matches!(element.content, Content::Register(_) | Content::Latest(_))
+                && element.path() == path
         });
-        registers.max_by_key(|(rank, _)| *rank).map(|(_, value)| value)
+        registers.max_by_key(|element| rank(&element.claim)).map(|element| &element.content)
     }
 
     /// The members of a set.
@@ -182,7 +192,11 @@ impl Record {
     pub fn members(&self, path: &str) -> BTreeSet<&Value> {
         let members = self.counted().filter_map(|element| match &element.content {
             Content::Member(value) if element.path() == path => Some(value),
-            _ => None,
+            Content::Exists
+            | Content::Register(_)
+            | Content::Latest(_)
+            | Content::Member(_)
+            | Content::Share(_) => None,
         });
         members.collect()
     }
@@ -223,12 +237,11 @@ impl Record {
                 }
                 (Content::Share(_), _) => Field::Counter(self.count(path)),
                 (Content::Register(_) | Content::Latest(_), Some(_)) => continue,
-                (Content::Register(value), None) => {
-                    Field::Register(self.value(path).unwrap_or(value).clone())
-                }
-                (Content::Latest(value), None) => {
-                    Field::Latest(self.value(path).unwrap_or(value).clone())
-                }
+                (register, None) => match self.winner(path).unwrap_or(register) {
+                    Content::Latest(value) => Field::Latest(value.clone()),
+                    Content::Register(value) => Field::Register(value.clone()),
+                    Content::Exists | Content::Member(_) | Content::Share(_) => continue,
+                },
             };
             by_path.insert(path, field);
         }
@@ -247,7 +260,11 @@ impl Record {
             Content::Register(value) if element.path() == path => {
                 Some(Written { claim: element.claim.clone(), value: value.clone() })
             }
-            _ => None,
+            Content::Exists
+            | Content::Register(_)
+            | Content::Latest(_)
+            | Content::Member(_)
+            | Content::Share(_) => None,
         });
         let mut values: Vec<_> = registers.collect();
         values.sort_by_key(|written| Reverse(rank(&written.claim)));
@@ -267,7 +284,7 @@ impl Record {
     fn registers(&self) -> BTreeSet<&str> {
         let registers = self.counted().filter_map(|element| match element.content {
             Content::Register(_) => Some(element.path()),
-            _ => None,
+            Content::Exists | Content::Latest(_) | Content::Member(_) | Content::Share(_) => None,
         });
         registers.collect()
     }

@@ -1,0 +1,210 @@
+//! Documents over SQLite against documents in memory: the same changes, the same answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+
+use sync_core::causal::{Delta, MemoryStore, PlaceStore, ReplicaId};
+use sync_core::document::{Author, Document, Edit, Refused};
+use sync_core::time::Stamp;
+use sync_core::types::{Conflict, Field, Place, Record, RecordId, Value};
+
+use super::super::SCHEMA;
+use super::super::dots::SqlDots;
+
+/// SplitMix64 (Steele, Lea, Flood, 2014).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+/// One step of a change, made before, so that it can be done to two documents.
+#[derive(Debug, Clone)]
+enum Action {
+    Insert(RecordId, Field),
+    Update(RecordId, &'static str, Field),
+    Unset(RecordId, &'static str),
+    Count(RecordId, i64),
+    Remove(RecordId),
+    Adopt(RecordId),
+    Restore(RecordId),
+    SetAdd(Value),
+    SetRemove(Value),
+    SetValue(Value),
+}
+
+fn field(random: &mut Random) -> Field {
+    let value = Value::Int(random.below(4) as i64);
+    match random.below(5) {
+        0 => Field::Latest(value),
+        1 => Field::Set((0..random.below(4)).map(|n| Value::Int(n as i64)).collect()),
+        2 => Field::Map(BTreeMap::from([("inner".to_owned(), value.into())])),
+        _ => value.into(),
+    }
+}
+
+fn action(random: &mut Random) -> Action {
+    let id = RecordId::new(["one", "two", "three"][random.below(3) as usize]).unwrap();
+    let name = ["a", "b"][random.below(2) as usize];
+    match random.below(12) {
+        0..3 => Action::Insert(id, field(random)),
+        3..6 => Action::Update(id, name, field(random)),
+        6 => Action::Count(id, random.below(9) as i64 - 4),
+        7 => Action::Remove(id),
+        8 if random.below(2) == 0 => Action::Unset(id, name),
+        8 => Action::Adopt(id),
+        9 => Action::Restore(id),
+        10 if random.below(3) == 0 => Action::SetRemove(Value::Int(random.below(3) as i64)),
+        10 => Action::SetAdd(Value::Int(random.below(3) as i64)),
+        _ => Action::SetValue(Value::Int(random.below(3) as i64)),
+    }
+}
+
+fn act<S: PlaceStore>(edit: &mut Edit<'_, S>, actions: &[Action]) -> Result<(), Refused<S::Error>> {
+    for action in actions {
+        match action {
+            Action::Insert(id, field) => edit.insert("records", id, [("a", field)])?,
+            Action::Update(id, name, field) => edit.update("records", id, [(name, field)])?,
+            Action::Unset(id, name) => edit.unset("records", id, &[name])?,
+            Action::Count(id, amount) => edit.count("records", id, &["n"], *amount)?,
+            Action::Remove(id) => edit.remove("records", id)?,
+            Action::Adopt(id) => edit.adopt("records", id)?,
+            Action::Restore(id) => edit.restore("records", id)?,
+            Action::SetAdd(value) => edit.set_add("set", value)?,
+            Action::SetRemove(value) => edit.set_remove("set", value)?,
+            Action::SetValue(value) => edit.set_value("value", &value.clone().into())?,
+        }
+    }
+    Ok(())
+}
+
+type Answers = (
+    Vec<String>,
+    Vec<(RecordId, BTreeMap<String, Field>)>,
+    Vec<Option<RecordId>>,
+    BTreeSet<Value>,
+    Option<Value>,
+    Vec<(Place, Conflict)>,
+);
+
+/// Everything that a document can be asked. Elements come in no particular order.
+fn answers<S: PlaceStore>(document: &Document<S>) -> Result<Answers, S::Error> {
+    let sorted = |(place, conflict)| match conflict {
+        Conflict::Partial { mut edits } => {
+            edits.sort();
+            (place, Conflict::Partial { edits })
+        }
+        Conflict::Field { .. } | Conflict::EditKept { .. } => (place, conflict),
+    };
+    let fields = |(id, record): (RecordId, Record)| (id, record.fields());
+    let (mut records, mut nexts) = (Vec::new(), vec![None]);
+    while let Some(after) = nexts.last() {
+        let page = document.page("records", after.as_ref(), 2)?;
+        records.extend(page.records.into_iter().map(fields));
+        if page.next.is_none() {
+            break;
+        }
+        nexts.push(page.next);
+    }
+    Ok((
+        document.collections()?,
+        records,
+        nexts,
+        document.set("set")?,
+        document.value("value")?,
+        document.conflicts()?.into_iter().map(sorted).collect(),
+    ))
+}
+
+/// A writer twice: over a database and in memory.
+struct Twins<'a> {
+    replica: ReplicaId,
+    sqlite: Document<SqlDots<'a>>,
+    memory: Document<MemoryStore>,
+}
+
+impl Twins<'_> {
+    fn change(&mut self, ms: u64, actions: &[Action]) -> Option<Delta> {
+        let author = Author { replica: self.replica, stamp: Stamp::from_ms(ms) };
+        let stored = self.sqlite.edit(author, 100_000, |edit| act(edit, actions));
+        let kept = self.memory.edit(author, 100_000, |edit| act(edit, actions));
+        match (stored, kept) {
+            (Ok(stored), Ok(kept)) => {
+                assert_eq!(stored.delta, kept.delta);
+                assert_eq!(stored.touched.places(), kept.touched.places());
+                Some(kept.delta)
+            }
+            (Err(Refused::Misuse(stored)), Err(Refused::Misuse(kept))) => {
+                assert_eq!(stored, kept);
+                None
+            }
+            (stored, kept) => panic!("{stored:?}, but {kept:?}"),
+        }
+    }
+
+    fn join(&mut self, delta: &Delta) {
+        let stored = self.sqlite.join(delta).unwrap();
+        let Ok(kept) = self.memory.join(delta);
+        assert_eq!(stored.is_new, kept.is_new);
+        assert_eq!(stored.touched.places(), kept.touched.places());
+        assert_eq!(stored.orphans.len(), kept.orphans.len());
+    }
+
+    fn check(&self) {
+        assert_eq!(self.sqlite.store().load().unwrap(), *self.memory.store());
+        let Ok(expected) = answers(&self.memory);
+        assert_eq!(answers(&self.sqlite).unwrap(), expected);
+        let open = self.sqlite.store().open().unwrap();
+        let Ok(expected) = self.memory.store().open();
+        assert_eq!(open, expected);
+    }
+}
+
+fn database() -> Connection {
+    let database = Connection::open_in_memory().unwrap();
+    database.execute_batch(SCHEMA.migrations[0]).unwrap();
+    for name in ["one", "two", "other"] {
+        database.execute("INSERT INTO documents (name, body) VALUES (?1, x'')", [name]).unwrap();
+    }
+    database
+}
+
+#[test]
+fn a_document_over_sqlite_is_the_document_in_memory() {
+    let mut clashes = 0;
+    for seed in 0..30 {
+        let mut random = Random(seed);
+        let connection = &database();
+        let mut twins = [1, 2].map(|number: u8| Twins {
+            replica: ReplicaId::from_bytes([number; 16]),
+            sqlite: Document::new(SqlDots { connection, document: number.into() }),
+            memory: Document::default(),
+        });
+        // What each has not heard of the other.
+        let mut unheard = [Vec::new(), Vec::new()];
+        for step in 0..60 {
+            let who = random.below(2) as usize;
+            if random.below(3) == 0 {
+                for delta in std::mem::take(&mut unheard[who]) {
+                    twins[who].join(&delta);
+                }
+            } else {
+                let actions: Vec<_> = (0..=random.below(2)).map(|_| action(&mut random)).collect();
+                unheard[1 - who].extend(twins[who].change(step, &actions));
+            }
+            twins[who].check();
+            let Ok(open) = twins[who].memory.conflicts();
+            clashes += open.len();
+        }
+        let other = SqlDots { connection, document: 3 };
+        assert_eq!(other.load().unwrap(), MemoryStore::default());
+    }
+    assert!(clashes > 0, "nothing clashed");
+}
