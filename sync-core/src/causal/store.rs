@@ -44,6 +44,9 @@ pub trait DotStore {
     ) -> Result<(), Self::Error>;
 }
 
+/// A space, and the id of an object in it.
+pub type Object = (Box<[u8]>, PlaceId);
+
 /// The same entries by the objects that they are about: what documents read.
 pub trait PlaceStore: DotStore {
     /// Shows every entry of an object, in no particular order.
@@ -72,5 +75,5 @@ pub trait PlaceStore: DotStore {
     fn is_open(&self, space: &[u8], id: &[u8]) -> Result<bool, Self::Error>;
 
     /// The objects that stand open, in order.
-    fn open(&self) -> Result<Vec<(Box<[u8]>, PlaceId)>, Self::Error>;
+    fn open(&self) -> Result<Vec<Object>, Self::Error>;
 }

@@ -170,11 +170,7 @@ impl Record {
     pub fn value(&self, path: &str) -> Option<&Value> {
         match self.winner(path) {
             Some(Content::Register(value) | Content::Latest(value)) => Some(value),
-            Content::Exists
-            | Content::Register(_)
-            | Content::Latest(_)
-            | Content::Member(_)
-            | Content::Share(_) => None,
+            Some(Content::Exists | Content::Member(_) | Content::Share(_)) | None => None,
         }
     }
 

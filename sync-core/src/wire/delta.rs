@@ -143,18 +143,7 @@ pub fn write_delta(
         label.names().for_each(|name| write_bytes(out, name));
     }
 
-    write(out, dead.replica_count() as u64);
-    for (replica, ranges) in dead.iter() {
-        write(out, replicas.number(&replica));
-        write(out, ranges.range_count() as u64);
-        let mut last = 0;
-        for (start, end) in ranges.iter() {
-            write(out, start - last);
-            write(out, end - start);
-            last = end;
-        }
-    }
-
+    write_dead(out, dead, &replicas);
     write(out, entries.len() as u64);
     write(out, notes.len() as u64);
     let all = entries.iter().map(|entry| &entry.label);
@@ -194,6 +183,20 @@ pub fn write_delta(
     }
     for entry in entries {
         out.extend_from_slice(entry.slots.as_packed());
+    }
+}
+
+fn write_dead(out: &mut Vec<u8>, dead: &CausalContext, replicas: &Numbers<'_, ReplicaId>) {
+    write(out, dead.replica_count() as u64);
+    for (replica, ranges) in dead.iter() {
+        write(out, replicas.number(&replica));
+        write(out, ranges.range_count() as u64);
+        let mut last = 0;
+        for (start, end) in ranges.iter() {
+            write(out, start - last);
+            write(out, end - start);
+            last = end;
+        }
     }
 }
 

@@ -7,7 +7,9 @@
 use super::contexts::{read_context, read_replicas, write_context, write_replicas};
 use super::delta::{InFull, decode_delta, encode_delta, read_delta};
 use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
-use super::{DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, check_len};
+use super::{
+    DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, check_len,
+};
 use crate::causal::{Delta, ReplicaId};
 use crate::checksum::crc32;
 use crate::error::Malformed;
@@ -230,8 +232,7 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
         }
         CHUNK => {
             beyond = body.at_least(4)?;
-            let (channel, number, delta) =
-                (body.narrow()?, body.uint()?, read_from_hub(body)?);
+            let (channel, number, delta) = (body.narrow()?, body.uint()?, read_from_hub(body)?);
             HubMessage::Chunk { channel, number, delta, cursor: body.option(Cursor::decode)? }
         }
         DELTA => {

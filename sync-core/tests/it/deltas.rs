@@ -282,11 +282,19 @@ fn each_way_to_name_an_object_is_taken_where_it_can_be() {
     };
     let full = len(&edit(3, &[1]), &InFull);
     assert_eq!(len(&edit(3, &[1]), &known), full - 17, "one byte for a dot that dies");
-    assert_eq!(len(&edit(3, &[2]), &known), full - 17 + 2, "a number and a counter for another dot");
+    assert_eq!(
+        len(&edit(3, &[2]), &known),
+        full - 17 + 2,
+        "a number and a counter for another dot"
+    );
     let mut twice = edit(3, &[1]);
     twice.entries.extend(edit(4, &[]).entries);
     let both = len(&twice, &known);
-    assert_eq!(both - len(&edit(3, &[1]), &known), 4 + 1 + 3, "one byte for the id of the one before");
+    assert_eq!(
+        both - len(&edit(3, &[1]), &known),
+        4 + 1 + 3,
+        "one byte for the id of the one before"
+    );
 }
 
 #[test]
@@ -335,21 +343,31 @@ fn contradictions_are_refused() {
         ("a note of a live dot", broken(&|delta| delta.notes.push(note(dot(1))))),
         ("a note of an unknown dot", broken(&|delta| delta.notes.push(note(dot(9))))),
         ("a counter of 0", broken(&|delta| delta.entries[0].first.counter = 0)),
-        ("more names than slots", broken(&|delta| {
-            delta.entries[0].label = Label::new(b"space", [&b"a"[..]; 3]);
-        })),
+        (
+            "more names than slots",
+            broken(&|delta| {
+                delta.entries[0].label = Label::new(b"space", [&b"a"[..]; 3]);
+            }),
+        ),
     ] {
         assert!(matches!(error, Malformed::Inconsistent { .. }), "{what}: {error}");
     }
     for (what, error) in [
         ("the last counter", broken(&|delta| delta.entries[1].first.counter = u64::MAX - 1)),
         ("a long id", broken(&|delta| delta.entries[0].id = PlaceId::new(&[0; 161]))),
-        ("a long label", broken(&|delta| {
-            delta.entries[0].label = Label::new(b"space", [&[b'x'; 4_100][..]; 2]);
-        })),
-        ("too much", broken(&|delta| {
-            delta.entries[0].slots = Slots::new([Some(&[0; DELTA_BYTES_MAX][..]), None].into_iter());
-        })),
+        (
+            "a long label",
+            broken(&|delta| {
+                delta.entries[0].label = Label::new(b"space", [&[b'x'; 4_100][..]; 2]);
+            }),
+        ),
+        (
+            "too much",
+            broken(&|delta| {
+                delta.entries[0].slots =
+                    Slots::new([Some(&[0; DELTA_BYTES_MAX][..]), None].into_iter());
+            }),
+        ),
     ] {
         assert!(matches!(error, Malformed::Limit { .. }), "{what}: {error}");
     }

@@ -33,7 +33,10 @@ impl<S: Store> Device<S> {
         Author { replica: self.replica, stamp: Stamp::from_ms(self.now) }
     }
 
-    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Edit<'_, S>) -> Result<(), Refused>) -> Delta {
+    pub(crate) fn change(
+        &mut self,
+        change: impl FnOnce(&mut Edit<'_, S>) -> Result<(), Refused>,
+    ) -> Delta {
         let author = self.author();
         self.document.edit(author, DELTA_BYTES_MAX, change).unwrap().delta
     }

@@ -362,7 +362,7 @@ fn a_replica_that_went_is_no_longer_shown_to_whoever_comes() {
         channel: 1,
         replica: replica(1),
         name: "one".into(),
-        state: vec![].into(),
+        state: vec![],
     };
     bench.say(1, &presence);
     bench.open(3, 1, CausalContext::default(), Vec::new());
@@ -380,7 +380,7 @@ fn who_shows_much_does_not_drown_whoever_comes() {
         let writers = (0..256).map(|n| u128::from(channel) * 1_000 + n);
         bench.open(1, channel, CausalContext::default(), writers.clone().map(claim).collect());
         for writer in writers {
-            let state = vec![0; 4_096].into();
+            let state = vec![0; 4_096];
             let (replica, name) = (replica(writer), "x".into());
             bench.say(1, &ClientMessage::Presence { channel, replica, name, state });
         }

@@ -242,12 +242,12 @@ fn frames() -> Json {
             channel: 1,
             replica: replica(1),
             name: "laptop".into(),
-            state: vec![1, 2].into(),
+            state: vec![1, 2],
         },
         ClientMessage::Ping,
     ];
     let welcome = Welcome { version: 1, hub: 5, boot: u64::MAX, now_ms: 1_700_000_000_000 };
-    let shown = Some(("laptop".into(), vec![1, 2].into()));
+    let shown = Some(("laptop".into(), vec![1, 2]));
     let hub = [
         HubMessage::Welcome(welcome),
         HubMessage::Opened { channel: 1, context, resumed: true },

@@ -15,6 +15,7 @@ mod golden_cases;
 mod hostile;
 mod laws;
 mod pack;
+mod places;
 mod protocol;
 mod reconcile;
 mod sessions;

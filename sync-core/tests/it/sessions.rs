@@ -376,7 +376,11 @@ fn a_refill_that_is_cut_goes_on_wherever_it_was_cut() {
             while world.carry(0, false) || world.store_one(0) {}
         }
         // Also where the process ends with the line.
-        if cut % 2 == 0 { world.disconnect(0) } else { world.crash(0) }
+        if cut % 2 == 0 {
+            world.disconnect(0)
+        } else {
+            world.crash(0)
+        }
         world.heal();
         let title = world.store.state(DOCUMENT).unwrap().live();
         assert_eq!(title.iter().map(|(_, dots)| dots.len()).sum::<u64>(), 5, "cut after {cut}");
