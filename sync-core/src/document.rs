@@ -16,7 +16,7 @@ pub use undo::{History, Undo};
 
 use self::kept::Kept;
 use self::target::Labels;
-use crate::causal::{Delta, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join};
+use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -31,6 +31,9 @@ pub struct Document<S = MemoryStore> {
     labels: Labels,
     kept: Kept,
     policy: EditAgainstDelete,
+    /// Empty between changes: memory that the next one uses again.
+    buffer: Vec<u8>,
+    killed: Vec<Entry>,
 }
 
 /// What becomes of an edit that did not know that its record was removed.
@@ -92,7 +95,8 @@ impl<S: PlaceStore> Document<S> {
     /// Takes a store as it is.
     pub fn new(store: S) -> Self {
         let (labels, kept) = (Labels::default(), Kept::default());
-        Self { store, labels, kept, policy: EditAgainstDelete::default() }
+        let (policy, buffer, killed) = (EditAgainstDelete::default(), Vec::new(), Vec::new());
+        Self { store, labels, kept, policy, buffer, killed }
     }
 
     /// Takes a store that does not know yet what stands open in it, and finds that.
@@ -331,7 +335,7 @@ impl Scan {
         self.exists |= tags.has(kind::EXISTS);
         if tags.has(kind::REGISTER) && !self.is_double {
             let shares = |known: &Label| known.shares(entry.label, kind::REGISTER);
-            self.is_double = entry.label.has_repeat() || self.labels.iter().any(shares);
+            self.is_double = entry.label.repeats(kind::REGISTER) || self.labels.iter().any(shares);
             self.labels.push(entry.label.clone());
         }
     }

@@ -47,6 +47,28 @@ fn state_outbox_and_identity_outlive_a_restart() {
 }
 
 #[test]
+fn counters_maps_and_latest_values_outlive_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let client = Client::open(folder.path(), "notes").unwrap();
+    let notes = client.document("notes").unwrap().collection("notes");
+    let place = Field::Map([("city".to_owned(), "Ulm".into())].into());
+    let color = Field::Latest("red".into());
+    let (id, _) = notes.insert([("place", place), ("color", color)]).unwrap();
+    let _ = notes.count(&id, &["seen"], 5).unwrap();
+    let _ = notes.count(&id, &["seen"], -2).unwrap();
+    let _ = notes.put(&id, &["place", "zip"], "89073".into()).unwrap();
+    let _ = notes.unset(&id, &["place", "city"]).unwrap();
+    client.shutdown().unwrap();
+    drop((client, notes));
+
+    let client = Client::open(folder.path(), "notes").unwrap();
+    let note = client.document("notes").unwrap().collection("notes").get(&id).unwrap();
+    assert_eq!((note.count("seen"), note.text("color")), (3, Some("red")));
+    let place = Field::Map([("zip".to_owned(), "89073".into())].into());
+    assert_eq!(note.fields.get("place"), Some(&place));
+}
+
+#[test]
 fn a_shutdown_waits_for_everything_that_was_accepted() {
     let folder = TempDir::new().unwrap();
     let client = Client::open(folder.path(), "notes").unwrap();

@@ -134,8 +134,14 @@ impl Label {
     }
 
     /// The names of the slots, in order.
+    #[inline]
     pub fn names(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.len()).map(|slot| self.name(slot))
+        let Parts { bytes, space_len, slots, .. } = &*self.0;
+        let mut start = *space_len;
+        slots.iter().map(move |Slot { end, .. }| {
+            let start = std::mem::replace(&mut start, *end as usize);
+            &bytes[start..*end as usize]
+        })
     }
 
     /// The name of a slot; empty for a dead one.
@@ -210,6 +216,14 @@ impl Label {
         self.is_same(other) || self.space() == other.space()
     }
 
+    fn is_equal(&self, other: &Self) -> bool {
+        let (own, others) = (&*self.0, &*other.0);
+        own.bytes == others.bytes
+            && own.space_len == others.space_len
+            && own.slots.len() == others.slots.len()
+            && own.slots.iter().zip(&others.slots).all(|(a, b)| a.end == b.end)
+    }
+
     /// How many clones there are.
     pub(super) fn clone_count(&self) -> usize {
         Arc::strong_count(&self.0)
@@ -228,7 +242,7 @@ impl Label {
 
     /// How the names begin.
     #[inline]
-    pub(super) fn tags(&self) -> Tags {
+    pub(crate) fn tags(&self) -> Tags {
         self.0.tags
     }
 
@@ -238,10 +252,17 @@ impl Label {
         self.0.named
     }
 
-    /// Whether two slots seem to have one name.
+    /// Whether two slots seem to have one name, which begins with a byte.
     #[inline]
-    pub(crate) fn has_repeat(&self) -> bool {
-        self.0.has_repeat
+    pub(crate) fn repeats(&self, tag: u8) -> bool {
+        self.0.has_repeat && self.repeats_exactly(tag)
+    }
+
+    #[cold]
+    fn repeats_exactly(&self, tag: u8) -> bool {
+        let slots = self.0.slots.iter().zip(self.names()).enumerate();
+        let mut tagged = slots.filter(|(_, (_, name))| name.first() == Some(&tag));
+        tagged.any(|(at, (slot, _))| self.0.slots[..at].iter().any(|other| other.hash == slot.hash))
     }
 
     /// Whether another label seems to have a name of this one, which begins with a byte.
@@ -257,10 +278,7 @@ impl Label {
 impl PartialEq for Label {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.is_same(other)
-            || (self.0.hash == other.0.hash
-                && self.space() == other.space()
-                && self.names().eq(other.names()))
+        self.is_same(other) || (self.0.hash == other.0.hash && self.is_equal(other))
     }
 }
 
@@ -269,7 +287,7 @@ impl Eq for Label {}
 /// By a hash first, so an order for lookups and for nothing else.
 impl Ord for Label {
     fn cmp(&self, other: &Self) -> Ordering {
-        if self.is_same(other) {
+        if self == other {
             return Ordering::Equal;
         }
         let hashes = self.0.hash.cmp(&other.0.hash);

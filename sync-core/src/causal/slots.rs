@@ -21,7 +21,7 @@ pub struct Slots(Repr);
 #[derive(Clone)]
 enum Repr {
     Inline { len: u8, bytes: [u8; INLINE_BYTES] },
-    Heap(Box<[u8]>),
+    Heap { live: u64, bytes: Box<[u8]> },
 }
 
 /// Packed slots being written; how many bytes they take is known before.
@@ -72,10 +72,10 @@ impl Packer {
         self.push(header as u8);
     }
 
-    fn finish(self) -> Slots {
+    fn finish(self, live: u64) -> Slots {
         Slots(match self {
             Self::Inline { len, bytes } => Repr::Inline { len: len as u8, bytes },
-            Self::Heap(packed) => Repr::Heap(packed.into_boxed_slice()),
+            Self::Heap(packed) => Repr::Heap { live, bytes: packed.into_boxed_slice() },
         })
     }
 }
@@ -86,8 +86,9 @@ impl Slots {
     pub fn new<'a>(slots: impl Iterator<Item = Option<&'a [u8]>> + Clone) -> Self {
         let slots = slots.take(RUN_DOTS_MAX);
         let header = |slot: Option<&[u8]>| slot.map_or(0, |slot| slot.len() as u64 + 1);
-        let (mut count, mut len) = (0, 1);
+        let (mut count, mut len, mut live) = (0, 1, 0);
         for slot in slots.clone() {
+            live |= u64::from(slot.is_some()) << count;
             count += 1;
             len += varint::len(header(slot)) + slot.map_or(0, <[u8]>::len);
         }
@@ -99,7 +100,12 @@ impl Slots {
                 packer.put(slot);
             }
         }
-        packer.finish()
+        packer.finish(live)
+    }
+
+    /// None, until there are some.
+    pub(crate) const fn none() -> Self {
+        Self(Repr::Inline { len: 0, bytes: [0; INLINE_BYTES] })
     }
 
     /// Takes packed slots, after a look at their lengths.
@@ -120,24 +126,24 @@ impl Slots {
             let (found, limit) = (u64::from(*count), RUN_DOTS_MAX as u64);
             return Err(Malformed::Limit { what: "the dots of an entry", found, limit });
         }
-        let mut live = false;
-        for _ in 0..*count {
+        let mut live = 0;
+        for slot in 0..*count {
             let len = varint::read(&mut rest)?;
-            live |= len > 0;
+            live |= u64::from(len > 0) << slot;
             let len = usize::try_from(len.saturating_sub(1)).map_err(|_| broken())?;
             rest = rest.get(len..).ok_or_else(broken)?;
         }
-        if !live {
+        if live == 0 {
             return Err(Malformed::Inconsistent { what: "an entry has a live dot" });
         }
         let (packed, rest) = bytes.split_at(bytes.len() - rest.len());
         *bytes = rest;
-        Ok(Self::of(packed))
+        Ok(Self::of(packed, live))
     }
 
-    fn of(packed: &[u8]) -> Self {
+    fn of(packed: &[u8], live: u64) -> Self {
         if packed.len() > INLINE_BYTES {
-            return Self(Repr::Heap(packed.into()));
+            return Self(Repr::Heap { live, bytes: packed.into() });
         }
         let mut bytes = [0; INLINE_BYTES];
         bytes[..packed.len()].copy_from_slice(packed);
@@ -150,7 +156,7 @@ impl Slots {
     pub fn as_packed(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            Repr::Heap(bytes) => bytes,
+            Repr::Heap { bytes, .. } => bytes,
         }
     }
 
@@ -175,7 +181,16 @@ impl Slots {
 
     /// One bit for each live slot, from the lowest.
     #[must_use]
+    #[inline]
     pub fn live(&self) -> u64 {
+        match &self.0 {
+            Repr::Heap { live, .. } => *live,
+            Repr::Inline { bytes: [1, header, ..], .. } => u64::from(*header > 0),
+            Repr::Inline { .. } => self.find_live(),
+        }
+    }
+
+    fn find_live(&self) -> u64 {
         let (mut live, mut bit) = (0, 1);
         for slot in self.iter() {
             if slot.is_some() {
@@ -216,7 +231,7 @@ impl Slots {
         let last = (u64::BITS - taken.leading_zeros()) as usize;
         let span = (u64::MAX >> (u64::BITS as usize - last.max(1))) & (u64::MAX << (first & 63));
         if taken == 0 || live & span != taken {
-            return (self.part(taken, taken_len), self.part(!taken, rest_len));
+            return (self.part(taken, taken_len), self.part(live & !taken, rest_len));
         }
         // Mostly one slot is taken, or several in a row: each side is copied in one or two pieces.
         let mut part = Packer::with_len(taken_len);
@@ -228,10 +243,10 @@ impl Slots {
         rest.put(&packed[..start]);
         rest.put_dead(last - first);
         rest.put(&packed[end..]);
-        (part.finish(), rest.finish())
+        (part.finish(taken), rest.finish(live & !taken))
     }
 
-    /// The slots of a mask, whose packed length is known.
+    /// The slots of a mask, which are live, and whose packed length is known.
     fn part(&self, mask: u64, len: usize) -> Self {
         let mut packer = Packer::with_len(len);
         packer.push(self.len() as u8);
@@ -246,7 +261,7 @@ impl Slots {
             }
             bit <<= 1;
         }
-        packer.finish()
+        packer.finish(mask)
     }
 
     /// The slots of a mask; the others are dead.

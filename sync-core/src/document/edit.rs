@@ -6,8 +6,8 @@ use super::target::{Leaf, Targets, check_path};
 use super::undo::Count;
 use super::{Document, Edited, Refused, Touched, Undo, member_id};
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, MemoryStore, Note, PlaceId, PlaceStore,
-    ReplicaId, Slots,
+    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, MemoryStore, Note, PlaceId, PlaceStore,
+    ReplicaId, Slots, ranges_of,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;
@@ -29,8 +29,8 @@ pub struct Author {
 pub struct Edit<'a, S = MemoryStore> {
     document: &'a mut Document<S>,
     author: Author,
-    /// What this replica had seen of itself before.
-    before: DotRanges,
+    /// The last counter that this replica had seen of itself before.
+    before: u64,
     seen: u64,
     next: u64,
     delta: Delta,
@@ -40,7 +40,7 @@ pub struct Edit<'a, S = MemoryStore> {
 }
 
 /// What a step of a change gives.
-pub type Step<S> = Result<(), Refused<<S as crate::causal::DotStore>::Error>>;
+pub(super) type Step<S> = Result<(), Refused<<S as crate::causal::DotStore>::Error>>;
 type Dots = SmallVec<[Dot; 8]>;
 
 impl<'a, S: PlaceStore> Edit<'a, S> {
@@ -49,10 +49,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         author: Author,
     ) -> Result<Self, Refused<S::Error>> {
         let seen = document.store.seen(author.replica).map_err(Refused::Store)?;
-        let before = seen.into_owned();
-        let (seen, next) = (before.max(), before.max() + 1);
-        let (delta, killed, touched) = (Delta::default(), Vec::new(), Touched::default());
-        let counts = Vec::new();
+        let before = seen.max();
+        let (seen, next) = (before, before + 1);
+        let (delta, touched, counts) = (Delta::default(), Touched::default(), Vec::new());
+        let killed = std::mem::take(&mut document.killed);
         Ok(Self { document, author, before, seen, next, delta, killed, counts, touched })
     }
 
@@ -71,19 +71,18 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         });
         match outcome {
             Ok(value) => {
-                let Self { document, author, before, seen, delta, mut killed, counts, touched, .. } = self;
+                let Self {
+                    document, author, before, seen, delta, mut killed, counts, touched, ..
+                } = self;
                 let mut added = CausalContext::default();
-                added.insert_range(author.replica, before.max() + 1, seen);
+                added.insert_range(author.replica, before + 1, seen);
                 // What the change itself wrote and took back was not there before.
-                if killed.iter().any(|entry| entry.replica() == author.replica) {
-                    for entry in &mut killed {
-                        if entry.replica() == author.replica {
-                            entry.take(before.max() + 1, seen);
-                        }
-                    }
-                    killed.retain(|entry| entry.slots.live() != 0);
+                killed.retain(|entry| !is_new(entry, author, before));
+                let replaced = killed.drain(..).collect();
+                if killed.capacity() <= KILLED_MAX {
+                    document.killed = killed;
                 }
-                let killed = killed.into();
+                let killed = replaced;
                 document.kept.put(&delta.notes, &killed);
                 Ok(Edited { value, delta, touched, undo: Undo { added, killed, counts } })
             }
@@ -98,19 +97,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     fn take_back(&mut self) -> Result<(), S::Error> {
         let Author { replica, .. } = self.author;
         let store = &mut self.document.store;
-        let seen = store.seen(replica)?.into_owned();
-        let new = seen.difference(&self.before);
-        for (start, end) in new.iter() {
-            store.kill(replica, start, end, &mut Vec::new())?;
-        }
-        store.unsee(replica, &new)?;
-        for mut entry in self.killed.drain(..) {
-            if entry.replica() == replica {
-                for (start, end) in new.iter() {
-                    entry.take(start, end);
-                }
-            }
-            if entry.slots.live() != 0 {
+        store.kill(replica, self.before + 1, self.next - 1, &mut Vec::new())?;
+        store.unsee(replica, &DotRanges::of(self.before + 1..=self.next - 1))?;
+        for entry in self.killed.drain(..) {
+            if !is_new(&entry, self.author, self.before) {
                 store.add(entry)?;
             }
         }
@@ -151,14 +141,16 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             let (collection, id) = (collection.to_owned(), id.to_string());
             return Err(Misuse::RecordExists { collection, id }.into());
         }
-        let mut targets = Targets::default();
+        let mut targets = Targets::with(std::mem::take(&mut self.document.buffer));
         targets.push_existence();
         push_fields(&mut targets, fields)?;
         self.push_counters(&mut targets, fields);
         self.document.kept.forget(&space, id.as_place_id());
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         let all: SmallVec<[usize; 8]> = (0..targets.leaves().len()).collect();
-        self.write(&space, id.as_place_id(), &targets, &all, &place.dots)
+        self.write_over(&space, id.as_place_id(), &targets, &all, place.dots)?;
+        self.document.buffer = targets.into_buffer();
+        Ok(())
     }
 
     /// Writes fields of a record and leaves the others. What a field holds already is left as it is:
@@ -181,7 +173,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
-        let mut targets = Targets::default();
+        let mut targets = Targets::with(std::mem::take(&mut self.document.buffer));
         push_fields(&mut targets, fields)?;
         let roots: SmallVec<[&str; 8]> = fields.iter().map(|(name, _)| *name).collect();
         let space = collection_space(collection)?;
@@ -199,6 +191,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             self.count_to(&space, id_bytes, &mut path, field)?;
             path.pop();
         }
+        self.document.buffer = targets.into_buffer();
         Ok(())
     }
 
@@ -261,7 +254,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         if !place.is_shown() {
             return Err(no_such_record(collection, id));
         }
-        self.bury(&space, id.as_place_id(), &place.dots)
+        self.bury_all(&space, id.as_place_id(), place.dots)
     }
 
     /// Resolves the clashing registers of a record by writing what one author wrote, and for fields
@@ -375,11 +368,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     /// Finds what is live in a place.
     fn look(&self, space: &[u8], id: &[u8]) -> Result<Found, Refused<S::Error>> {
         let mut found = Found::default();
-        let show = &mut |entry: crate::causal::EntryView<'_>| {
-            for (dot, name, _) in entry.named() {
-                found.add(dot, name);
-            }
-        };
+        let show = &mut |entry: EntryView<'_>| found.add(entry);
         self.document.store.at(space, id, show).map_err(Refused::Store)?;
         Ok(found)
     }
@@ -394,9 +383,11 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         counters: &[String],
     ) -> Result<Compared, Refused<S::Error>> {
         let mut compared = Compared::default();
-        let show = &mut |entry: crate::causal::EntryView<'_>| {
-            for (dot, name, bytes) in entry.named() {
-                let [tag, path @ ..] = name else { continue };
+        let show = &mut |entry: EntryView<'_>| {
+            let names = entry.label.names().chain(std::iter::repeat(&[][..]));
+            let first = entry.first;
+            for ((counter, slot), name) in (first.counter..).zip(entry.slots.iter()).zip(names) {
+                let (Some(bytes), [tag, path @ ..]) = (slot, name) else { continue };
                 let tag_alone = tag & !kind::COPY;
                 let is_original = tag & kind::COPY == 0;
                 compared.originals += u32::from(is_original);
@@ -407,6 +398,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 if !roots.iter().any(|root| is_within(path, root)) {
                     continue;
                 }
+                let dot = Dot::new(first.replica, counter);
                 let Ok(value) = element::value_bytes(*tag, bytes) else { continue };
                 let is_counter = tag_alone == kind::COUNTER
                     && counters.iter().any(|wanted| wanted.as_bytes() == path);
@@ -537,7 +529,13 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     /// Replaces this replica's share of a counter.
-    pub(super) fn add_share(&mut self, space: &Space, id: &PlaceId, path: &[&str], amount: i64) -> Step<S> {
+    pub(super) fn add_share(
+        &mut self,
+        space: &Space,
+        id: &PlaceId,
+        path: &[&str],
+        amount: i64,
+    ) -> Step<S> {
         let owner = self.author.replica;
         let joined = path.join("\u{1f}");
         let record = self.record_at(space, id)?;
@@ -564,11 +562,14 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
 
     /// Removes dots of a place under a dot of the removal's own.
     pub(super) fn bury(&mut self, space: &Space, id: &PlaceId, dots: &[Dot]) -> Step<S> {
+        self.bury_all(space, id, dots.iter().copied().collect())
+    }
+
+    fn bury_all(&mut self, space: &Space, id: &PlaceId, mut dead: CausalContext) -> Step<S> {
         let dot = Dot::new(self.author.replica, self.next);
         self.next += 1;
         let label = self.document.labels.of_space(space);
         let note = Note { dot, stamp: self.author.stamp, label, id: id.clone() };
-        let mut dead: CausalContext = dots.iter().copied().collect();
         dead.insert(dot);
         self.step(Delta { entries: Vec::new(), dead, notes: vec![note] })
     }
@@ -582,16 +583,30 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         leaves: &[usize],
         superseded: &[Dot],
     ) -> Step<S> {
-        if leaves.is_empty() && superseded.is_empty() {
+        self.write_over(space, id, targets, leaves, superseded.iter().copied().collect())
+    }
+
+    fn write_over(
+        &mut self,
+        space: &Space,
+        id: &PlaceId,
+        targets: &Targets,
+        leaves: &[usize],
+        dead: CausalContext,
+    ) -> Step<S> {
+        if leaves.is_empty() && dead.is_empty() {
             return Ok(());
         }
-        let mut delta = Delta { dead: superseded.iter().copied().collect(), ..Delta::default() };
+        let mut delta = Delta { dead, ..Delta::default() };
         let Author { replica, stamp } = self.author;
         if leaves.is_empty() {
             delta.dead.insert(Dot::new(replica, self.next));
             self.next += 1;
         }
         let mut rest = leaves;
+        if !rest.is_empty() {
+            delta.entries.reserve_exact(1);
+        }
         while !rest.is_empty() {
             let run;
             (run, rest) = rest.split_at(targets.run_len(space, rest));
@@ -613,9 +628,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     fn step(&mut self, delta: Delta) -> Step<S> {
         // All of this is new here, and what it supersedes was read here: there is nothing to compare.
         let store = &mut self.document.store;
-        let mut touched = Touched::default();
         for entry in &delta.entries {
-            touched.push(&entry.label, &entry.id);
             store.add(entry.clone()).map_err(Refused::Store)?;
         }
         let known = self.killed.len();
@@ -624,45 +637,52 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 store.kill(replica, start, end, &mut self.killed).map_err(Refused::Store)?;
             }
         }
-        for killed in &self.killed[known..] {
-            touched.push(&killed.label, &killed.id);
-        }
         let new = DotRanges::of(self.seen + 1..=self.next - 1);
         store.see(self.author.replica, &new).map_err(Refused::Store)?;
         self.seen = self.next - 1;
-        // What this replica writes in full knowledge opens nothing; only copies do.
-        for (label, id) in touched.iter() {
-            let copies =
-                label.names().any(|name| name.first().is_some_and(|tag| tag & kind::COPY != 0));
-            let store = &self.document.store;
-            if copies || store.is_open(label.space(), id).map_err(Refused::Store)? {
-                self.document.settle(label.space(), id).map_err(Refused::Store)?;
+        let mut unsettled = Vec::new();
+        for Entry { label, id, .. } in delta.entries.iter().chain(&self.killed[known..]) {
+            self.touched.push(label, id);
+            // What this replica writes in full knowledge opens nothing; only copies do.
+            let is_open = store.is_open(label.space(), id).map_err(Refused::Store)?;
+            if is_open || label.tags().has_high() {
+                unsettled.push((label.clone(), id.clone()));
             }
         }
-        self.touched.extend(touched);
+        for (label, id) in unsettled {
+            self.document.settle(label.space(), &id).map_err(Refused::Store)?;
+        }
         self.delta.join(delta);
         Ok(())
     }
+}
+
+/// For how many replaced entries memory is kept. Arbitrary.
+const KILLED_MAX: usize = 16;
+
+/// Whether a change itself wrote an entry: its runs begin behind all that was there before.
+fn is_new(entry: &Entry, author: Author, before: u64) -> bool {
+    entry.replica() == author.replica && entry.first.counter > before
 }
 
 /// What is live in a place.
 #[derive(Debug, Default)]
 struct Found {
     exists: bool,
-    dots: Dots,
-    originals: u32,
+    has_original: bool,
+    dots: CausalContext,
 }
 
 impl Found {
-    fn add(&mut self, dot: Dot, name: &[u8]) {
-        let tag = name.first().copied().unwrap_or(kind::COPY);
-        self.exists |= tag & !kind::COPY == kind::EXISTS && !name.is_empty();
-        self.dots.push(dot);
-        self.originals += u32::from(tag & kind::COPY == 0);
+    fn add(&mut self, entry: EntryView<'_>) {
+        let (tags, live) = entry.tags();
+        self.exists |= tags.has(kind::EXISTS);
+        self.has_original |= tags.has_plain();
+        self.dots.insert_ranges(entry.first.replica, &ranges_of(entry.first.counter, live));
     }
 
     fn is_shown(&self) -> bool {
-        self.exists && self.originals > 0
+        self.exists && self.has_original
     }
 }
 
@@ -715,6 +735,9 @@ fn joined_path(path: &[&str]) -> Result<String, Misuse> {
 
 /// Whether a path is a root or below it.
 fn is_within(path: &[u8], root: &str) -> bool {
+    if path.len() < root.len() {
+        return false;
+    }
     match path.strip_prefix(root.as_bytes()) {
         Some([]) => true,
         Some([next, ..]) => *next == SEPARATOR as u8 && !root.is_empty(),

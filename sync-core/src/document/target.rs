@@ -15,7 +15,7 @@ const PATH_NAMES_MAX: usize = 16;
 const PATH_BYTES_MAX: usize = 512;
 
 /// Elements to be written: names and bytes, one behind the other.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Targets {
     buffer: Vec<u8>,
     leaves: SmallVec<[Leaf; 8]>,
@@ -32,16 +32,21 @@ pub(super) struct Leaf {
     pub(super) other: u32,
 }
 
-/// What most changes of a record fit into, in bytes.
-const BUFFER_BYTES: usize = 512;
-
-impl Default for Targets {
-    fn default() -> Self {
-        Self { buffer: Vec::with_capacity(BUFFER_BYTES), leaves: SmallVec::new() }
-    }
-}
+/// Up to how many bytes a buffer is kept for the next change. Arbitrary.
+const BUFFER_BYTES_MAX: usize = 4096;
 
 impl Targets {
+    /// Writes into a buffer that was used before.
+    pub(super) fn with(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { buffer, leaves: SmallVec::new() }
+    }
+
+    /// The buffer, for the next change.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        if self.buffer.capacity() > BUFFER_BYTES_MAX { Vec::new() } else { self.buffer }
+    }
+
     pub(super) fn leaves(&self) -> &[Leaf] {
         &self.leaves
     }

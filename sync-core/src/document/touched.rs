@@ -28,7 +28,8 @@ impl Touched {
         let is_known =
             |(known, other): &(Label, PlaceId)| other == id && known.is_in_space_of(label);
         // A change that touches many places mostly touches each in one go.
-        if !self.0.iter().rev().take(4).any(is_known) {
+        let last = self.0.len().saturating_sub(4);
+        if !self.0[last..].iter().any(is_known) {
             self.0.push((label.clone(), id.clone()));
         }
     }

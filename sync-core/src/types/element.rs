@@ -184,11 +184,11 @@ impl Element {
         slot: usize,
         bytes: &[u8],
     ) -> Result<Self, Malformed> {
-        let name = label.name(slot);
-        let (kind, path) = split(name)?;
+        let (kind, _) = split(label.name(slot))?;
+        if label.text(slot).is_none() {
+            return Err(Malformed::Inconsistent { what: "a field's name is text" });
+        }
         let mut reader = Reader::new(bytes);
-        std::str::from_utf8(path)
-            .map_err(|_| Malformed::Inconsistent { what: "a field's name is text" })?;
         let copy = match kind & kind::COPY {
             0 => None,
             _ => Some(Box::new(CopyOf::decode(&mut reader)?)),
@@ -204,8 +204,7 @@ impl Element {
     /// no field.
     #[must_use]
     pub fn path(&self) -> &str {
-        let name = self.label.name(usize::from(self.slot));
-        name.get(1..).and_then(|path| std::str::from_utf8(path).ok()).unwrap_or_default()
+        self.label.text(usize::from(self.slot)).unwrap_or_default()
     }
 }
 

@@ -54,11 +54,13 @@ impl Objects for InFull {
     }
 }
 
+static EMPTY: Dictionary = Dictionary::new();
+
 /// Encodes a delta that stands for itself, as it is stored in an outbox.
 #[must_use]
 pub fn encode_delta(delta: &Delta) -> Vec<u8> {
     let mut out = Vec::with_capacity(delta.cost());
-    write_delta(&mut out, delta, &Dictionary::default(), &InFull);
+    write_delta(&mut out, delta, &EMPTY, &InFull);
     out
 }
 
@@ -66,38 +68,53 @@ pub fn encode_delta(delta: &Delta) -> Vec<u8> {
 /// over a limit.
 pub fn decode_delta(bytes: &[u8]) -> Result<Delta, Malformed> {
     check_len("a delta", bytes.len(), DELTA_BYTES_MAX)?;
-    read_delta(bytes, &Dictionary::default(), &InFull)
+    read_delta(bytes, &EMPTY, &InFull)
 }
 
 /// Numbers within one delta: those of the dictionary, then those that stand at its front.
 struct Numbers<'a, T> {
     known: &'a Table<T>,
-    new: SmallVec<[T; 4]>,
+    new: SmallVec<[T; 2]>,
+    last: usize,
 }
 
 impl<'a, T: Ord + Clone> Numbers<'a, T> {
     fn new(known: &'a Table<T>) -> Self {
-        Self { known, new: SmallVec::new() }
+        Self { known, new: SmallVec::new(), last: 0 }
     }
 
-    fn add(&mut self, item: &T) {
-        if self.known.number(item).is_none() && !self.new.contains(item) {
-            self.new.push(item.clone());
+    #[inline]
+    fn get(&self, number: usize) -> Option<&T> {
+        match number.checked_sub(self.known.len()) {
+            Some(new) => self.new.get(new),
+            None => self.known.item(number),
         }
     }
 
-    fn number(&self, item: &T) -> u64 {
-        let new = || self.new.iter().position(|new| new == item).unwrap_or(self.new.len());
-        self.known.number(item).unwrap_or_else(|| self.known.len() + new()) as u64
+    /// The number of an item; a fresh one where it has none.
+    #[inline]
+    fn number(&mut self, item: &T) -> u64 {
+        // Mostly it is the one before.
+        if self.get(self.last) != Some(item) {
+            self.last = self.find(item);
+        }
+        self.last as u64
     }
 
+    fn find(&mut self, item: &T) -> usize {
+        self.known.number(item).unwrap_or_else(|| {
+            let at = self.new.iter().position(|new| new == item).unwrap_or_else(|| {
+                self.new.push(item.clone());
+                self.new.len() - 1
+            });
+            self.known.len() + at
+        })
+    }
+
+    #[inline]
     fn item(&self, number: u64) -> Result<&T, Malformed> {
         let number = usize::try_from(number).unwrap_or(usize::MAX);
-        let item = match number.checked_sub(self.known.len()) {
-            Some(new) => self.new.get(new),
-            None => self.known.item(number),
-        };
-        item.ok_or(Malformed::Inconsistent { what: "a number is one that was given" })
+        self.get(number).ok_or(Malformed::Inconsistent { what: "a number is one that was given" })
     }
 }
 
@@ -111,24 +128,24 @@ pub fn write_delta(
     let Delta { entries, dead, notes } = delta;
     let mut replicas = Numbers::new(dictionary.replica_table());
     let mut labels = Numbers::new(dictionary.label_table());
-    for (replica, _) in dead.iter() {
-        replicas.add(&replica);
-    }
-    for entry in entries {
-        replicas.add(&entry.first.replica);
-        labels.add(&entry.label);
-    }
-    for note in notes {
-        replicas.add(&note.dot.replica);
-        labels.add(&note.label);
-    }
+    let of_dead: SmallVec<[u64; 4]> =
+        dead.iter().map(|(replica, _)| replicas.number(&replica)).collect();
     let mut ids = IdWriter { dead, names, last: None };
-    let objects = entries.iter().map(|entry| (entry.label.space(), &entry.id));
-    let objects = objects.chain(notes.iter().map(|note| (note.label.space(), &note.id)));
-    let named: Vec<Named> = objects.map(|(space, id)| ids.name(space, id)).collect();
-    for named in &named {
-        if let Named::OfDot(dot) = named {
-            replicas.add(&dot.replica);
+    let mut columns: SmallVec<[Column<'_>; 2]> = SmallVec::new();
+    for Entry { first, stamp, label, id, .. } in entries {
+        let (replica, number) = (replicas.number(&first.replica), labels.number(label));
+        let (counter, len, named) = (first.counter, label.len(), ids.name(label.space(), id));
+        let stamp = stamp.to_bits();
+        columns.push(Column { label: number, replica, counter, len, stamp, id, named });
+    }
+    for Note { dot, stamp, label, id } in notes {
+        let (replica, number) = (replicas.number(&dot.replica), labels.number(label));
+        let (counter, named, stamp) = (dot.counter, ids.name(label.space(), id), stamp.to_bits());
+        columns.push(Column { label: number, replica, counter, len: 1, stamp, id, named });
+    }
+    for column in &mut columns {
+        if let Named::OfDot { replica, number, .. } = &mut column.named {
+            *number = replicas.number(replica);
         }
     }
 
@@ -142,41 +159,33 @@ pub fn write_delta(
         write(out, label.len() as u64);
         label.names().for_each(|name| write_bytes(out, name));
     }
-
-    write_dead(out, dead, &replicas);
+    write_dead(out, dead, &of_dead);
     write(out, entries.len() as u64);
     write(out, notes.len() as u64);
-    let all = entries.iter().map(|entry| &entry.label);
-    for label in all.chain(notes.iter().map(|note| &note.label)) {
-        write(out, labels.number(label));
-    }
+    columns.iter().for_each(|column| write(out, column.label));
     let mut counters = Counters::default();
-    let dots = entries.iter().map(|entry| (entry.first, entry.label.len()));
-    for (dot, len) in dots.chain(notes.iter().map(|note| (note.dot, 1))) {
-        let number = replicas.number(&dot.replica);
-        write(out, number);
-        let expected = counters.expected(number);
-        write(out, zigzag(dot.counter.wrapping_sub(*expected).cast_signed()));
-        *expected = dot.counter.wrapping_add(len as u64);
+    for Column { replica, counter, len, .. } in &columns {
+        write(out, *replica);
+        let expected = counters.expected(*replica);
+        write(out, zigzag(counter.wrapping_sub(*expected).cast_signed()));
+        *expected = counter.wrapping_add(*len as u64);
     }
     let mut before = 0;
-    let stamps = entries.iter().map(|entry| entry.stamp);
-    for stamp in stamps.chain(notes.iter().map(|note| note.stamp)) {
-        write(out, zigzag(stamp.to_bits().wrapping_sub(before).cast_signed()));
-        before = stamp.to_bits();
+    for Column { stamp, .. } in &columns {
+        write(out, zigzag(stamp.wrapping_sub(before).cast_signed()));
+        before = *stamp;
     }
-    let all = entries.iter().map(|entry| &entry.id).chain(notes.iter().map(|note| &note.id));
-    for (named, id) in named.iter().zip(all) {
+    for Column { named, id, .. } in &columns {
         match named {
             Named::InFull => {
                 write(out, ID_FULL);
                 write_bytes(out, id);
             }
             Named::Same => write(out, ID_SAME),
-            Named::OfDot(dot) => {
+            Named::OfDot { number, counter, .. } => {
                 write(out, ID_OF_DOT);
-                write(out, replicas.number(&dot.replica));
-                write(out, dot.counter);
+                write(out, *number);
+                write(out, *counter);
             }
             Named::OfDead(range) => write(out, ID_OF_DEAD + range),
         }
@@ -186,10 +195,10 @@ pub fn write_delta(
     }
 }
 
-fn write_dead(out: &mut Vec<u8>, dead: &CausalContext, replicas: &Numbers<'_, ReplicaId>) {
-    write(out, dead.replica_count() as u64);
-    for (replica, ranges) in dead.iter() {
-        write(out, replicas.number(&replica));
+fn write_dead(out: &mut Vec<u8>, dead: &CausalContext, numbers: &[u64]) {
+    write(out, numbers.len() as u64);
+    for ((_, ranges), number) in dead.iter().zip(numbers) {
+        write(out, *number);
         write(out, ranges.range_count() as u64);
         let mut last = 0;
         for (start, end) in ranges.iter() {
@@ -198,6 +207,17 @@ fn write_dead(out: &mut Vec<u8>, dead: &CausalContext, replicas: &Numbers<'_, Re
             last = end;
         }
     }
+}
+
+/// What every entry and note has: one item for each column.
+struct Column<'a> {
+    label: u64,
+    replica: u64,
+    counter: u64,
+    len: usize,
+    stamp: u64,
+    id: &'a PlaceId,
+    named: Named,
 }
 
 /// For each replica by its number, the counter that follows on its last dot in a delta.
@@ -217,7 +237,11 @@ impl Counters {
 enum Named {
     InFull,
     Same,
-    OfDot(Dot),
+    OfDot {
+        replica: ReplicaId,
+        number: u64,
+        counter: u64,
+    },
     OfDead(u64),
 }
 
@@ -229,12 +253,16 @@ struct IdWriter<'a, N: ?Sized> {
 
 impl<'a, N: Names + ?Sized> IdWriter<'a, N> {
     fn name(&mut self, space: &[u8], id: &'a PlaceId) -> Named {
-        if self.last.replace(id) == Some(id) {
+        if self.last.replace(id).is_some_and(|last| last == id) {
             return Named::Same;
         }
         match self.names.dot_of(space, id) {
             None => Named::InFull,
-            Some(dot) => self.range_of(dot).map_or(Named::OfDot(dot), Named::OfDead),
+            Some(dot) => {
+                let Dot { replica, counter } = dot;
+                let of_dot = Named::OfDot { replica, number: 0, counter };
+                self.range_of(dot).map_or(of_dot, Named::OfDead)
+            }
         }
     }
 
@@ -262,6 +290,7 @@ fn read_bytes<'a>(bytes: &mut &'a [u8], limit: usize) -> Result<&'a [u8], Malfor
     take(bytes, len)
 }
 
+#[inline]
 fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
     let (taken, rest) = bytes.split_at_checked(len).ok_or(SHORT)?;
     *bytes = rest;
@@ -271,6 +300,7 @@ fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
 const SHORT: Malformed = Malformed::Encoding { detail: "it ends too early" };
 
 /// A count of things that take no less than `least` bytes each.
+#[inline]
 fn read_count(bytes: &mut &[u8], least: usize) -> Result<usize, Malformed> {
     let count = usize::try_from(read(bytes)?).unwrap_or(usize::MAX);
     if count > bytes.len() / least { Err(SHORT) } else { Ok(count) }
@@ -323,7 +353,7 @@ impl<O: Objects + ?Sized> Reader<'_, '_, O> {
             return Err(SHORT);
         }
         let mut delta = Delta { dead, ..Delta::default() };
-        self.read_heads(&replicas, &labels, count, notes, &mut delta)?;
+        self.read_columns(&replicas, &labels, (count, notes), &mut delta)?;
         Ok(delta)
     }
 
@@ -362,52 +392,71 @@ impl<O: Objects + ?Sized> Reader<'_, '_, O> {
         Ok(dead)
     }
 
-    fn read_heads(
+    fn read_columns(
         &mut self,
         replicas: &Numbers<'_, ReplicaId>,
         labels: &Numbers<'_, Label>,
-        count: usize,
-        notes: usize,
+        (count, notes): (usize, usize),
         delta: &mut Delta,
     ) -> Result<(), Malformed> {
-        let total = count + notes;
-        let mut heads: SmallVec<[Head; 2]> = SmallVec::with_capacity(total);
-        for at in 0..total {
+        let Delta { entries, dead, notes: read_notes } = delta;
+        let dot = Dot::new(ReplicaId::from_bytes([0; 16]), 0);
+        let mut wrong = false;
+        entries.reserve_exact(count);
+        for _ in 0..count {
             let label = labels.item(read(self.rest)?)?.clone();
-            if label.is_empty() == (at < count) {
-                return Err(Malformed::Inconsistent { what: "a run has slots, and a note none" });
-            }
-            heads.push(Head { label, dot: Dot::new(ReplicaId::from_bytes([0; 16]), 0), stamp: 0 });
+            wrong |= label.is_empty();
+            let (id, slots) = (PlaceId::default(), Slots::none());
+            entries.push(Entry { first: dot, stamp: Stamp::default(), label, id, slots });
+        }
+        read_notes.reserve_exact(notes);
+        for _ in 0..notes {
+            let label = labels.item(read(self.rest)?)?.clone();
+            wrong |= !label.is_empty();
+            read_notes.push(Note { dot, stamp: Stamp::default(), label, id: PlaceId::default() });
+        }
+        if wrong {
+            return Err(Malformed::Inconsistent { what: "a run has slots, and a note none" });
         }
         let mut counters = Counters::default();
-        for head in &mut heads {
-            let number = read(self.rest)?;
-            let expected = counters.expected(number);
-            let counter = expected.wrapping_add(unzigzag(read(self.rest)?).cast_unsigned());
-            *expected = counter.wrapping_add(head.label.len().max(1) as u64);
-            head.dot = Dot::new(*replicas.item(number)?, counter);
+        for Entry { first, label, .. } in &mut *entries {
+            *first = self.read_dot(replicas, &mut counters, label.len())?;
+        }
+        for Note { dot, .. } in &mut *read_notes {
+            *dot = self.read_dot(replicas, &mut counters, 1)?;
         }
         let mut before = 0u64;
-        for head in &mut heads {
+        let entry_stamps = entries.iter_mut().map(|entry| &mut entry.stamp);
+        for stamp in entry_stamps.chain(read_notes.iter_mut().map(|note| &mut note.stamp)) {
             before = before.wrapping_add(unzigzag(read(self.rest)?).cast_unsigned());
-            head.stamp = before;
+            *stamp = Stamp::from_bits(before);
         }
-        let mut ids: SmallVec<[PlaceId; 2]> = SmallVec::with_capacity(total);
-        for head in &heads {
-            let id = self.read_id(replicas, &delta.dead, &head.label, ids.last())?;
-            ids.push(id);
+        let mut last: Option<&PlaceId> = None;
+        let entry_ids = entries.iter_mut().map(|entry| (&entry.label, &mut entry.id));
+        let note_ids = read_notes.iter_mut().map(|note| (&note.label, &mut note.id));
+        for (label, id) in entry_ids.chain(note_ids) {
+            *id = self.read_id(replicas, dead, label, last)?;
+            last = Some(id);
         }
-        delta.entries.reserve_exact(count);
-        for (at, (Head { label, dot, stamp }, id)) in heads.into_iter().zip(ids).enumerate() {
-            let stamp = Stamp::from_bits(stamp);
-            if at < count {
-                let slots = Slots::take(self.rest)?;
-                delta.entries.push(Entry { first: dot, stamp, label, id, slots });
-            } else {
-                delta.notes.push(Note { dot, stamp, label, id });
-            }
+        for entry in entries {
+            entry.slots = Slots::take(self.rest)?;
         }
         Ok(())
+    }
+
+    #[inline]
+    fn read_dot(
+        &mut self,
+        replicas: &Numbers<'_, ReplicaId>,
+        counters: &mut Counters,
+        len: usize,
+    ) -> Result<Dot, Malformed> {
+        let number = read(self.rest)?;
+        let replica = *replicas.item(number)?;
+        let expected = counters.expected(number);
+        let counter = expected.wrapping_add(unzigzag(read(self.rest)?).cast_unsigned());
+        *expected = counter.wrapping_add(len as u64);
+        Ok(Dot::new(replica, counter))
     }
 
     fn read_id(
@@ -434,13 +483,6 @@ impl<O: Objects + ?Sized> Reader<'_, '_, O> {
     }
 }
 
-/// What every entry and note has.
-struct Head {
-    label: Label,
-    dot: Dot,
-    stamp: u64,
-}
-
 /// The first dot of a range of dead ones.
 fn nth_range(dead: &CausalContext, mut number: u64) -> Result<Dot, Malformed> {
     for (replica, ranges) in dead.iter() {
@@ -458,24 +500,28 @@ fn nth_range(dead: &CausalContext, mut number: u64) -> Result<Dot, Malformed> {
 
 /// Checks what the kernel relies on.
 fn check(delta: &Delta) -> Result<(), Malformed> {
-    let mut spans: SmallVec<[(Dot, u64); 8]> = SmallVec::new();
-    for entry in &delta.entries {
+    let Delta { entries, dead, notes } = delta;
+    for entry in entries {
         entry.check()?;
-        if let Some(dead) = delta.dead.of(entry.replica())
+        if let Some(dead) = dead.of(entry.replica())
+            && dead.overlaps(entry.first.counter, entry.last())
             && entry.live().any(|(dot, _)| dead.contains(dot.counter))
         {
             return Err(Malformed::Inconsistent { what: "a dot is live or dead" });
         }
-        spans.push((entry.first, entry.last()));
     }
-    spans.sort_unstable();
-    let overlap = |pair: &[(Dot, u64)]| {
-        pair[0].0.replica == pair[1].0.replica && pair[0].1 >= pair[1].0.counter
-    };
-    if spans.windows(2).any(overlap) {
-        return Err(Malformed::Inconsistent { what: "runs do not overlap in a delta" });
+    if entries.len() > 1 {
+        let span = |entry: &Entry| (entry.first, entry.last());
+        let mut spans: SmallVec<[(Dot, u64); 8]> = entries.iter().map(span).collect();
+        spans.sort_unstable();
+        let overlap = |pair: &[(Dot, u64)]| {
+            pair[0].0.replica == pair[1].0.replica && pair[0].1 >= pair[1].0.counter
+        };
+        if spans.windows(2).any(overlap) {
+            return Err(Malformed::Inconsistent { what: "runs do not overlap in a delta" });
+        }
     }
-    if delta.notes.iter().any(|note| !delta.dead.contains(note.dot)) {
+    if notes.iter().any(|note| !dead.contains(note.dot)) {
         return Err(Malformed::Inconsistent { what: "the dot of a removal is dead" });
     }
     Ok(())

@@ -20,11 +20,18 @@ pub(super) struct Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Table<T> {
+    const fn new() -> Self {
         Self { items: Vec::new(), numbers: BTreeMap::new() }
     }
 }
 
 impl<T: Ord + Clone> Table<T> {
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
@@ -33,6 +40,7 @@ impl<T: Ord + Clone> Table<T> {
         self.numbers.get(item).copied()
     }
 
+    #[inline]
     pub(super) fn item(&self, number: usize) -> Option<&T> {
         self.items.get(number)
     }
@@ -46,6 +54,12 @@ impl<T: Ord + Clone> Table<T> {
 }
 
 impl Dictionary {
+    /// One that numbers nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { replicas: Table::new(), labels: Table::new() }
+    }
+
     /// Numbers a replica, if it has no number.
     pub fn add_replica(&mut self, replica: ReplicaId) {
         self.replicas.add(replica);
