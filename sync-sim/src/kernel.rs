@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, MemoryStore, ReplicaId};
+use sync_core::causal::{
+    CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId,
+};
 use sync_core::session::{OutboxItem, Step};
-use sync_core::types::{Element, Header, Kind, Place};
+use sync_core::types::{Content, Element, Place, Share};
 use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
 
 /// One live dot that a change brought: what it stands for.
@@ -21,6 +23,8 @@ pub(crate) struct Brought {
     pub(crate) field: String,
     /// Whether it is a member of a set.
     pub(crate) is_member: bool,
+    /// What it says of a counter.
+    pub(crate) share: Option<Share>,
     /// Whether it was asserted again.
     pub(crate) is_copy: bool,
 }
@@ -72,30 +76,45 @@ fn accepted_of(delta: &Delta, item: &OutboxItem, replaces: Option<Dot>) -> Accep
     let (replica, last) = (item.replica, item.last);
     let mut live = Vec::new();
     for entry in &delta.entries {
-        let header = Header::decode(&entry.header).ok();
-        for (dot, slot) in entry.live() {
-            let element = Element::decode(slot).ok();
+        let place = Place::of(entry.label.space(), &entry.id);
+        let place = place.as_ref().map(name_of).unwrap_or_default();
+        let contents = entry.view().hashes();
+        for ((dot, slot), (_, content)) in entry.live().zip(contents) {
+            let at = (dot.counter - entry.first.counter) as usize;
+            let element = Element::decode(dot, entry.stamp, &entry.label, at, slot).ok();
             live.push(Brought {
                 counter: dot.counter,
-                content: content(&entry.header, slot),
-                place: header.as_ref().map(|header| name_of(&header.place)).unwrap_or_default(),
+                content,
+                place: place.clone(),
                 field: element.as_ref().map(field_of).unwrap_or_default(),
-                is_member: element.as_ref().is_some_and(|e| matches!(e.kind, Kind::Member { .. })),
-                is_copy: element.is_some_and(|element| element.copy.is_some()),
+                is_member: element
+                    .as_ref()
+                    .is_some_and(|element| matches!(element.content, Content::Member(_))),
+                share: element.as_ref().and_then(share_of),
+                is_copy: element.is_some_and(|element| element.claim.copy.is_some()),
             });
         }
     }
-    let notes = delta.notes.iter().filter_map(|note| Header::decode(&note.text).ok());
-    let removed = notes.map(|note| name_of(&note.place)).collect();
+    let notes = delta.notes.iter().filter_map(|note| Place::of(note.label.space(), &note.id));
+    let removed = notes.map(|place| name_of(&place)).collect();
     let is_old = |dot: &Dot| dot.replica != replica || dot.counter < first;
-    let kills = dots(&delta.context).filter(is_old).collect();
+    let kills = dots(&delta.dead).filter(is_old).collect();
     Accepted { replica, first, last, live, removed, kills, is_joined: replaces.is_some() }
 }
 
 fn field_of(element: &Element) -> String {
-    match &element.kind {
-        Kind::Exists => "existence".to_owned(),
-        Kind::Field { name, .. } | Kind::Member { name, .. } => name.clone(),
+    match &element.content {
+        Content::Exists => "existence".to_owned(),
+        Content::Register(_) | Content::Latest(_) | Content::Member(_) | Content::Share(_) => {
+            element.path().to_owned()
+        }
+    }
+}
+
+fn share_of(element: &Element) -> Option<Share> {
+    match element.content {
+        Content::Share(share) => Some(share),
+        Content::Exists | Content::Register(_) | Content::Latest(_) | Content::Member(_) => None,
     }
 }
 
@@ -104,15 +123,13 @@ pub(crate) fn name_of(place: &Place) -> String {
     match place {
         Place::Record { collection, id } => format!("{collection}/{id}"),
         Place::Set { name } => format!("set {name}"),
+        Place::Value { name } => format!("value {name}"),
     }
 }
 
-/// A hash of what a dot stands for (FNV-1a).
-fn content(header: &[u8], slot: &[u8]) -> u64 {
-    let bytes = header.iter().chain(&[0xff]).chain(slot);
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+/// A hash of what a live dot of an entry stands for.
+fn content_of(entry: EntryView<'_>, dot: Dot) -> Option<u64> {
+    entry.hashes().find(|(counter, _)| *counter == dot.counter).map(|(_, content)| content)
 }
 
 /// The dots of a context, in order.
@@ -126,9 +143,10 @@ pub(crate) fn dots(context: &CausalContext) -> impl Iterator<Item = Dot> + '_ {
 
 /// The live dots of a state, with a hash of what each stands for.
 pub(crate) fn live(store: &MemoryStore) -> BTreeMap<Dot, u64> {
-    let entries = store.iter();
-    let live = entries
-        .flat_map(|entry| entry.live().map(|(dot, slot)| (dot, content(&entry.header, slot))));
+    let live = store.iter().flat_map(|entry| {
+        let replica = entry.first.replica;
+        entry.hashes().map(move |(counter, content)| (Dot::new(replica, counter), content))
+    });
     live.collect()
 }
 
@@ -242,7 +260,7 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
     match decode_hub(frame) {
         Ok(HubMessage::Opened { channel, resumed, .. }) => Downward::Opened { channel, resumed },
         Ok(HubMessage::Chunk { channel, cursor, delta, .. }) => {
-            let note_bytes = delta.notes.iter().map(|note| note.text.len()).sum();
+            let note_bytes = delta.notes.iter().map(|note| note.label.byte_count() + note.id.len()).sum();
             Downward::Chunk { channel, is_last: cursor.is_some(), note_bytes }
         }
         Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },
@@ -272,23 +290,24 @@ pub(crate) fn lacking_bytes(hub: &MemoryStore, client: &MemoryStore) -> usize {
     let seen = client.context();
     let missing = hub.context().difference(seen);
     let mut delta = hub.part(&missing);
-    delta.context = missing;
     // What the client still shows and the hub knows as dead.
     let died = client.live().intersection(hub.context()).difference(&hub.live());
-    delta.context.union(&died);
+    delta.dead.union(&died);
     let cursor = Some(Cursor { boot: u64::MAX, seq: hub.context().range_count() as u64 });
     HubMessage::Chunk { channel: 1, number: 1, delta, cursor }.encode().len()
 }
 
 /// Whether every live dot that a delta brings is in a state as it is there, or as dead.
 pub(crate) fn is_part_of(delta: &Delta, store: &MemoryStore) -> bool {
-    let same = |dot: Dot, header: &[u8], slot: &[u8]| match store.live_slot(dot) {
-        Some(known) => known == (header, slot),
-        None => store.context().contains(dot),
+    let is_same = |dot: Dot, content: u64| match store.entry_of(dot) {
+        Some(known) => content_of(known, dot).is_none_or(|known| known == content),
+        None => true,
     };
-    let entries = delta.entries.iter();
-    let mut live =
-        entries.flat_map(|entry| entry.live().map(|(dot, slot)| (dot, &entry.header, slot)));
-    store.context().covers(&delta.context)
-        && live.all(|(dot, header, slot)| same(dot, header, slot))
+    let mut entries = delta.entries.iter();
+    store.context().covers(&delta.context())
+        && entries.all(|entry| {
+            let replica = entry.replica();
+            let mut live = entry.view().hashes();
+            live.all(|(counter, content)| is_same(Dot::new(replica, counter), content))
+        })
 }

@@ -10,25 +10,25 @@
 //! hash of a [`Trace`] tells two runs apart.
 //!
 //! ```
-//! use sync_core::document::{Document, Edit};
-//! use sync_core::error::Misuse;
+//! use sync_core::document::{Document, Edit, Refused};
+//! use sync_core::error::Sure;
 //! use sync_sim::{Random, Scenario, Workload};
 //!
 //! /// People check in and out of a room; nobody is in it twice.
 //! struct Room;
 //!
 //! impl Workload for Room {
-//!     fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Misuse> {
+//!     fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Refused> {
 //!         let person = format!("person {}", random.below(5));
 //!         if random.chance(500) {
-//!             edit.set_add("room", person.as_str().into())
+//!             edit.set_add("room", &person.as_str().into())
 //!         } else {
 //!             edit.set_remove("room", &person.as_str().into())
 //!         }
 //!     }
 //!
 //!     fn check(&mut self, document: &Document) -> Result<(), String> {
-//!         let there = document.set("room").len();
+//!         let there = document.set("room").sure().len();
 //!         if there <= 5 { Ok(()) } else { Err(format!("{there} people")) }
 //!     }
 //! }

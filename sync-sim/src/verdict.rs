@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::causal::{CausalContext, Dot, MemoryStore};
+use sync_core::error::Sure;
 use sync_core::session::OutboxState;
 use sync_core::types::{Conflict, Place};
 
@@ -53,7 +54,7 @@ impl World<'_> {
                 let is_parked = matches!(item.state, OutboxState::Parked { .. });
                 if is_parked && device.disk.is_copied {
                     self.tally.parked_by_copies += 1;
-                    spoiled.dots.extend(kernel::dots(&item.delta.context));
+                    spoiled.dots.extend(kernel::dots(&item.delta.context()));
                 } else {
                     stuck = Some(format!("device {at} has {:?} as {:?}", item.key(), item.state));
                 }
@@ -228,10 +229,9 @@ impl World<'_> {
                 found = Some(format!("device {at}, {name}: {detail}"));
             }
             if at == 0 {
-                let conflicts = opened.conflicts();
-                // A set of the document has no existence, and is listed as partial too.
-                let is_partial = |(place, conflict): &&(Place, Conflict)| {
-                    matches!((place, conflict), (Place::Record { .. }, Conflict::Partial { .. }))
+                let conflicts = opened.conflicts().sure();
+                let is_partial = |(_, conflict): &&(Place, Conflict)| {
+                    matches!(conflict, Conflict::Partial { .. })
                 };
                 partial = conflicts.iter().filter(is_partial).count();
                 for (place, conflict) in conflicts.iter().filter(is_partial) {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::document::{Document, Edit};
-use sync_core::error::Misuse;
+use sync_core::document::{Document, Edit, Refused};
+use sync_core::error::{Misuse, Sure};
 use sync_core::types::{Conflict, Field, Place, RecordId, Value};
 
 use crate::Random;
@@ -13,7 +13,7 @@ pub trait Workload {
     /// Makes one change. It is applied whole or not at all; a misuse, such as an update of a record
     /// that is not there, means that nothing happens. May panic where it reads something that cannot
     /// be: the run then fails.
-    fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Misuse>;
+    fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Refused>;
 
     /// Says what is wrong with a document. It is asked of every document at the end, when all devices
     /// hold the same state.
@@ -63,13 +63,13 @@ impl Notes {
         random: &mut Random,
         edit: &mut Edit<'_>,
         id: &RecordId,
-    ) -> Result<(), Misuse> {
+    ) -> Result<(), Refused> {
         let mut fields: BTreeMap<String, Field> =
             FIELDS.iter().map(|name| ((*name).to_owned(), self.value(random, name))).collect();
         let tags = (0..random.below(3)).map(|_| self.tag(random)).collect();
         fields.insert("tags".to_owned(), Field::Set(tags));
         edit.insert(NOTES, id, &fields)?;
-        assert!(edit.document().record(NOTES, id).is_some(), "a note that was inserted is there");
+        assert!(edit.document().record(NOTES, id).sure().is_some(), "a note that was inserted is there");
         Ok(())
     }
 
@@ -78,15 +78,12 @@ impl Notes {
         random: &mut Random,
         edit: &mut Edit<'_>,
         id: &RecordId,
-    ) -> Result<(), Misuse> {
+    ) -> Result<(), Refused> {
         let name = FIELDS[random.index(3)];
         let mut fields = BTreeMap::from([(name.to_owned(), self.value(random, name))]);
         if random.chance(200) {
-            let record = edit.document().record(NOTES, id);
-            let mut tags: BTreeSet<Value> = record
-                .and_then(|record| record.sets.get("tags").cloned())
-                .map(|members| members.into_keys().collect())
-                .unwrap_or_default();
+            let record = edit.document().record(NOTES, id).sure().unwrap_or_default();
+            let mut tags: BTreeSet<Value> = record.members("tags").into_iter().cloned().collect();
             if random.chance(400) {
                 tags.pop_first();
             } else {
@@ -95,7 +92,7 @@ impl Notes {
             fields.insert("tags".to_owned(), Field::Set(tags));
         }
         edit.update(NOTES, id, &fields)?;
-        let values = edit.document().record(NOTES, id).map(|record| record.values(name).len());
+        let values = edit.document().record(NOTES, id).sure().map(|record| record.values(name).len());
         assert_eq!(values, Some(1), "a field that was written has one value");
         Ok(())
     }
@@ -104,13 +101,13 @@ impl Notes {
         Value::from(format!("tag {}", random.below(6)).as_str())
     }
 
-    fn settle(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Misuse> {
-        let mut conflicts = edit.document().conflicts();
+    fn settle(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Refused> {
+        let mut conflicts = edit.document().conflicts().sure();
         if conflicts.is_empty() {
-            return Err(Misuse::Empty);
+            return Err(Misuse::Empty.into());
         }
         let (place, conflict) = conflicts.swap_remove(random.index(conflicts.len()));
-        let Place::Record { collection, id } = place else { return Err(Misuse::Empty) };
+        let Place::Record { collection, id } = place else { return Err(Misuse::Empty.into()) };
         match conflict {
             Conflict::Field { values, .. } => {
                 let author = values[random.index(values.len())].claim.origin().replica;
@@ -124,18 +121,18 @@ impl Notes {
 }
 
 impl Workload for Notes {
-    fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Misuse> {
+    fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Refused> {
         let parts = if random.chance(150) { 1 + random.below(3) } else { 1 };
         for _ in 0..parts {
             let id = RecordId::new(format!("n{}", random.below(self.ids)))?;
             let dice = random.below(1_000) as u32;
-            let is_there = edit.document().record(NOTES, &id).is_some();
+            let is_there = edit.document().record(NOTES, &id).sure().is_some();
             if dice < self.removals {
                 edit.remove(NOTES, &id)?;
-                assert!(edit.document().record(NOTES, &id).is_none(), "a removed note is gone");
+                assert!(edit.document().record(NOTES, &id).sure().is_none(), "a removed note is gone");
             } else if dice < self.removals + 60 {
                 let member = Value::from(format!("m{}", random.below(5)).as_str());
-                edit.set_add(FAVOURITES, member)?;
+                edit.set_add(FAVOURITES, &member)?;
             } else if dice < self.removals + 100 {
                 let member = Value::from(format!("m{}", random.below(5)).as_str());
                 edit.set_remove(FAVOURITES, &member)?;
@@ -151,8 +148,8 @@ impl Workload for Notes {
     }
 
     fn check(&mut self, document: &Document) -> Result<(), String> {
-        for (id, record) in document.records(NOTES) {
-            let missing = FIELDS.iter().find(|name| !record.registers.contains_key(**name));
+        for (id, record) in document.records(NOTES).sure() {
+            let missing = FIELDS.iter().find(|name| record.value(name).is_none());
             if let Some(name) = missing {
                 return Err(format!("note {id} is listed without its {name}"));
             }

@@ -1,8 +1,8 @@
 //! The simulator itself: one seed is one run, what is broken is found, and an application of somebody
 //! else's runs as well.
 
-use sync_core::document::{Document, Edit};
-use sync_core::error::Misuse;
+use sync_core::document::{Document, Edit, Refused};
+use sync_core::error::Sure;
 use sync_core::types::{Field, RecordId};
 use sync_sim::sweep::{kept_seeds, run_seed};
 use sync_sim::{Fault, Invariant, Random, Scenario, Workload, run};
@@ -36,18 +36,18 @@ struct Accounts {
 }
 
 impl Workload for Accounts {
-    fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Misuse> {
+    fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Refused> {
         let id = RecordId::new(format!("account {}", random.below(8)))?;
-        if edit.document().record("accounts", &id).is_some() {
+        if edit.document().record("accounts", &id).sure().is_some() {
             return edit.remove("accounts", &id);
         }
         self.opened += 1;
         let fields = [("owner", Field::from("me")), ("balance", Field::from(self.opened as f64))];
-        edit.insert("accounts", &id, &fields.map(|(name, field)| (name.to_owned(), field)).into())
+        edit.insert("accounts", &id, fields.iter().map(|(name, field)| (*name, field)))
     }
 
     fn check(&mut self, document: &Document) -> Result<(), String> {
-        let mut accounts = document.records("accounts");
+        let mut accounts = document.records("accounts").sure().into_iter();
         match accounts.find(|(_, record)| record.fields().len() != 2) {
             Some((id, _)) => Err(format!("{id} has no owner or no balance")),
             None => Ok(()),
