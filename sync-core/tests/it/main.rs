@@ -10,6 +10,7 @@ mod chaos;
 mod deltas;
 mod documents;
 mod edges;
+mod fingerprints;
 mod golden;
 mod golden_cases;
 mod hostile;
