@@ -15,6 +15,7 @@ mod fingerprints;
 mod join;
 mod label;
 mod memory;
+mod part;
 mod place_id;
 mod ranges;
 mod slots;
@@ -32,6 +33,7 @@ pub use fingerprints::{ElementKey, Fingerprints, Root, Sum, Total, context_hash}
 pub use join::{Joined, join};
 pub use label::{LABEL_BYTES_MAX, Label};
 pub use memory::MemoryStore;
+pub use part::part;
 pub use place_id::{PLACE_ID_BYTES_MAX, PlaceId};
 pub use ranges::DotRanges;
 pub use slots::{RUN_DOTS_MAX, Slots};

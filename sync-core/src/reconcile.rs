@@ -19,10 +19,12 @@ mod contexts;
 mod found;
 mod list;
 mod reconciler;
+mod repair;
 mod space;
 mod summary;
 
 pub use reconciler::Reconciler;
+pub use repair::{Repair, RepairMessage, Repaired, Verdict};
 pub use summary::{Indexed, LiveDots, Summary};
 
 use thiserror::Error;

@@ -88,7 +88,7 @@ impl Fingerprints {
                 replica.buckets.remove(block, sum);
             }
         };
-        for (counter, content) in entry.hashes() {
+        entry.each_hash(|counter, content| {
             if Buckets::block(counter) != block {
                 put(block, sum);
                 (block, sum) = (Buckets::block(counter), Sum::default());
@@ -97,7 +97,7 @@ impl Fingerprints {
             wide = wide.wrapping_add(hash);
             count += 1;
             sum = sum.plus(Sum { hash: narrow(hash), count: 1 });
-        }
+        });
         put(block, sum);
         if is_added {
             self.total.hash = self.total.hash.wrapping_add(wide);

@@ -186,28 +186,7 @@ impl MemoryStore {
     /// are dead.
     #[must_use]
     pub fn part(&self, dots: &CausalContext) -> Delta {
-        let mut part = Delta::default();
-        for (replica, ranges) in dots.iter() {
-            let Some(writer) = self.writer(replica) else { continue };
-            let mut last = NONE;
-            for (start, end) in ranges.iter() {
-                for row in self.runs(writer, start, end) {
-                    if std::mem::replace(&mut last, row) == row {
-                        continue;
-                    }
-                    let entry = self.view(row).to_entry();
-                    let first = entry.first.counter;
-                    let touching = ranges.overlapping(first, entry.last());
-                    let mask = touching.fold(0, |mask, (a, b)| mask | mask_of(first, a, b));
-                    match entry.slots.live() {
-                        live if live & mask == live => part.entries.push(entry),
-                        live if live & mask != 0 => part.entries.push(entry.only(live & mask)),
-                        _ => {}
-                    }
-                }
-            }
-        }
-        part.dead = self.context.intersection(dots).difference(&part.live());
+        let Ok(part) = super::part(self, dots);
         part
     }
 

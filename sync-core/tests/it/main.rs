@@ -19,6 +19,7 @@ mod pack;
 mod places;
 mod protocol;
 mod reconcile;
+mod repair;
 mod sessions;
 mod snapshot;
 mod stores;
