@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::{
-    CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId,
-};
+use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId};
 use sync_core::session::{OutboxItem, Step};
 use sync_core::types::{Content, Element, Place, Share};
 use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
@@ -46,16 +44,6 @@ pub(crate) struct Accepted {
     pub(crate) kills: Vec<Dot>,
     /// Whether it was joined into an item that waited.
     pub(crate) is_joined: bool,
-}
-
-impl Accepted {
-    /// Takes dots from this counter on as new ones: those that died within the change are not named by
-    /// the item of the outbox.
-    pub(crate) fn begin_at(&mut self, first: u64) {
-        self.first = first.min(self.first);
-        let (replica, first) = (self.replica, self.first);
-        self.kills.retain(|dot| dot.replica != replica || dot.counter < first);
-    }
 }
 
 /// Finds the changes of the device itself among the steps of a batch: each is a join, then an item
@@ -260,7 +248,8 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
     match decode_hub(frame) {
         Ok(HubMessage::Opened { channel, resumed, .. }) => Downward::Opened { channel, resumed },
         Ok(HubMessage::Chunk { channel, cursor, delta, .. }) => {
-            let note_bytes = delta.notes.iter().map(|note| note.label.byte_count() + note.id.len()).sum();
+            let note_bytes =
+                delta.notes.iter().map(|note| note.label.byte_count() + note.id.len()).sum();
             Downward::Chunk { channel, is_last: cursor.is_some(), note_bytes }
         }
         Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },
