@@ -393,6 +393,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 compared.originals += u32::from(is_original);
                 if tag_alone == kind::EXISTS {
                     compared.exists = true;
+                    compared.is_original |= is_original;
                     continue;
                 }
                 if !roots.iter().any(|root| is_within(path, root)) {
@@ -408,7 +409,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                         continue;
                     }
                     if bytes == value {
-                        leaf.same += 1;
+                        *(if is_original { &mut leaf.same } else { &mut leaf.copied }) += 1;
                         at = Kept::With(index);
                     } else if tag_alone != kind::MEMBER {
                         leaf.other += 1;
@@ -430,7 +431,11 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         targets: &Targets,
         found: Compared,
     ) -> Step<S> {
-        let is_kept = |leaf: &Leaf| leaf.same > 0 && leaf.other == 0;
+        // A copy counts for nothing where an original says that the record exists.
+        let copies_count = !found.is_original;
+        let is_kept = |leaf: &Leaf| {
+            leaf.other == 0 && (leaf.same > 0 || (copies_count && leaf.copied > 0))
+        };
         let leaves = targets.leaves();
         let missing = leaves.iter().enumerate().filter(|(_, leaf)| !is_kept(leaf));
         let missing: SmallVec<[usize; 8]> = missing.map(|(at, _)| at).collect();
@@ -690,6 +695,8 @@ impl Found {
 #[derive(Debug, Default)]
 struct Compared {
     exists: bool,
+    /// Whether an original says that the record exists.
+    is_original: bool,
     originals: u32,
     dots: SmallVec<[Hit; 4]>,
 }

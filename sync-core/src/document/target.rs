@@ -28,6 +28,8 @@ pub(super) struct Leaf {
     bytes: Range<usize>,
     /// How many live elements say just this.
     pub(super) same: u32,
+    /// How many copies there say the same.
+    pub(super) copied: u32,
     /// How many live elements of its name say something else.
     pub(super) other: u32,
 }
@@ -86,7 +88,13 @@ impl Targets {
 
     fn finish(&mut self, start: usize, middle: usize) {
         let end = self.buffer.len();
-        self.leaves.push(Leaf { name: start..middle, bytes: middle..end, same: 0, other: 0 });
+        self.leaves.push(Leaf {
+            name: start..middle,
+            bytes: middle..end,
+            same: 0,
+            copied: 0,
+            other: 0,
+        });
     }
 
     fn push_name(&mut self, kind: u8, path: &[&str]) -> usize {
