@@ -50,6 +50,19 @@ pub const CHANNELS_MAX: usize = 64;
 /// The most bytes of a presence state.
 pub const PRESENCE_BYTES_MAX: usize = 4 * 1024;
 
+/// The most bytes of one message of a comparison.
+pub const SYNC_BYTES_MAX: usize = 192 * 1024;
+
+/// The most bytes of all messages of the comparisons of a channel, both ways. Arbitrary: what a list of
+/// thirty million dots takes.
+pub const SYNC_SESSION_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// The most messages of one comparison, both ways. Arbitrary; an honest one takes 2 to 16.
+pub const SYNC_MESSAGES_MAX: u32 = 64;
+
+/// How often a comparison may be begun on one channel: the document may change meanwhile.
+pub const SYNC_TRIES_MAX: u32 = 3;
+
 /// How many chunks of a catch-up may be under way without an acknowledgement, for each channel.
 pub const CHUNK_CREDIT: u64 = 4;
 

@@ -219,6 +219,12 @@ impl Reconciler {
         answer
     }
 
+    /// Whether a message begins a session.
+    #[must_use]
+    pub fn is_first(message: &[u8]) -> bool {
+        message.first() == Some(&kind::HELLO)
+    }
+
     /// Whether there is nothing left to say.
     #[must_use]
     pub fn is_finished(&self) -> bool {

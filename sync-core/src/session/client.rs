@@ -5,6 +5,7 @@
 //! driver has confirmed, by [`ClientInput::Persisted`], that it is on disk; an acknowledgement by the
 //! hub is the only thing that takes it out of the outbox.
 
+mod compare;
 mod conflict_log;
 mod connection;
 mod outbox;

@@ -6,10 +6,14 @@
 
 mod admission;
 mod catch_up;
+mod compare;
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::catch_up::CatchUp;
+use self::compare::Compare;
+pub(super) use self::compare::LIMITS;
 use super::chunks::ChunkSize;
 use super::hub_store::{Buried, DocumentId, HubStore};
 use super::{Boot, Now};
@@ -94,6 +98,8 @@ struct Channel {
     wanted: CausalContext,
     last_push: u64,
     catch_up: Option<CatchUp>,
+    /// What takes place before the catch-up.
+    compare: Option<Compare>,
 }
 
 /// Who is there for one document.
@@ -214,9 +220,9 @@ impl Hub {
             ClientMessage::Hello { version, token: _, agent } => {
                 self.handle_hello(store.boot(), now, connection, version, agent)
             }
-            ClientMessage::Open { channel, document, cursor, context, claims } => {
+            ClientMessage::Open { channel, document, cursor, context, claims, compares } => {
                 let at = (connection, channel);
-                self.handle_open(store, at, &document, cursor, &context, claims)
+                self.handle_open(store, at, &document, (cursor, compares), &context, claims)
             }
             ClientMessage::Claim { channel, claims } => {
                 self.channel(connection, channel)?;
@@ -245,6 +251,9 @@ impl Hub {
             ClientMessage::Ping => {
                 self.send(connection, &HubMessage::Pong);
                 Ok(())
+            }
+            ClientMessage::Sync { channel, message } => {
+                self.handle_sync(store, connection, channel, &message)
             }
         }
     }
@@ -275,7 +284,7 @@ impl Hub {
         store: &mut S,
         (connection, channel): (ConnectionId, u32),
         name: &str,
-        cursor: Option<Cursor>,
+        (cursor, compares): (Option<Cursor>, bool),
         context: &CausalContext,
         claims: Vec<Claim>,
     ) -> Step<S> {
@@ -296,7 +305,13 @@ impl Hub {
             }
             None => None,
         };
-        let catch_up = CatchUp::new(resume, context.clone(), store.seq(), self.chunk_size);
+        let compares = compares && resume.is_none() && !context.is_empty() && !own.is_empty();
+        let (catch_up, compare) = if compares {
+            (None, Some(Compare::new(context.clone(), store.seq())))
+        } else {
+            let size = self.chunk_size;
+            (Some(CatchUp::new(resume, context.clone(), store.seq(), size)), None)
+        };
         let wanted = context.difference(&own);
         let opened = HubMessage::Opened {
             channel,
@@ -304,8 +319,7 @@ impl Hub {
             resumed: resume.is_some(),
         };
         let claimed = BTreeMap::new();
-        let catch_up = Some(catch_up);
-        let fresh = Channel { document, claims: claimed, wanted, last_push: 0, catch_up };
+        let fresh = Channel { document, claims: claimed, wanted, last_push: 0, catch_up, compare };
         state.channels.insert(channel, fresh);
         let room = self.rooms.entry(document).or_default();
         room.members.insert((connection, channel));
@@ -345,6 +359,7 @@ impl Hub {
         }
         let seq = store.seq() + 1;
         let mut joined = join(&mut store.document(document, seq), &delta).map_err(Stop::Storage)?;
+        self.note_killed(document, &joined.killed);
         let clash = std::mem::take(&mut joined.clashes).into_iter().next();
         let cursor = if joined.is_empty() {
             Cursor { boot: store.boot().boot, seq: store.seq() }

@@ -1,6 +1,6 @@
 //! What a hub keeps, behind a trait: state with sequence numbers, not history.
 
-use crate::causal::{CausalContext, Dot, DotStore, Entry, Note};
+use crate::causal::{CausalContext, Dot, DotStore, Entry, Note, ReplicaId, Sum, Total};
 use crate::wire::Cursor;
 
 /// Numbers a document within one store.
@@ -101,4 +101,37 @@ pub trait HubStore {
 
     /// What was buried after `seq`.
     fn buried(&self, document: DocumentId, seq: u64) -> Result<Buried, Self::Error>;
+
+    /// The entries of a replica whose runs overlap `start..=end`, in order; about `bytes` of them.
+    fn overlapping(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        bytes: usize,
+    ) -> Result<Page, Self::Error>;
+
+    /// What all live dots of a document sum up to.
+    fn total(&self, document: DocumentId) -> Result<Total, Self::Error>;
+
+    /// What the live dots `start..=end` of a replica sum up to.
+    fn sum(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+    ) -> Result<Sum, Self::Error>;
+
+    /// The first live dots of a replica among `start..=end`, as counter and
+    /// [hash](crate::causal::EntryView::hashes): `limit` of them, or all if they are fewer.
+    fn items(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, Self::Error>;
 }

@@ -6,7 +6,10 @@ use std::convert::Infallible;
 use std::ops::Bound;
 
 use super::hub_store::{Boot, Buried, DocumentId, HubStore, Page};
-use crate::causal::{CausalContext, Dot, DotRanges, DotStore, Entry, MemoryStore, Note, ReplicaId};
+use crate::causal::{
+    CausalContext, Dot, DotRanges, DotStore, Entry, MemoryStore, Note, ReplicaId, Sum, Total,
+};
+use crate::reconcile::Summary;
 use crate::wire::Cursor;
 
 /// A hub's storage in memory.
@@ -153,6 +156,44 @@ impl HubStore for MemoryHub {
             buried.notes.extend(notes.iter().cloned());
         }
         Ok(buried)
+    }
+
+    fn overlapping(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        bytes: usize,
+    ) -> Result<Page, Infallible> {
+        let kept = self.kept(document);
+        let entries = kept.store.overlapping(replica, start, end)?.into_iter();
+        Ok(page(entries.map(|entry| (kept.arrived[&entry.first], entry)), bytes))
+    }
+
+    fn total(&self, document: DocumentId) -> Result<Total, Infallible> {
+        self.kept(document).store.total()
+    }
+
+    fn sum(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+    ) -> Result<Sum, Infallible> {
+        self.kept(document).store.range(replica, start, end)
+    }
+
+    fn items(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, Infallible> {
+        self.kept(document).store.items(replica, start, end, limit)
     }
 }
 

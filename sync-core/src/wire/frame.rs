@@ -8,7 +8,8 @@ use super::contexts::{read_context, read_replicas, write_context, write_replicas
 use super::delta::{InFull, decode_delta, encode_delta, read_delta};
 use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
 use super::{
-    DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, check_len,
+    DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX,
+    SYNC_BYTES_MAX, check_len,
 };
 use crate::causal::{Delta, ReplicaId};
 use crate::checksum::crc32;
@@ -26,6 +27,7 @@ const PUSH: u8 = 5;
 const CHUNK_STORED: u8 = 6;
 const CLIENT_PRESENCE: u8 = 7;
 const PING: u8 = 8;
+const CLIENT_SYNC: u8 = 9;
 const WELCOME: u8 = 65;
 const OPENED: u8 = 66;
 const CHUNK: u8 = 67;
@@ -35,6 +37,7 @@ const REFUSED: u8 = 70;
 const IN_USE: u8 = 71;
 const HUB_PRESENCE: u8 = 72;
 const PONG: u8 = 73;
+const HUB_SYNC: u8 = 74;
 
 impl ClientMessage {
     /// Writes the frame.
@@ -51,12 +54,13 @@ impl ClientMessage {
                 }
                 pack::str(&mut out, agent);
             }
-            Self::Open { channel, document, cursor, context, claims } => {
-                start_on(&mut out, OPEN, 5, *channel);
+            Self::Open { channel, document, cursor, context, claims, compares } => {
+                start_on(&mut out, OPEN, 6, *channel);
                 pack::str(&mut out, document);
                 write_cursor(&mut out, *cursor);
                 write_context(&mut out, context);
                 write_claims(&mut out, claims);
+                pack::bool(&mut out, *compares);
             }
             Self::Claim { channel, claims } => {
                 start_on(&mut out, CLAIM, 2, *channel);
@@ -82,6 +86,7 @@ impl ClientMessage {
                 pack::bytes(&mut out, state);
             }
             Self::Ping => start_empty(&mut out, PING),
+            Self::Sync { channel, message } => put_sync(&mut out, CLIENT_SYNC, *channel, message),
         }
         seal(out)
     }
@@ -142,6 +147,7 @@ impl HubMessage {
                 }
             }
             Self::Pong => start_empty(&mut out, PONG),
+            Self::Sync { channel, message } => put_sync(&mut out, HUB_SYNC, *channel, message),
         }
         seal(out)
     }
@@ -161,7 +167,7 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
             ClientMessage::Hello { version, token, agent: agent.to_owned() }
         }
         OPEN => {
-            beyond = body.at_least(5)?;
+            beyond = body.at_least(6)?;
             let (channel, document) = (body.narrow()?, body.str()?);
             check_len("the document's name", document.len(), NAME_BYTES_MAX)?;
             if document.is_empty() {
@@ -170,7 +176,8 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
             let document = document.to_owned();
             let cursor = body.option(Cursor::decode)?;
             let (context, claims) = (read_context(body)?, read_claims(body)?);
-            ClientMessage::Open { channel, document, cursor, context, claims }
+            let compares = body.bool()?;
+            ClientMessage::Open { channel, document, cursor, context, claims, compares }
         }
         CLAIM => {
             beyond = body.at_least(2)?;
@@ -202,6 +209,11 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
         PING => {
             beyond = 1;
             ClientMessage::Ping
+        }
+        CLIENT_SYNC => {
+            let (channel, message);
+            (channel, message, beyond) = take_sync(body)?;
+            ClientMessage::Sync { channel, message }
         }
         _ => return Err(Malformed::Inconsistent { what: "the type is one that a client sends" }),
     };
@@ -267,6 +279,11 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
             beyond = 1;
             HubMessage::Pong
         }
+        HUB_SYNC => {
+            let (channel, message);
+            (channel, message, beyond) = take_sync(body)?;
+            HubMessage::Sync { channel, message }
+        }
         _ => return Err(Malformed::Inconsistent { what: "the type is one that a hub sends" }),
     };
     body.skip_all(beyond)?;
@@ -277,6 +294,19 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
 /// Reads a delta that comes from a hub, which may put as much into a frame as fits.
 fn read_from_hub(body: &mut Reader<'_>) -> Result<Delta, Malformed> {
     read_delta(body.bytes()?, &Dictionary::default(), &InFull)
+}
+
+fn put_sync(out: &mut Vec<u8>, kind: u8, channel: u32, message: &[u8]) {
+    start_on(out, kind, 2, channel);
+    pack::bytes(out, message);
+}
+
+/// Reads a message of a comparison: the channel, the bytes, and how many fields stand beyond.
+fn take_sync(body: &mut Reader<'_>) -> Result<(u32, Vec<u8>, usize), Malformed> {
+    let beyond = body.at_least(2)?;
+    let (channel, message) = (body.narrow()?, body.bytes()?);
+    check_len("a message of a comparison", message.len(), SYNC_BYTES_MAX)?;
+    Ok((channel, message.into(), beyond))
 }
 
 /// Starts a frame whose body is an array of so many fields.

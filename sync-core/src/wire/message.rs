@@ -69,6 +69,8 @@ pub enum ClientMessage {
         context: CausalContext,
         /// For whom it writes.
         claims: Vec<Claim>,
+        /// Whether it would rather compare than receive everything, where its cursor is not valid.
+        compares: bool,
     },
     /// Claims more replicas.
     Claim {
@@ -106,6 +108,13 @@ pub enum ClientMessage {
     },
     /// Asks for a [`HubMessage::Pong`].
     Ping,
+    /// A message of the comparison that takes the place of a catch-up with everything.
+    Sync {
+        /// The channel.
+        channel: u32,
+        /// What a [`Reconciler`](crate::reconcile::Reconciler) says; nothing asks for everything.
+        message: Vec<u8>,
+    },
 }
 
 /// What the hub says.
@@ -179,4 +188,11 @@ pub enum HubMessage {
     },
     /// Answers a ping.
     Pong,
+    /// The other side's part in a comparison.
+    Sync {
+        /// The channel.
+        channel: u32,
+        /// What a [`Reconciler`](crate::reconcile::Reconciler) says.
+        message: Vec<u8>,
+    },
 }

@@ -271,7 +271,10 @@ impl Bench {
             self.say(connection, &hello);
         }
         let (document, cursor) = (DOCUMENT.into(), None);
-        self.say(connection, &ClientMessage::Open { channel, document, cursor, context, claims })
+        self.say(
+            connection,
+            &ClientMessage::Open { channel, document, cursor, context, claims, compares: false },
+        )
     }
 
     /// What a connection hears, decoded as a client does it; the whole catch-up.

@@ -130,13 +130,14 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
         ClientMessage::Hello { version, token, agent } => {
             json!({ "type": "hello", "version": version, "token": token, "agent": agent })
         }
-        ClientMessage::Open { channel, document, cursor, context, claims } => json!({
+        ClientMessage::Open { channel, document, cursor, context, claims, compares } => json!({
             "type": "open",
             "channel": channel,
             "document": document,
             "cursor": cursor.map(cursor_json),
             "context": context_json(context),
             "claims": claims_json(claims),
+            "compares": compares,
         }),
         ClientMessage::Claim { channel, claims } => {
             json!({ "type": "claim", "channel": channel, "claims": claims_json(claims) })
@@ -159,6 +160,9 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
             "state": hex(state),
         }),
         ClientMessage::Ping => json!({ "type": "ping" }),
+        ClientMessage::Sync { channel, message } => {
+            json!({ "type": "sync", "channel": channel, "message": hex(message) })
+        }
         other => panic!("no description of {other:?}"),
     }
 }
@@ -207,6 +211,9 @@ pub(crate) fn hub_json(message: &HubMessage) -> Json {
             "shown": shown.as_ref().map(|(name, state)| json!([name, hex(state)])),
         }),
         HubMessage::Pong => json!({ "type": "pong" }),
+        HubMessage::Sync { channel, message } => {
+            json!({ "type": "sync", "channel": channel, "message": hex(message) })
+        }
         other => panic!("no description of {other:?}"),
     }
 }
@@ -226,6 +233,7 @@ fn frames() -> Json {
             cursor: None,
             context: CausalContext::default(),
             claims: Vec::new(),
+            compares: false,
         },
         ClientMessage::Open {
             channel: 1,
@@ -233,6 +241,7 @@ fn frames() -> Json {
             cursor: Some(cursor),
             context: context.clone(),
             claims: claims.clone(),
+            compares: true,
         },
         ClientMessage::Claim { channel: 2, claims },
         ClientMessage::Release { channel: 2, replicas: vec![replica(1)] },
@@ -245,6 +254,7 @@ fn frames() -> Json {
             state: vec![1, 2],
         },
         ClientMessage::Ping,
+        ClientMessage::Sync { channel: 1, message: vec![1, 2, 3] },
     ];
     let welcome = Welcome { version: 1, hub: 5, boot: u64::MAX, now_ms: 1_700_000_000_000 };
     let shown = Some(("laptop".into(), vec![1, 2]));
@@ -260,6 +270,7 @@ fn frames() -> Json {
         HubMessage::Presence { channel: 1, replica: replica(1), shown },
         HubMessage::Presence { channel: 1, replica: replica(1), shown: None },
         HubMessage::Pong,
+        HubMessage::Sync { channel: 1, message: vec![2] },
     ];
     let client = client.iter().map(|message| {
         json!({ "from": "client", "hex": hex(&message.encode()), "decoded": client_json(message) })
@@ -435,6 +446,7 @@ fn other(delta: &Delta) -> Vec<Vec<u8>> {
         cursor: None,
         context: CausalContext::default(),
         claims,
+        compares: false,
     };
     let push = ClientMessage::Push(Push { channel: 1, id: 1, delta: delta.clone() });
     let hello = ClientMessage::Hello { version: 1, token: None, agent: "other".into() };

@@ -88,6 +88,7 @@ fn open(channel: u32, document: &str, writers: &[u8]) -> ClientMessage {
         cursor: None,
         context: CausalContext::default(),
         claims,
+        compares: false,
     }
 }
 
@@ -123,6 +124,7 @@ fn each_kind_of_wrong_frame_has_its_close_code() {
         cursor: None,
         context: many,
         claims: Vec::new(),
+        compares: false,
     };
     let mut broken = push(1, 1, 1);
     broken[9] ^= 1;

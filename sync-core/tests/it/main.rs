@@ -7,6 +7,7 @@
 )]
 
 mod chaos;
+mod compare;
 mod deltas;
 mod documents;
 mod edges;

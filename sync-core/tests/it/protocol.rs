@@ -7,7 +7,8 @@ use sync_core::error::Malformed;
 use sync_core::wire::{
     CHANNELS_MAX, CHUNK_CREDIT, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Fault, LABELS_MAX,
     MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX,
-    decode_client, decode_hub,
+    SYNC_BYTES_MAX, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, SYNC_TRIES_MAX, decode_client,
+    decode_hub,
 };
 
 use crate::golden_cases::{client_json, files, hub_json, unhex};
@@ -72,6 +73,10 @@ fn every_limit_has_the_value_of_the_table() {
         ("channels of a connection", CHANNELS_MAX),
         ("bytes of a name", NAME_BYTES_MAX),
         ("bytes of a presence state", PRESENCE_BYTES_MAX),
+        ("bytes of a message of a comparison", SYNC_BYTES_MAX),
+        ("bytes of a comparison", SYNC_SESSION_BYTES_MAX as usize),
+        ("messages of a comparison", SYNC_MESSAGES_MAX as usize),
+        ("comparisons of a channel", SYNC_TRIES_MAX as usize),
         ("chunks unconfirmed", CHUNK_CREDIT as usize),
         ("pushes unanswered", PUSH_CREDIT),
     ];

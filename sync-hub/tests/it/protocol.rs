@@ -223,6 +223,7 @@ async fn a_damaged_entry_is_never_served_and_is_filled_in_again() {
         cursor: None,
         context: CausalContext::default(),
         claims: Vec::new(),
+        compares: false,
     };
     b.say(&open).await;
     assert_eq!(b.closed().await, (1011, Fault::Storage.close_reason()));

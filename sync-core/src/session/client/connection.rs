@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::compare::Compare;
 use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Peer, Phase, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
 use crate::document::Change;
@@ -56,10 +57,12 @@ pub(super) struct Link {
     pub(super) phase: Phase,
     channel: u32,
     /// What was said to be here when the document was opened.
-    said: CausalContext,
+    pub(super) said: CausalContext,
     last_push: u64,
     under_way: BTreeMap<u64, Option<Dot>>,
     next_chunk: u64,
+    /// What takes place before the catch-up, where the cursor is not valid.
+    pub(super) compare: Option<Compare>,
     /// Removals of the catch-up that is under way, and those that overtake it. They are joined as one
     /// at its end: a part of them would look like an edit that a delete did not see.
     held: Delta,
@@ -71,8 +74,9 @@ pub(super) struct Link {
 pub(super) enum Refill {
     #[default]
     Nothing,
-    /// To be cut from the document once all of that is on disk.
-    Wanted(CausalContext),
+    /// To be cut from the document once all of that is on disk: dots that the hub has not seen, and
+    /// which dots it is told to be dead besides those among them; none stands for every dead one.
+    Wanted(CausalContext, Option<CausalContext>),
     Pieces(VecDeque<Delta>),
 }
 
@@ -193,6 +197,9 @@ impl Client {
             HubMessage::Presence { channel, replica, shown } => {
                 self.handle_presence(&self.name_of(channel)?, replica, shown)
             }
+            HubMessage::Sync { channel, message } => {
+                self.handle_sync(&self.name_of(channel)?, &message)
+            }
         }
     }
 
@@ -210,6 +217,7 @@ impl Client {
             // What is said to be here must be on disk.
             Phase::Closed if opened.is_stored() => self.send_open(name),
             Phase::Closed | Phase::Opening => {}
+            Phase::CatchingUp if opened.link.compare.is_some() => {}
             Phase::CatchingUp | Phase::Live => {
                 self.cut_refill(name);
                 self.send_pushes(name);
@@ -237,6 +245,7 @@ impl Client {
             cursor: opened.cursor,
             context: said.clone(),
             claims: claims.collect(),
+            compares: true,
         };
         let phase = Phase::Opening;
         opened.link = Link { phase, channel, said, ..Link::default() };
@@ -263,8 +272,9 @@ impl Client {
         let is_cut =
             opened.refill_due && opened.cursor.is_some_and(|at| at.boot != self.connection.boot);
         let is_unsure = (!resumed || is_cut) && !opened.link.said.is_empty();
-        if !lacking.is_empty() || is_unsure {
-            opened.refill = Refill::Wanted(lacking);
+        let compares = !resumed && !opened.link.said.is_empty() && !context.is_empty();
+        if !compares && (!lacking.is_empty() || is_unsure) {
+            opened.refill = Refill::Wanted(lacking.clone(), None);
         }
         // A hub that knows more of this replica than it does itself has seen a later state of it.
         let behind = opened
@@ -273,6 +283,9 @@ impl Client {
         self.tell_status(name);
         if let Some(author) = behind {
             self.renew(name, author);
+        }
+        if compares {
+            self.begin_compare(name, lacking);
         }
         self.advance(name);
         Ok(())
@@ -291,6 +304,7 @@ impl Client {
             return Err("the hub sent chunks out of order");
         }
         opened.link.next_chunk = number;
+        opened.give_up_compare();
         let then = Then { chunk: Some(number), ..Then::default() };
         if delta.entries.is_empty() && cursor.is_none() && opened.link.hold(delta) {
             // Nothing of it is on disk, and the cursor is not moved before it is.
@@ -329,8 +343,8 @@ impl Client {
         delta: &Delta,
     ) -> Result<(), &'static str> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
-        let is_removal = !delta.notes.is_empty();
-        if is_removal && opened.link.phase == Phase::CatchingUp && opened.link.hold(delta) {
+        let waits = !delta.notes.is_empty() || opened.link.compare.is_some();
+        if waits && opened.link.phase == Phase::CatchingUp && opened.link.hold(delta) {
             return Ok(());
         }
         let (change, renewed) = opened.join_remote(delta);
@@ -413,11 +427,19 @@ impl Client {
         if !opened.is_stored() {
             return;
         }
-        if let Refill::Wanted(lacking) = &opened.refill {
+        if let Refill::Wanted(lacking, found) = &opened.refill {
             let part = opened.document.store().part(lacking);
             let mut pieces: VecDeque<_> = split_entries(part.entries, ChunkSize::default()).into();
             let live = opened.document.store().live();
-            let mut dead = opened.link.said.difference(&live);
+            let mut dead = match found {
+                Some(found) => {
+                    let mut dead = lacking.clone();
+                    dead.union(found);
+                    dead
+                }
+                None => opened.link.said.clone(),
+            };
+            dead = dead.difference(&live);
             for item in opened.outbox.iter() {
                 dead = dead.difference(&item.delta.context());
             }
@@ -436,7 +458,7 @@ impl Client {
             }
             let refilled = match &mut opened.refill {
                 Refill::Nothing => None,
-                Refill::Wanted(_) => return,
+                Refill::Wanted(..) => return,
                 Refill::Pieces(pieces) => pieces.pop_front(),
             };
             let (delta, key) = match refilled {
@@ -488,7 +510,7 @@ impl Client {
         }
     }
 
-    fn channel_of(&self, name: &str) -> Option<u32> {
+    pub(super) fn channel_of(&self, name: &str) -> Option<u32> {
         let link = &self.documents.get(name)?.link;
         (link.phase != Phase::Closed).then_some(link.channel)
     }
@@ -553,7 +575,7 @@ impl Client {
         self.handle_disconnected();
     }
 
-    fn send(&mut self, message: &ClientMessage) {
+    pub(super) fn send(&mut self, message: &ClientMessage) {
         self.outputs.push_back(ClientOutput::Send(message.encode()));
     }
 }
@@ -579,9 +601,12 @@ impl Link {
 impl Opened {
     /// Whether the hub has not yet confirmed all of what it lacks.
     fn is_refilling(&self) -> bool {
+        if self.link.compare.is_some() {
+            return true;
+        }
         match &self.refill {
             Refill::Nothing => false,
-            Refill::Wanted(_) => true,
+            Refill::Wanted(..) => true,
             Refill::Pieces(pieces) => {
                 !pieces.is_empty() || self.link.under_way.values().any(Option::is_none)
             }

@@ -4,6 +4,7 @@
 //! concurrent edit would leave half a record. A dot enters the client's context only with its entry or
 //! as dead, never before.
 
+use super::parts::Parts;
 use crate::causal::{CausalContext, Delta, Dot};
 use crate::session::chunks::{ChunkSize, split};
 use crate::session::hub_store::{Buried, DocumentId, HubStore};
@@ -28,6 +29,8 @@ pub(super) struct CatchUp {
 enum Stage {
     /// Entries after this one.
     Entries(Option<Position>),
+    /// What a comparison found.
+    Parts(Parts),
     /// Removals, in pieces.
     Removals(std::vec::IntoIter<Delta>),
     Done,
@@ -50,6 +53,18 @@ impl CatchUp {
         size: ChunkSize,
     ) -> Self {
         Self { resume, theirs, up_to, sent: 0, confirmed: 0, stage: Stage::Entries(None), size }
+    }
+
+    /// A catch-up with what a comparison found: dots that the client has not seen, and such as live
+    /// there and have died here.
+    pub(super) fn of(
+        lacking: CausalContext,
+        dead: CausalContext,
+        up_to: u64,
+        size: ChunkSize,
+    ) -> Self {
+        let stage = Stage::Parts(Parts::new(lacking, dead));
+        Self { stage, ..Self::new(None, CausalContext::default(), up_to, size) }
     }
 
     pub(super) fn has_credit(&self) -> bool {
@@ -85,6 +100,16 @@ impl CatchUp {
                 Stage::Entries(after) => {
                     let after = *after;
                     let delta = self.entries(store, document, after)?;
+                    if !delta.is_empty() {
+                        break delta;
+                    }
+                }
+                Stage::Parts(parts) => {
+                    let delta = parts.next(store, document, self.size.bytes, self.size.items)?;
+                    if parts.is_sent() {
+                        let pieces = split(&parts.dead, Vec::new(), self.size);
+                        self.stage = Stage::Removals(pieces.into_iter());
+                    }
                     if !delta.is_empty() {
                         break delta;
                     }

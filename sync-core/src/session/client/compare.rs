@@ -1,0 +1,114 @@
+//! Comparing with a hub that the client has no valid cursor of, in place of receiving everything.
+//!
+//! The client begins. Until the comparison is over it pushes nothing, and keeps what others write for
+//! the end of the catch-up, so that what it says of its live dots stays true. Where the two do not come
+//! to an end, the hub sends everything.
+
+use super::connection::Refill;
+use super::{Client, Opened};
+use crate::causal::CausalContext;
+use crate::reconcile::{Difference, Mode, ReconcileError, Reconciler};
+use crate::session::hub::LIMITS;
+use crate::wire::{ClientMessage, SYNC_TRIES_MAX};
+
+/// A comparison that is under way.
+#[derive(Debug)]
+pub(super) struct Compare {
+    reconciler: Box<Reconciler>,
+    /// What the hub lacks, as far as the contexts of the opening say.
+    lacking: CausalContext,
+    tries: u32,
+}
+
+/// What follows from a message.
+enum Outcome {
+    Say(Vec<u8>),
+    Wait,
+    Over,
+    Broken,
+}
+
+impl Client {
+    /// Begins to compare. `lacking` is what the hub lacks in any case.
+    pub(super) fn begin_compare(&mut self, name: &str, lacking: CausalContext) {
+        self.compare(name, lacking, 1);
+    }
+
+    fn compare(&mut self, name: &str, lacking: CausalContext, tries: u32) {
+        let Some(opened) = self.documents.get_mut(name) else { return };
+        let store = opened.document.store();
+        let context = store.context().clone();
+        let reconciler = Reconciler::initiator(context, Mode::PushPull, LIMITS);
+        let mut compare = Compare { reconciler: Box::new(reconciler), lacking, tries };
+        let first = compare.reconciler.start(store).unwrap_or_default();
+        opened.link.compare = Some(compare);
+        self.say_sync(name, first);
+    }
+
+    /// Takes the hub's part of a comparison.
+    pub(super) fn handle_sync(&mut self, name: &str, message: &[u8]) -> Result<(), &'static str> {
+        let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        let Some(mut compare) = opened.link.compare.take() else {
+            return Err("the hub compares what was not asked for");
+        };
+        let answer = compare.reconciler.handle(opened.document.store(), message);
+        let outcome = match answer {
+            Ok(answer) => {
+                if let Some(found) = compare.reconciler.difference() {
+                    opened.refill_found(&found);
+                }
+                answer.map_or(Outcome::Wait, Outcome::Say)
+            }
+            Err(ReconcileError::Unresolved | ReconcileError::Budget { .. }) => Outcome::Over,
+            Err(_) => Outcome::Broken,
+        };
+        let is_over = compare.reconciler.is_finished();
+        match outcome {
+            Outcome::Say(message) => {
+                if !is_over {
+                    opened.link.compare = Some(compare);
+                }
+                self.say_sync(name, message);
+            }
+            Outcome::Wait => {}
+            // The document changed meanwhile, or more differs than is worth it.
+            Outcome::Over if compare.tries < SYNC_TRIES_MAX => {
+                self.compare(name, compare.lacking, compare.tries + 1);
+            }
+            Outcome::Over => {
+                opened.refill = Refill::Wanted(compare.lacking, None);
+                self.say_sync(name, Vec::new());
+            }
+            Outcome::Broken => return Err("the hub does not keep to the rules of a comparison"),
+        }
+        if is_over {
+            self.advance(name);
+        }
+        Ok(())
+    }
+
+    fn say_sync(&mut self, name: &str, message: Vec<u8>) {
+        if let Some(channel) = self.channel_of(name) {
+            self.send(&ClientMessage::Sync { channel, message });
+        }
+    }
+}
+
+impl Opened {
+    /// The hub sends everything: the comparison has failed on its side.
+    pub(super) fn give_up_compare(&mut self) {
+        if let Some(compare) = self.link.compare.take() {
+            self.refill = Refill::Wanted(compare.lacking, None);
+        }
+    }
+
+    /// Gives the hub exactly what it lacks: what it has not seen, and what has died here.
+    fn refill_found(&mut self, found: &Difference) {
+        let said = &self.link.said;
+        let lacking = self.settled(said).intersection(&found.unseen_there);
+        let dead = said.intersection(&found.live_there);
+        if !lacking.is_empty() || !dead.is_empty() {
+            self.refill = Refill::Wanted(lacking, Some(dead));
+        }
+    }
+}

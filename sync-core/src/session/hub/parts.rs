@@ -1,0 +1,79 @@
+//! The entries of exactly the dots that a comparison found to be lacking, in chunks.
+
+use crate::causal::{CausalContext, Delta, DotRanges, Entry, ReplicaId};
+use crate::session::hub_store::{DocumentId, HubStore, Page};
+
+/// What a client lacks, and how far it was sent.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// Dots that the client has not seen; from the front they are taken out as they are sent.
+    left: CausalContext,
+    /// What died: dots that the client has seen live, and those of `left` that found no room.
+    pub(super) dead: CausalContext,
+}
+
+impl Parts {
+    pub(super) fn new(lacking: CausalContext, dead: CausalContext) -> Self {
+        Self { left: lacking, dead }
+    }
+
+    /// Whether all entries were sent.
+    pub(super) fn is_sent(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// The next entries, with the dead dots between them: the client never saw these, so they take
+    /// nothing from it, and its context stays in one piece. About so many bytes, and at most so many
+    /// ranges of dead dots.
+    pub(super) fn next<S: HubStore>(
+        &mut self,
+        store: &S,
+        document: DocumentId,
+        bytes: usize,
+        items: usize,
+    ) -> Result<Delta, S::Error> {
+        let mut delta = Delta::default();
+        let mut room = bytes;
+        while room > 0
+            && delta.dead.range_count() < items
+            && let Some((replica, start, end)) = first_range(&self.left)
+        {
+            let page = store.overlapping(document, replica, start, end, room)?;
+            let last = page.entries.last().map_or(end, |(_, entry)| entry.last());
+            // What lies beyond the last entry of a full page comes with the next.
+            let until = if page.is_last { end } else { last.clamp(start, end) };
+            let mut live = DotRanges::default();
+            for (_, mut entry) in page.entries {
+                let Some(entry) = entry.take(start, until) else { continue };
+                room = room.saturating_sub(Page::cost(&entry));
+                live.union(&entry.live_ranges());
+                put(&mut delta.entries, entry);
+            }
+            // Costs of ranges that hold nothing count too, so that a chunk ends.
+            room = room.saturating_sub(8);
+            for (from, to) in DotRanges::of(start..=until).difference(&live).iter() {
+                let fits = delta.dead.range_count() < items;
+                let dead = if fits { &mut delta.dead } else { &mut self.dead };
+                dead.insert_range(replica, from, to);
+            }
+            self.left.remove_range(replica, start, until);
+        }
+        Ok(delta)
+    }
+}
+
+fn first_range(dots: &CausalContext) -> Option<(ReplicaId, u64, u64)> {
+    let (replica, ranges) = dots.iter().next()?;
+    ranges.iter().next().map(|(start, end)| (replica, start, end))
+}
+
+/// Adds an entry; parts of one run become one.
+fn put(entries: &mut Vec<Entry>, entry: Entry) {
+    let is_part = |last: &&mut Entry| last.first == entry.first;
+    match entries.last_mut().filter(is_part) {
+        Some(last) => {
+            last.overlay(&entry);
+        }
+        None => entries.push(entry),
+    }
+}
