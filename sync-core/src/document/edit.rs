@@ -433,9 +433,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     ) -> Step<S> {
         // A copy counts for nothing where an original says that the record exists.
         let copies_count = !found.is_original;
-        let is_kept = |leaf: &Leaf| {
-            leaf.other == 0 && (leaf.same > 0 || (copies_count && leaf.copied > 0))
-        };
+        let is_kept =
+            |leaf: &Leaf| leaf.other == 0 && (leaf.same > 0 || (copies_count && leaf.copied > 0));
         let leaves = targets.leaves();
         let missing = leaves.iter().enumerate().filter(|(_, leaf)| !is_kept(leaf));
         let missing: SmallVec<[usize; 8]> = missing.map(|(at, _)| at).collect();

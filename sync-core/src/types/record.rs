@@ -182,8 +182,8 @@ impl Record {
             matches!(element.content, Content::Register(_) | Content::Latest(_))
                 && element.path() == path
         });
-        let winner = registers
-            .max_by_key(|element| (element.claim.copy.is_none(), rank(&element.claim)));
+        let winner =
+            registers.max_by_key(|element| (element.claim.copy.is_none(), rank(&element.claim)));
         winner.map(|element| &element.content)
     }
 
