@@ -5,6 +5,7 @@
 //! Modules depend on each other one way: `time, error, checksum, pack → causal →
 //! reconcile, snapshot → types → document → wire → session`.
 
+pub mod alone;
 pub mod causal;
 pub mod checksum;
 pub mod document;

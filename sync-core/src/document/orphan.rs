@@ -138,9 +138,8 @@ impl<S: PlaceStore> Document<S> {
         let mut asserted = Vec::new();
         for part in parts {
             let all: Vec<usize> = (0..part.leaves().len()).collect();
-            let edited = self.edit(author, bytes_max, |edit| {
-                edit.write(&space, &orphan.id, &part, &all, &[])
-            });
+            let edited = self
+                .edit(author, bytes_max, |edit| edit.write(&space, &orphan.id, &part, &all, &[]));
             match edited {
                 Ok(edited) => asserted.push(edited),
                 Err(Refused::Misuse(_)) => {}

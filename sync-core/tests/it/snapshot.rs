@@ -27,7 +27,9 @@ fn varied() -> MemoryStore {
         let replica = ReplicaId::from_bytes([(round % 3) as u8 + 1; 16]);
         let author = Author { replica, stamp: Stamp::from_ms(1_000 + round * 7) };
         let id = match round % 4 {
-            0 => RecordId::new(format!("a long text as an id, of no fixed length: {round}")).unwrap(),
+            0 => {
+                RecordId::new(format!("a long text as an id, of no fixed length: {round}")).unwrap()
+            }
             _ => RecordId::from_time(round, [round as u8; 10]),
         };
         let tags = Field::Set((0..round as i64 % 5).map(Value::Int).collect());

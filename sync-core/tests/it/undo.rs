@@ -258,7 +258,8 @@ fn who_deleted_a_record_asserts_it_when_the_editor_is_gone() {
                     assert_eq!(device.text("title").as_deref(), Some("edited"));
                     assert_eq!(device.text("body").as_deref(), Some("b"));
                     assert_eq!(device.fields().unwrap()["count"], Field::Counter(5));
-                    let kept = matches!(conflicts[..], [Conflict::EditKept { removal: Some(_), .. }]);
+                    let kept =
+                        matches!(conflicts[..], [Conflict::EditKept { removal: Some(_), .. }]);
                     assert!(kept, "{conflicts:?}");
                 }
                 EditAgainstDelete::DeleteWins => {

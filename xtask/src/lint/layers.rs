@@ -12,7 +12,7 @@ use super::report;
 use crate::workspace::Workspace;
 
 /// From left to right; each may use those before it.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "time",
     "error",
     "checksum",
@@ -22,6 +22,7 @@ const ORDER: [&str; 11] = [
     "snapshot",
     "types",
     "document",
+    "alone",
     "wire",
     "session",
 ];
