@@ -2,7 +2,7 @@
 //!
 //! This crate does no IO. It reads no clock, no random source, no environment and holds no global:
 //! time, random bytes and storage come in from a driver, so a run can be replayed exactly.
-//! Modules depend on each other one way: `time, error, pack → causal → reconcile → types → document → wire → session`.
+//! Modules depend on each other one way: `error, pack, time → causal → snapshot → reconcile → types → document → wire → session`.
 
 pub mod causal;
 pub mod document;

@@ -12,8 +12,18 @@ use super::report;
 use crate::workspace::Workspace;
 
 /// From left to right; each may use those before it.
-const ORDER: [&str; 9] =
-    ["time", "error", "pack", "causal", "reconcile", "types", "document", "wire", "session"];
+const ORDER: [&str; 10] = [
+    "error",
+    "pack",
+    "time",
+    "causal",
+    "snapshot",
+    "reconcile",
+    "types",
+    "document",
+    "wire",
+    "session",
+];
 
 pub(super) fn check(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join("sync-core/src");
