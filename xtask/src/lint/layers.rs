@@ -203,7 +203,7 @@ mod tests {
             &["`types` uses `wire`, which is to its right"],
         );
         check("types/set.rs", "use super::wire;", &[]);
-        check("time.rs", "use super::error::E;", &["`time` uses `error`, which is to its right"]);
+        check("error.rs", "use super::time::T;", &["`error` uses `time`, which is to its right"]);
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             "utils.rs",
             "",
             &[
-                "module `utils` has no place in the order [\"time\", \"error\", \"pack\", \"causal\", \"reconcile\", \"types\", \"document\", \"wire\", \"session\"]",
+                "module `utils` has no place in the order [\"error\", \"pack\", \"time\", \"causal\", \"snapshot\", \"reconcile\", \"types\", \"document\", \"wire\", \"session\"]",
             ],
         );
         check("wire.rs", "use crate::Dot;", &["`crate::Dot` hides its module: name the module"]);
