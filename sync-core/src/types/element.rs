@@ -58,6 +58,11 @@ impl CopyOf {
         }
     }
 
+    #[cold]
+    fn boxed(reader: &mut Reader<'_>) -> Result<Box<Self>, Malformed> {
+        Self::decode(reader).map(Box::new)
+    }
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let dot = |reader: &mut Reader<'_>| {
             let replica = ReplicaId::from_bytes(reader.bytes_of()?);
@@ -130,6 +135,7 @@ impl Content {
         }
     }
 
+    #[inline]
     fn decode(kind: u8, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(match kind {
             kind::EXISTS => Self::Exists,
@@ -177,6 +183,7 @@ pub struct Element {
 
 impl Element {
     /// Reads a slot of an entry.
+    #[inline]
     pub fn decode(
         dot: Dot,
         stamp: Stamp,
@@ -191,7 +198,7 @@ impl Element {
         let mut reader = Reader::new(bytes);
         let copy = match kind & kind::COPY {
             0 => None,
-            _ => Some(Box::new(CopyOf::decode(&mut reader)?)),
+            _ => Some(CopyOf::boxed(&mut reader)?),
         };
         let content = Content::decode(kind & !kind::COPY, &mut reader)?;
         reader.end()?;
