@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::{
-    CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId,
-};
+use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId};
 use sync_core::session::{OutboxItem, Step};
 use sync_core::types::{Content, Element, Place, Share};
 use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
@@ -260,7 +258,8 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
     match decode_hub(frame) {
         Ok(HubMessage::Opened { channel, resumed, .. }) => Downward::Opened { channel, resumed },
         Ok(HubMessage::Chunk { channel, cursor, delta, .. }) => {
-            let note_bytes = delta.notes.iter().map(|note| note.label.byte_count() + note.id.len()).sum();
+            let note_bytes =
+                delta.notes.iter().map(|note| note.label.byte_count() + note.id.len()).sum();
             Downward::Chunk { channel, is_last: cursor.is_some(), note_bytes }
         }
         Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },

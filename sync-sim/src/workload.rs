@@ -69,7 +69,10 @@ impl Notes {
         let tags = (0..random.below(3)).map(|_| self.tag(random)).collect();
         fields.insert("tags".to_owned(), Field::Set(tags));
         edit.insert(NOTES, id, &fields)?;
-        assert!(edit.document().record(NOTES, id).sure().is_some(), "a note that was inserted is there");
+        assert!(
+            edit.document().record(NOTES, id).sure().is_some(),
+            "a note that was inserted is there"
+        );
         Ok(())
     }
 
@@ -92,7 +95,8 @@ impl Notes {
             fields.insert("tags".to_owned(), Field::Set(tags));
         }
         edit.update(NOTES, id, &fields)?;
-        let values = edit.document().record(NOTES, id).sure().map(|record| record.values(name).len());
+        let values =
+            edit.document().record(NOTES, id).sure().map(|record| record.values(name).len());
         assert_eq!(values, Some(1), "a field that was written has one value");
         Ok(())
     }
@@ -129,7 +133,10 @@ impl Workload for Notes {
             let is_there = edit.document().record(NOTES, &id).sure().is_some();
             if dice < self.removals {
                 edit.remove(NOTES, &id)?;
-                assert!(edit.document().record(NOTES, &id).sure().is_none(), "a removed note is gone");
+                assert!(
+                    edit.document().record(NOTES, &id).sure().is_none(),
+                    "a removed note is gone"
+                );
             } else if dice < self.removals + 60 {
                 let member = Value::from(format!("m{}", random.below(5)).as_str());
                 edit.set_add(FAVOURITES, &member)?;

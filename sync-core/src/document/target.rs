@@ -66,9 +66,9 @@ impl Targets {
 
     pub(super) fn leaves_mut(&mut self) -> impl Iterator<Item = (&[u8], &[u8], &mut Leaf)> {
         let buffer = &self.buffer;
-        self.leaves.iter_mut().map(move |leaf| {
-            (&buffer[leaf.name_range()], &buffer[leaf.bytes_range()], leaf)
-        })
+        self.leaves
+            .iter_mut()
+            .map(move |leaf| (&buffer[leaf.name_range()], &buffer[leaf.bytes_range()], leaf))
     }
 
     pub(super) fn name(&self, leaf: &Leaf) -> &[u8] {

@@ -149,7 +149,8 @@ impl Record {
 
     /// The claims that the record exists.
     pub fn existence(&self) -> impl Iterator<Item = &Claim> {
-        let exists = self.elements.iter().filter(|element| matches!(element.content, Content::Exists));
+        let exists =
+            self.elements.iter().filter(|element| matches!(element.content, Content::Exists));
         exists.map(|element| &element.claim)
     }
 
