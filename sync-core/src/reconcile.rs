@@ -1,8 +1,8 @@
 //! Anti-entropy: finding what differs between two copies of a document, without a common log.
 //!
-//! Elements are live dots with a hash of their content ([`content_hash`]); never an encoding, since
-//! parties with different live masks cut the same entries differently. [`Fingerprints`] sums them up
-//! as they come and go. [`Reconciler`] is one session between two sides: first one hash of context and
+//! Elements are live dots with a hash of their content ([`EntryView::hashes`]); never an encoding,
+//! since parties with different live masks cut the same entries differently. [`Fingerprints`] sums
+//! them up as they come and go. [`Reconciler`] is one session between two sides: first one hash of context and
 //! live dots; then the contexts, after which what only one side has *seen* is known without hashing;
 //! then, of the dots that both have seen, which are live on one side only. The contexts tell which
 //! side is right: a dot that both have seen and that is live on one side was removed on the other.
@@ -13,26 +13,25 @@
 
 mod answerer;
 mod asker;
-mod buckets;
 mod codec;
 mod coded;
 mod contexts;
-mod element;
-mod fingerprints;
 mod found;
 mod list;
 mod reconciler;
+mod repair;
 mod space;
 mod summary;
 
-pub use element::{ElementKey, Root, Sum, Total, content_hash, context_hash, header_hash};
-pub use fingerprints::Fingerprints;
 pub use reconciler::Reconciler;
+pub use repair::{Repair, RepairMessage, Repaired, Verdict};
 pub use summary::{Indexed, LiveDots, Summary};
 
 use thiserror::Error;
 
 use crate::causal::CausalContext;
+#[cfg(doc)]
+use crate::causal::{EntryView, Fingerprints};
 use crate::error::Malformed;
 
 /// Who is to know in the end what differs. Both contexts are known to both in any case.

@@ -13,7 +13,7 @@ mod memory_hub;
 pub use backoff::Backoff;
 pub use chunks::ChunkSize;
 pub use client::{
-    Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, LogEntry, OutboxItem,
+    Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, IN_USE, LogEntry, OutboxItem,
     OutboxState, Peer, Persist, PersistId, Phase, Receipt, SavedDocument, Side, Step, decode_log,
     encode_log,
 };

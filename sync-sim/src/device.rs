@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::causal::{Dot, ReplicaId};
 use sync_core::session::{
-    Backoff, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, HubInput, Now, Persist,
+    Backoff, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, HubInput, IN_USE, Now,
+    Persist,
 };
 
 use crate::disk::{Batch, Disk};
 use crate::invariant::Invariant;
-use crate::kernel;
+use crate::kernel::{self, Accepted};
 use crate::marks::Mark;
 use crate::model::ChangeId;
 use crate::network::Link;
@@ -216,6 +217,8 @@ impl World<'_> {
         self.note(&[6, device as u64], || format!("device {device} hangs up: {reason}"));
         if reason == "the hub is silent" {
             self.marks.hit(Mark::ClientTimedOut);
+        } else if reason == IN_USE {
+            self.marks.hit(Mark::OpenedAgain);
         } else {
             self.accuse(format!("device {device} hangs up: {reason}"));
         }
@@ -236,8 +239,8 @@ impl World<'_> {
         let document = document_number(&persist.document);
         let is_copied = self.devices[device].disk.is_copied;
         let mut changes = Vec::new();
-        for mut accepted in kernel::accepted(&persist.steps) {
-            accepted.begin_at(self.next_counter(device, document, accepted.replica, accepted.last));
+        for accepted in kernel::accepted(&persist.steps) {
+            self.check_first(device, document, &accepted);
             if accepted.is_joined {
                 self.marks.hit(Mark::OutboxJoined);
             }
@@ -304,20 +307,17 @@ impl World<'_> {
         }
     }
 
-    /// The counter from which on a replica's dots are new, now that it has written up to `last`.
-    fn next_counter(
-        &mut self,
-        device: usize,
-        document: usize,
-        replica: ReplicaId,
-        last: u64,
-    ) -> u64 {
-        let Device { process: Some(process), disk, .. } = &mut self.devices[device] else {
-            return last;
-        };
-        let on_disk = disk.documents[document].saved.store.context().max_of(replica);
-        let written = process.written.entry((document, replica)).or_insert(on_disk);
-        std::mem::replace(written, last) + 1
+    /// A change begins right behind what its replica wrote before.
+    fn check_first(&mut self, device: usize, document: usize, accepted: &Accepted) {
+        let Accepted { replica, first, last, .. } = accepted;
+        let Device { process: Some(process), disk, .. } = &mut self.devices[device] else { return };
+        let on_disk = disk.documents[document].saved.store.context().max_of(*replica);
+        let written = process.written.entry((document, *replica)).or_insert(on_disk);
+        let before = std::mem::replace(written, *last);
+        if *first != before + 1 {
+            let detail = format!("a change of {replica} begins at {first}, after {before}");
+            self.fail(Invariant::OneContentPerDot, detail);
+        }
     }
 
     /// Tries to connect a while from now.

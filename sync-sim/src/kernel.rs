@@ -46,16 +46,6 @@ pub(crate) struct Accepted {
     pub(crate) is_joined: bool,
 }
 
-impl Accepted {
-    /// Takes dots from this counter on as new ones: those that died within the change are not named by
-    /// the item of the outbox.
-    pub(crate) fn begin_at(&mut self, first: u64) {
-        self.first = first.min(self.first);
-        let (replica, first) = (self.replica, self.first);
-        self.kills.retain(|dot| dot.replica != replica || dot.counter < first);
-    }
-}
-
 /// Finds the changes of the device itself among the steps of a batch: each is a join, then an item
 /// of the outbox that has it.
 pub(crate) fn accepted(steps: &[Step]) -> Vec<Accepted> {

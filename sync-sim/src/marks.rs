@@ -77,6 +77,8 @@ marks! {
     DeviceCloned,
     /// A replica found itself in use, or behind, and writes under a fresh incarnation.
     Renewed,
+    /// A client opened again, so that the hub asks for what it wrote as a replica that is in use.
+    OpenedAgain,
     /// A push was refused.
     Refused,
     /// Two devices gave one dot two meanings.

@@ -194,17 +194,37 @@ impl<'a> EntryView<'a> {
         tags
     }
 
-    /// A hash of each live dot with all that it says, whatever the run's other slots are (XXH3, 64
-    /// bits). It finds differences between parties that do not cheat; it is no proof against others.
+    /// The counter of each live dot, and a hash of all that it says: stamp, space, id, its name and its
+    /// bytes, whatever the run's other slots are (XXH3, 64 bits). It finds differences between parties
+    /// that do not cheat; it is no proof against others.
     pub fn hashes(self) -> impl Iterator<Item = (u64, u64)> {
-        let Self { first, stamp, label, id, slots } = self;
-        let space = label.space_hash() ^ stamp.to_bits().rotate_left(17);
-        let place = xxh3_64_with_seed(id, space) ^ replica_hash(first.replica);
-        (0..).zip(slots.iter()).filter_map(move |(at, slot)| {
-            let counter = first.counter + at as u64;
-            let seed = place ^ label.name_hash(at).rotate_left(29) ^ counter.wrapping_mul(GOLDEN);
-            Some((counter, xxh3_64_with_seed(slot?, seed)))
+        let place = self.place_hash();
+        (0..).zip(self.slots.iter()).filter_map(move |(at, slot)| {
+            Some((self.first.counter + at as u64, self.slot_hash(place, at, slot?)))
         })
+    }
+
+    /// As [`hashes`](Self::hashes), for where each instruction counts.
+    #[inline]
+    pub(super) fn each_hash(self, mut take: impl FnMut(u64, u64)) {
+        let place = self.place_hash();
+        for (at, slot) in self.slots.iter().enumerate() {
+            if let Some(slot) = slot {
+                take(self.first.counter + at as u64, self.slot_hash(place, at, slot));
+            }
+        }
+    }
+
+    /// A hash of what all dots of the run say.
+    #[inline]
+    fn place_hash(self) -> u64 {
+        let seed = self.label.space_hash() ^ self.stamp.to_bits().rotate_left(17);
+        xxh3_64_with_seed(self.id, seed)
+    }
+
+    #[inline]
+    fn slot_hash(self, place: u64, at: usize, slot: &[u8]) -> u64 {
+        xxh3_64_with_seed(slot, place ^ self.label.name_hash(at).rotate_left(29))
     }
 
     /// A copy of the entry.
@@ -213,14 +233,6 @@ impl<'a> EntryView<'a> {
         let Self { first, stamp, label, id, slots } = self;
         Entry { first, stamp, label: label.clone(), id: id.clone(), slots: slots.clone() }
     }
-}
-
-/// The fractional part of the golden ratio in 64 bits, an odd number that spreads consecutive ones.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-fn replica_hash(replica: ReplicaId) -> u64 {
-    let number = u128::from_le_bytes(*replica.as_bytes());
-    (number as u64).wrapping_mul(GOLDEN) ^ ((number >> 64) as u64).rotate_left(32)
 }
 
 #[cfg(test)]

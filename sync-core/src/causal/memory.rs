@@ -3,6 +3,7 @@
 //! A row is an entry; two indexes find it, by dot and by object. Rows of one object form a chain.
 
 mod labels;
+mod live;
 mod rows;
 mod sorted;
 
@@ -17,8 +18,8 @@ use self::rows::{NONE, Row, Rows};
 use self::sorted::{Position, Sorted};
 use super::entry::mask_of;
 use super::{
-    CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView, PlaceId, PlaceStore,
-    ReplicaId,
+    CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView, Fingerprints, PlaceId,
+    PlaceStore, ReplicaId,
 };
 
 /// A document's entries and context in memory.
@@ -35,6 +36,8 @@ pub struct MemoryStore {
     labels: Labels,
     open: BTreeSet<(Box<[u8]>, PlaceId)>,
     hint: Hint,
+    /// Of every live dot.
+    fingerprints: Fingerprints,
 }
 
 #[derive(Debug, Clone)]
@@ -183,28 +186,7 @@ impl MemoryStore {
     /// are dead.
     #[must_use]
     pub fn part(&self, dots: &CausalContext) -> Delta {
-        let mut part = Delta::default();
-        for (replica, ranges) in dots.iter() {
-            let Some(writer) = self.writer(replica) else { continue };
-            let mut last = NONE;
-            for (start, end) in ranges.iter() {
-                for row in self.runs(writer, start, end) {
-                    if std::mem::replace(&mut last, row) == row {
-                        continue;
-                    }
-                    let entry = self.view(row).to_entry();
-                    let first = entry.first.counter;
-                    let touching = ranges.overlapping(first, entry.last());
-                    let mask = touching.fold(0, |mask, (a, b)| mask | mask_of(first, a, b));
-                    match entry.slots.live() {
-                        live if live & mask == live => part.entries.push(entry),
-                        live if live & mask != 0 => part.entries.push(entry.only(live & mask)),
-                        _ => {}
-                    }
-                }
-            }
-        }
-        part.dead = self.context.intersection(dots).difference(&part.live());
+        let Ok(part) = super::part(self, dots);
         part
     }
 
@@ -471,14 +453,24 @@ impl DotStore for MemoryStore {
                     }
                 }
                 let merged = known.slots.overlaid(&slots);
+                self.count_out(number);
+                let known = self.rows.of(number);
                 let label = known.label.merged(&label, merged.live());
                 let label = self.labels.fitted(&label, merged.live());
                 let row = self.rows.of_mut(number);
                 row.slots = merged;
                 row.label = label;
+                self.count_in(number);
             }
             Err(at) if self.overlaps(writer, at, first.counter, slots.len()) => return Ok(false),
             Err(at) => {
+                self.fingerprints.add(EntryView {
+                    first,
+                    stamp,
+                    label: &label,
+                    id: &id,
+                    slots: &slots,
+                });
                 let label = self.labels.fitted(&label, slots.live());
                 let counter = first.counter;
                 let writer = writer as u32;
@@ -506,7 +498,9 @@ impl DotStore for MemoryStore {
             let (live, last) = (row.slots.live(), row.last());
             let mask = live & mask_of(row.counter, start, end);
             if mask != 0 {
-                killed.push(self.take(number, at, live, mask));
+                let taken = self.take(number, at, live, mask);
+                self.fingerprints.take_out(taken.view());
+                killed.push(taken);
             }
             if last >= end {
                 break;

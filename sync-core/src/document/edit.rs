@@ -396,6 +396,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                     && live & bit != 0
                 {
                     compared.originals += u32::from(tag & kind::COPY == 0);
+                    compared.is_original |= *tag == kind::EXISTS;
                     let is_there = |root: &&str| is_within(path, root);
                     if tag & !kind::COPY != kind::EXISTS && roots.iter().any(is_there) {
                         wanted |= bit;
@@ -423,7 +424,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                         continue;
                     }
                     if bytes == value {
-                        leaf.same += 1;
+                        *(if is_original { &mut leaf.same } else { &mut leaf.copied }) += 1;
                         at = Kept::With(index);
                     } else if tag_alone != kind::MEMBER {
                         leaf.other += 1;
@@ -445,7 +446,11 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         targets: &Targets,
         found: Compared,
     ) -> Step<S> {
-        let is_kept = |leaf: &Leaf| leaf.same > 0 && leaf.other == 0;
+        // A copy counts for nothing where an original says that the record exists.
+        let copies_count = !found.is_original;
+        let is_kept = |leaf: &Leaf| {
+            leaf.other == 0 && (leaf.same > 0 || (copies_count && leaf.copied > 0))
+        };
         let leaves = targets.leaves();
         let missing = leaves.iter().enumerate().filter(|(_, leaf)| !is_kept(leaf));
         let missing: SmallVec<[usize; 8]> = missing.map(|(at, _)| at).collect();
@@ -705,6 +710,8 @@ impl Found {
 #[derive(Debug, Default)]
 struct Compared {
     exists: bool,
+    /// Whether an original says that the record exists.
+    is_original: bool,
     originals: u32,
     dots: SmallVec<[Hit; 4]>,
 }

@@ -37,11 +37,14 @@ impl Orphan {
     }
 
     /// The elements that make the record whole again: copies with their first stamps, of everything
-    /// that is not there in another version.
-    fn copies(&self, left: &Record) -> Vec<(&Element, CopyOf)> {
+    /// that is not there in another version. What is there is copied too, but for members of sets: a
+    /// removal that sees it and not the copies would leave half a record otherwise.
+    fn copies<'a>(&'a self, left: &'a Record) -> Vec<(&'a Element, CopyOf)> {
         let mut origins = BTreeSet::new();
         let mut copies = Vec::new();
-        for element in &self.taken {
+        let is_member = |element: &&Element| matches!(element.content, Content::Member(_));
+        let there = left.elements().iter().filter(|element| !is_member(element));
+        let gone = self.taken.iter().filter(|element| {
             let has = |other: &Element| {
                 other.path() == element.path()
                     && match (&other.content, &element.content) {
@@ -52,8 +55,11 @@ impl Orphan {
                         _ => false,
                     }
             };
+            !left.elements().iter().any(has)
+        });
+        for element in there.chain(gone) {
             let (origin, stamp) = (element.claim.origin(), element.claim.stamp);
-            if !left.elements().iter().any(has) && origins.insert(origin) {
+            if origins.insert(origin) {
                 let copy = CopyOf { origin, stamp, edit: self.edit, removal: self.removal };
                 copies.push((element, copy));
             }

@@ -29,6 +29,8 @@ pub(super) struct Leaf {
     end: u32,
     /// How many live elements say just this.
     pub(super) same: u32,
+    /// How many copies there say the same.
+    pub(super) copied: u32,
     /// How many live elements of its name say something else.
     pub(super) other: u32,
 }
@@ -96,7 +98,7 @@ impl Targets {
     fn finish(&mut self, start: usize, middle: usize) {
         let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let (start, middle, end) = (at(start), at(middle), at(self.buffer.len()));
-        self.leaves.push(Leaf { start, middle, end, same: 0, other: 0 });
+        self.leaves.push(Leaf { start, middle, end, same: 0, copied: 0, other: 0 });
     }
 
     fn push_name(&mut self, kind: u8, path: &[&str]) -> usize {

@@ -2,13 +2,13 @@
 
 use super::codec::{Reader, broken, put, put_sum, take_places, take_sum};
 use super::coded::{Decoder, Encoder, Item, SYMBOLS_MAX, cell_bytes, put_cells};
-use super::element::{Sum, mix};
 use super::found::Found;
 use super::list::{ListWriter, Offsets};
 use super::reconciler::{Reconciler, State, kind};
 use super::space::{Places, View};
 use super::summary::Summary;
 use super::{Limits, ReconcileError};
+use crate::causal::{Sum, mix};
 
 /// Into how many parts a domain is cut: enough to see how many differ up to some 200, and few enough
 /// that their hashes cost little. Calculated: 100 differences hit all of 16 parts, which tells nothing

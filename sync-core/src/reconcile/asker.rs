@@ -4,12 +4,12 @@ use super::ReconcileError;
 use super::answerer::encode;
 use super::codec::{Reader, broken, put, put_places, put_sum, take_sum};
 use super::coded::{Decoder, Encoder, take_cells};
-use super::element::Sum;
 use super::found::Found;
 use super::list::{List, Offsets};
 use super::reconciler::{Reconciler, State, kind};
 use super::space::Places;
 use super::summary::Summary;
+use crate::causal::Sum;
 
 /// Bytes of a message besides its positions.
 const OVERHEAD: usize = 128;

@@ -1,7 +1,7 @@
 //! Bytes of messages: LEB128 numbers in their one shortest form, and sets of positions.
 
-use super::element::Sum;
 use super::space::Places;
+use crate::causal::Sum;
 use crate::error::Malformed;
 
 pub(super) fn broken(detail: &'static str) -> Malformed {

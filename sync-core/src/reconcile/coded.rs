@@ -9,7 +9,7 @@
 //! machine draws the same.
 
 use super::codec::{Reader, broken, put, put_signed};
-use super::element::mix;
+use crate::causal::mix;
 use crate::error::Malformed;
 
 /// The most symbols of one table: 2 MiB of memory. Arbitrary; a list is cheaper long before.

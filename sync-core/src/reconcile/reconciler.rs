@@ -23,12 +23,12 @@ use super::answerer::About;
 use super::codec::{Reader, broken};
 use super::coded::Decoder;
 use super::contexts::{put_change, put_context, take_change, take_context};
-use super::element::{Root, Sum, context_hash, mix};
 use super::found::Found;
 use super::space::{Places, Space, View};
 use super::summary::Summary;
 use super::{Difference, Limits, Mode, ReconcileError};
 use crate::causal::CausalContext;
+use crate::causal::{Root, Sum, context_hash, mix};
 use crate::error::Malformed;
 
 /// The first byte of each message.

@@ -5,9 +5,9 @@
 //! one side has seen takes no part. This is the total order that range-based set reconciliation asks
 //! for (Meyer, *Range-Based Set Reconciliation*, 2023).
 
-use super::element::{ElementKey, Sum};
 use super::summary::Summary;
 use crate::causal::{CausalContext, DotRanges, ReplicaId};
+use crate::causal::{ElementKey, Sum};
 
 /// How many live dots are read from the store at a time. Arbitrary.
 const PAGE: usize = 1_024;

@@ -1,8 +1,8 @@
 //! What reconciliation reads: sums over ranges of live dots, and the live dots themselves.
 
-use super::element::{Sum, Total};
-use super::fingerprints::Fingerprints;
-use crate::causal::ReplicaId;
+use std::convert::Infallible;
+
+use crate::causal::{Fingerprints, MemoryStore, ReplicaId, Sum, Total};
 
 /// A document's live dots, as a store gives them.
 ///
@@ -90,5 +90,28 @@ impl<L: LiveDots> Summary for Indexed<'_, L> {
         limit: usize,
     ) -> Result<Vec<(u64, u64)>, L::Error> {
         self.live.live(replica, start, end, limit)
+    }
+}
+
+impl Summary for MemoryStore {
+    type Error = Infallible;
+
+    fn total(&self) -> Result<Total, Infallible> {
+        Ok(self.fingerprints().total())
+    }
+
+    fn range(&self, replica: ReplicaId, start: u64, end: u64) -> Result<Sum, Infallible> {
+        let look_up = |start, end| Ok(self.live_hashes(replica, start, end, usize::MAX));
+        self.fingerprints().range(replica, start, end, look_up)
+    }
+
+    fn items(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, Infallible> {
+        Ok(self.live_hashes(replica, start, end, limit))
     }
 }

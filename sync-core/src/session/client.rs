@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
+pub use connection::IN_USE;
 pub use outbox::{OutboxItem, OutboxState};
 
 use self::conflict_log::ConflictLog;
@@ -323,10 +324,11 @@ impl Client {
         let opened = self.opened_mut(document)?;
         let replica = opened.author()?;
         let author = Author { replica, stamp };
+        let first = opened.next_dot(replica);
         let edited = opened.document.edit(author, CHANGE_BYTES_MAX, change)?;
         if !edited.delta.is_empty() {
             let places = edited.touched.places();
-            self.accept(now, document, replica, edited.delta, places, Vec::new());
+            self.accept(now, document, first, edited.delta, places);
         }
         let last = self.document(document)?.context().max_of(replica);
         Ok((edited.value, Dot::new(replica, last)))
@@ -454,21 +456,20 @@ impl Client {
         opened.ok_or_else(|| Misuse::NotOpen { name: document.to_owned() })
     }
 
-    /// Stores a change of this replica and puts it into the outbox, with what else must be stored in
-    /// the same transaction.
+    /// Stores a change of this replica and puts it into the outbox.
     fn accept(
         &mut self,
         now: Now,
         document: &str,
-        replica: ReplicaId,
+        first: Dot,
         delta: Delta,
         places: BTreeSet<Place>,
-        mut steps: Vec<Step>,
     ) {
         let Some(opened) = self.documents.get_mut(document) else { return };
+        let replica = first.replica;
         let on_disk = Some(Dot::new(replica, delta.context().max_of(replica)));
-        steps.push(Step::Join(delta.clone()));
-        let (item, replaces) = opened.outbox.push(replica, delta);
+        let mut steps = vec![Step::Join(delta.clone())];
+        let (item, replaces) = opened.outbox.push(first, delta);
         let mut then = Then { on_disk, ..Then::default() };
         then.enqueued.push(item.key());
         steps.push(Step::Enqueue { item, replaces });
@@ -495,15 +496,18 @@ impl Client {
         let Some(opened) = self.documents.get_mut(document) else { return };
         if let Ok(replica) = opened.author() {
             let author = Author { replica, stamp };
+            let mut first = opened.next_dot(replica);
             let asserted = orphans.iter().flat_map(|orphan| {
                 let Ok(edited) = opened.document.assert(author, DELTA_BYTES_MAX, orphan);
                 edited
             });
             for edited in asserted.collect::<Vec<_>>() {
-                then.on_disk = Some(Dot::new(replica, edited.delta.context().max_of(replica)));
+                let last = edited.delta.context().max_of(replica);
+                then.on_disk = Some(Dot::new(replica, last));
                 places.extend(edited.touched.places());
                 steps.push(Step::Join(edited.delta.clone()));
-                let (item, replaces) = opened.outbox.push(replica, edited.delta);
+                let (item, replaces) = opened.outbox.push(first, edited.delta);
+                first.counter = last + 1;
                 // An item that another takes the place of is stored with that one.
                 then.enqueued.retain(|key| Some(*key) != replaces);
                 then.enqueued.push(item.key());
@@ -563,6 +567,11 @@ impl Client {
 impl Opened {
     fn author(&self) -> Result<ReplicaId, Misuse> {
         self.author.ok_or(Misuse::Empty)
+    }
+
+    /// The next dot of a replica.
+    fn next_dot(&self, replica: ReplicaId) -> Dot {
+        Dot::new(replica, self.document.context().max_of(replica) + 1)
     }
 
     fn is_stored(&self) -> bool {

@@ -115,8 +115,9 @@ impl Record {
                     let latest = self.counted().filter(|other| {
                         other.path() == path && matches!(other.content, Content::Latest(_))
                     });
-                    let is_latest = latest.map(|other| rank(&other.claim)).max();
-                    if is_latest != Some(rank(&element.claim)) {
+                    let order = |claim: &Claim| (claim.copy.is_none(), rank(claim));
+                    let is_latest = latest.map(|other| order(&other.claim)).max();
+                    if is_latest != Some(order(&element.claim)) {
                         continue;
                     }
                     Content::Latest(value.clone())
@@ -175,13 +176,16 @@ impl Record {
         }
     }
 
-    /// Of the registers of either kind at a path the one that is read.
+    /// Of the registers of either kind at a path the one that is read: a copy only where there is no
+    /// original.
     fn winner(&self, path: &str) -> Option<&Content> {
         let registers = self.counted().filter(|element| {
             matches!(element.content, Content::Register(_) | Content::Latest(_))
                 && element.path() == path
         });
-        registers.max_by_key(|element| rank(&element.claim)).map(|element| &element.content)
+        let winner = registers
+            .max_by_key(|element| (element.claim.copy.is_none(), rank(&element.claim)));
+        winner.map(|element| &element.content)
     }
 
     /// The members of a set.
@@ -264,6 +268,10 @@ impl Record {
             | Content::Share(_) => None,
         });
         let mut values: Vec<_> = registers.collect();
+        // A copy stands back where there is an original: it never clashes with a real edit.
+        if values.iter().any(|written| written.claim.copy.is_none()) {
+            values.retain(|written| written.claim.copy.is_none());
+        }
         values.sort_by_key(|written| Reverse(rank(&written.claim)));
         let mut distinct: Vec<Written> = Vec::new();
         for written in values {

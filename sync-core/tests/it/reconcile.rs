@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use proptest::prelude::*;
-use sync_core::causal::{CausalContext, Dot, ReplicaId};
+use sync_core::causal::{CausalContext, Dot, Fingerprints, ReplicaId};
 use sync_core::reconcile::{
-    Difference, Fingerprints, Indexed, Limits, LiveDots, Mode, ReconcileError, Reconciler,
+    Difference, Indexed, Limits, LiveDots, Mode, ReconcileError, Reconciler,
 };
 
 /// A copy of a document: what was seen, and the contents of what is live.

@@ -26,6 +26,9 @@ const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// each: others take each push as a removal of its own, and see parts of one where it is cut.
 const REFILL_RANGES_MAX: usize = 3_000;
 
+/// Why a client hangs up that wrote as a replica which is in use elsewhere.
+pub const IN_USE: &str = "a replica of this client is in use elsewhere; opening again";
+
 /// The transport, for all documents.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
@@ -184,7 +187,7 @@ impl Client {
                 self.handle_refused(&self.name_of(channel)?, id, reason)
             }
             HubMessage::InUse { channel, replica } => {
-                self.renew(&self.name_of(channel)?, replica);
+                self.give_way(&self.name_of(channel)?, replica);
                 Ok(())
             }
             HubMessage::Presence { channel, replica, shown } => {
@@ -218,7 +221,10 @@ impl Client {
         let channel = self.channels.len() as u32 + 1;
         let Some(opened) = self.documents.get_mut(name) else { return };
         self.channels.insert(channel, name.to_owned());
-        let is_own = |replica| opened.claims.contains_key(&replica);
+        let is_own = |replica| {
+            opened.claims.contains_key(&replica)
+                || opened.outbox.iter().any(|item| item.replica == replica)
+        };
         let said = opened.document.context().truncated(CONTEXT_RANGES_MAX / 2, is_own);
         let claims = opened.claims.iter();
         let claims = claims.map(|(replica, Claimed { opening, .. })| Claim {
@@ -485,6 +491,17 @@ impl Client {
     fn channel_of(&self, name: &str) -> Option<u32> {
         let link = &self.documents.get(name)?.link;
         (link.phase != Phase::Closed).then_some(link.channel)
+    }
+
+    /// The hub does not take this replica from here: writes under a fresh one, and opens again, so that
+    /// what was written as the old one since the document was opened is asked for by the hub.
+    fn give_way(&mut self, name: &str, replica: ReplicaId) {
+        self.renew(name, replica);
+        let Some(opened) = self.documents.get(name) else { return };
+        let said = opened.link.said.max_of(replica);
+        if opened.outbox.iter().any(|item| item.replica == replica && item.last > said) {
+            self.disconnect(IN_USE);
+        }
     }
 
     /// Writes under a fresh incarnation from here on. What is unsent keeps its dots.

@@ -126,13 +126,11 @@ impl Outbox {
         self.0.iter().map(|slot| &slot.item)
     }
 
-    /// Adds a delta: joined into the last item of its replica while that was never sent. Gives the
-    /// item, and the key of the one that it takes the place of.
-    pub(super) fn push(&mut self, replica: ReplicaId, delta: Delta) -> (OutboxItem, Option<Dot>) {
-        let context = delta.context();
-        let own = context.of(replica);
-        let last = own.map_or(0, |ranges| ranges.max());
-        // Dots of the replica that are older than the new ones are superseded ones.
+    /// Adds a delta, the first of whose new dots is given: joined into the last item of its replica
+    /// while that was never sent. Gives the item, and the key of the one that it takes the place of.
+    pub(super) fn push(&mut self, first: Dot, delta: Delta) -> (OutboxItem, Option<Dot>) {
+        let Dot { replica, counter: first } = first;
+        let last = delta.context().max_of(replica);
         let joinable = self.0.last_mut().filter(|slot| {
             let bytes = slot.item.delta.cost() + delta.cost();
             slot.item.state == OutboxState::Pending
@@ -148,26 +146,10 @@ impl Outbox {
             slot.is_stored = false;
             return (slot.item.clone(), Some(replaces));
         }
-        let first = self.first_new(replica, &delta, last);
         let state = OutboxState::Pending;
         let item = OutboxItem { replica, first, last, changes: 1, state, delta };
         self.0.push(Slot { item: item.clone(), is_stored: false, is_sent: false });
         (item, None)
-    }
-
-    /// The first counter of a delta's new dots: they end it in one piece, but the range may reach back
-    /// into superseded dots.
-    fn first_new(&self, replica: ReplicaId, delta: &Delta, last: u64) -> u64 {
-        let context = delta.context();
-        let own = context.of(replica);
-        let start =
-            own.and_then(|ranges| ranges.iter().next_back()).map_or(last, |(start, _)| start);
-        let before = self.iter().filter(|item| item.replica == replica).map(|item| item.last + 1);
-        let entries = delta.entries.iter().filter(|entry| entry.replica() == replica);
-        let notes = delta.notes.iter().filter(|note| note.dot.replica == replica);
-        let named =
-            entries.map(|entry| entry.first.counter).chain(notes.map(|note| note.dot.counter));
-        named.min().unwrap_or(last).max(start).max(before.max().unwrap_or(0)).min(last)
     }
 
     /// Where the item is that holds this dot.

@@ -146,10 +146,9 @@ impl Buckets {
         }
     }
 
-    /// Takes out one live dot of a block. A dot that was never added leaves sums that no other set
-    /// has; adding it later puts them right.
-    pub(super) fn remove(&mut self, block: u64, hash: u64) {
-        let one = Sum { hash, count: 1 };
+    /// Takes out live dots of one block. Dots that were never added leave sums that no other set has;
+    /// adding them later puts them right.
+    pub(super) fn remove(&mut self, block: u64, sum: Sum) {
         let at = self.chunk_of(block);
         let index = self.chunks.get(at).and_then(|chunk| {
             let after = chunk.buckets.partition_point(|bucket| bucket.first <= block);
@@ -157,14 +156,14 @@ impl Buckets {
             (block <= chunk.buckets[index].last()).then_some(index)
         });
         let Some(index) = index else {
-            self.add(block, Sum::default().minus(one));
+            self.add(block, Sum::default().minus(sum));
             return;
         };
         let chunk = &mut self.chunks[at];
-        chunk.sum = chunk.sum.minus(one);
+        chunk.sum = chunk.sum.minus(sum);
         let bucket = &mut chunk.buckets[index];
-        bucket.hash = bucket.hash.wrapping_sub(hash);
-        bucket.count = bucket.count.wrapping_sub(1);
+        bucket.hash = bucket.hash.wrapping_sub(sum.hash);
+        bucket.count = bucket.count.wrapping_sub(sum.count as u32);
         if bucket.count < SPARSE {
             self.melt(at, index);
         }

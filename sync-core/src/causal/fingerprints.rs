@@ -1,8 +1,13 @@
 //! An incremental summary of a document's live dots, never rebuilt for one write.
 
-use super::buckets::{Buckets, Cover};
-use super::element::{ElementKey, Root, Sum, Total, context_hash, narrow};
-use crate::causal::{CausalContext, Dot, ReplicaId};
+mod buckets;
+mod element;
+
+use self::buckets::{Buckets, Cover};
+pub(crate) use self::element::mix;
+use self::element::narrow;
+pub use self::element::{ElementKey, Root, Sum, Total, context_hash};
+use super::{CausalContext, Dot, EntryView, ReplicaId};
 
 /// Sums over the live dots of each replica and over all.
 ///
@@ -11,7 +16,7 @@ use crate::causal::{CausalContext, Dot, ReplicaId};
 /// out leaves nothing. An empty document takes no heap.
 ///
 /// The caller adds a dot once, when it becomes live, and takes it out once, when it dies, with the
-/// same hash of its content ([`content_hash`](super::content_hash)).
+/// same hash of its content ([`EntryView::hashes`]).
 #[derive(Debug, Clone, Default)]
 pub struct Fingerprints {
     /// Sorted by id.
@@ -60,15 +65,62 @@ impl Fingerprints {
         self.total.count = self.total.count.wrapping_add(contents.len() as u64);
     }
 
+    /// Adds the live dots of an entry.
+    pub fn add(&mut self, entry: EntryView<'_>) {
+        self.change(entry, true);
+    }
+
+    /// Takes out the live dots of an entry.
+    pub fn take_out(&mut self, entry: EntryView<'_>) {
+        self.change(entry, false);
+    }
+
+    /// Sums up an entry, which is in one block or two, before it looks for their buckets.
+    fn change(&mut self, entry: EntryView<'_>, is_added: bool) {
+        let replica = self.replica_mut(entry.first.replica);
+        let key = replica.key;
+        let (mut wide, mut count) = (0u128, 0u64);
+        let (mut block, mut sum) = (Buckets::block(entry.first.counter), Sum::default());
+        let mut put = |block: u64, sum: Sum| {
+            if sum.count > 0 && is_added {
+                replica.buckets.add(block, sum);
+            } else if sum.count > 0 {
+                replica.buckets.remove(block, sum);
+            }
+        };
+        entry.each_hash(|counter, content| {
+            if Buckets::block(counter) != block {
+                put(block, sum);
+                (block, sum) = (Buckets::block(counter), Sum::default());
+            }
+            let hash = key.wide(counter, content);
+            wide = wide.wrapping_add(hash);
+            count += 1;
+            sum = sum.plus(Sum { hash: narrow(hash), count: 1 });
+        });
+        put(block, sum);
+        if is_added {
+            self.total.hash = self.total.hash.wrapping_add(wide);
+            self.total.count = self.total.count.wrapping_add(count);
+        } else {
+            self.lessen(Total { hash: wide, count });
+        }
+    }
+
     /// Takes out a dot that was live with this content.
     pub fn remove(&mut self, dot: Dot, content: u64) {
         let replica = self.replica_mut(dot.replica);
         let hash = replica.key.wide(dot.counter, content);
-        replica.buckets.remove(Buckets::block(dot.counter), narrow(hash));
-        let is_gone = replica.buckets.is_empty();
-        self.total.hash = self.total.hash.wrapping_sub(hash);
-        self.total.count = self.total.count.wrapping_sub(1);
-        if is_gone {
+        let sum = Sum { hash: narrow(hash), count: 1 };
+        replica.buckets.remove(Buckets::block(dot.counter), sum);
+        self.lessen(Total { hash, count: 1 });
+    }
+
+    /// Lessens the total by what the last replica has lost, and drops that when it is empty.
+    fn lessen(&mut self, lost: Total) {
+        self.total.hash = self.total.hash.wrapping_sub(lost.hash);
+        self.total.count = self.total.count.wrapping_sub(lost.count);
+        if self.replicas.get(self.last).is_some_and(|replica| replica.buckets.is_empty()) {
             self.replicas.remove(self.last);
             if self.replicas.capacity() > self.replicas.len() * 2 + 4 {
                 self.replicas.shrink_to(self.replicas.len() + 1);
@@ -158,7 +210,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::buckets::BLOCK;
+    use super::buckets::BLOCK;
     use super::*;
 
     fn replica(byte: u8) -> ReplicaId {

@@ -6,26 +6,12 @@
 //! colliding sets are found by linear algebra, and an element that is counted twice vanishes. The
 //! hashes tell sets apart against chance, not against a writer who searches for collisions.
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::causal::{CausalContext, ReplicaId};
 
 /// Odd multipliers without structure: the fractional parts of the golden ratio and of √2.
 const ODD: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0x6A09_E667_F3BC_C909];
-
-/// Hashes an entry's header, once for all of its slots.
-#[must_use]
-pub fn header_hash(header: &[u8]) -> u64 {
-    xxh3_64(header)
-}
-
-/// Hashes what one live dot says: its slot under its entry's header.
-///
-/// It does not depend on how the entry is cut or which of its other dots are live.
-#[must_use]
-pub fn content_hash(header_hash: u64, slot: &[u8]) -> u64 {
-    xxh3_64_with_seed(slot, header_hash)
-}
 
 /// Hashes a context: every replica with its ranges, in order. Costs its number of ranges.
 #[must_use]
@@ -77,7 +63,7 @@ pub(super) fn narrow(wide: u128) -> u64 {
 
 /// Mixes two words under a salt: for cells, checksums and the hashes of parts.
 #[inline]
-pub(super) fn mix(salt: u64, a: u64, b: u64) -> u64 {
+pub(crate) fn mix(salt: u64, a: u64, b: u64) -> u64 {
     let wide = u128::from(a ^ salt ^ ODD[0]) * u128::from(b.wrapping_mul(ODD[0]) ^ ODD[1]);
     narrow(wide ^ u128::from(salt.rotate_left(32)))
 }
@@ -149,14 +135,6 @@ mod tests {
         // Contents that swapped their dots do not sum up to the same.
         let sum = |x, y| hash(a, 1, x).wrapping_add(hash(a, 2, y));
         assert_ne!(sum(1, 2), sum(2, 1));
-    }
-
-    #[test]
-    fn header_and_slot_both_count() {
-        let hash = |header: &[u8], slot: &[u8]| content_hash(header_hash(header), slot);
-        assert_ne!(hash(b"a", b"x"), hash(b"b", b"x"));
-        assert_ne!(hash(b"a", b"x"), hash(b"a", b"y"));
-        assert_ne!(hash(b"ax", b""), hash(b"a", b"x"));
     }
 
     #[test]
