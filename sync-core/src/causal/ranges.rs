@@ -29,7 +29,11 @@ impl DotRanges {
     #[inline]
     pub fn of(range: RangeInclusive<u64>) -> Self {
         let (start, end) = range.into_inner();
-        if start == 0 || start > end { Self::default() } else { Self(SmallVec::from_buf([(start, end)])) }
+        if start == 0 || start > end {
+            Self::default()
+        } else {
+            Self(SmallVec::from_buf([(start, end)]))
+        }
     }
 
     /// Whether there is no counter.

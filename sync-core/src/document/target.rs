@@ -66,9 +66,9 @@ impl Targets {
 
     pub(super) fn leaves_mut(&mut self) -> impl Iterator<Item = (&[u8], &[u8], &mut Leaf)> {
         let buffer = &self.buffer;
-        self.leaves.iter_mut().map(move |leaf| {
-            (&buffer[leaf.name_range()], &buffer[leaf.bytes_range()], leaf)
-        })
+        self.leaves
+            .iter_mut()
+            .map(move |leaf| (&buffer[leaf.name_range()], &buffer[leaf.bytes_range()], leaf))
     }
 
     pub(super) fn name(&self, leaf: &Leaf) -> &[u8] {
@@ -111,8 +111,15 @@ impl Targets {
         start
     }
 
-    fn push_value(&mut self, kind: u8, path: &[&str], value: &Value) -> Result<(), Misuse> {
-        check_value(value)?;
+    pub(super) fn push_value(
+        &mut self,
+        kind: u8,
+        path: &[&str],
+        value: &Value,
+    ) -> Result<(), Misuse> {
+        if matches!(value, Value::List(_) | Value::Map(_)) {
+            check_value(value)?;
+        }
         let start = self.push_name(kind, path);
         let middle = self.buffer.len();
         value.encode_into(&mut self.buffer);

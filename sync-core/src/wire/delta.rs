@@ -237,11 +237,7 @@ impl Counters {
 enum Named {
     InFull,
     Same,
-    OfDot {
-        replica: ReplicaId,
-        number: u64,
-        counter: u64,
-    },
+    OfDot { replica: ReplicaId, number: u64, counter: u64 },
     OfDead(u64),
 }
 
