@@ -24,59 +24,6 @@ enum Repr {
     Heap { live: u64, bytes: Box<[u8]> },
 }
 
-/// Packed slots being written; how many bytes they take is known before.
-enum Packer {
-    Inline { len: usize, bytes: [u8; INLINE_BYTES] },
-    Heap(Vec<u8>),
-}
-
-impl Packer {
-    fn with_len(len: usize) -> Self {
-        if len <= INLINE_BYTES {
-            Self::Inline { len: 0, bytes: [0; INLINE_BYTES] }
-        } else {
-            Self::Heap(Vec::with_capacity(len))
-        }
-    }
-
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        match self {
-            Self::Inline { len, bytes } => {
-                bytes[*len] = byte;
-                *len += 1;
-            }
-            Self::Heap(packed) => packed.push(byte),
-        }
-    }
-
-    fn put(&mut self, more: &[u8]) {
-        match self {
-            Self::Inline { len, bytes } => {
-                bytes[*len..*len + more.len()].copy_from_slice(more);
-                *len += more.len();
-            }
-            Self::Heap(packed) => packed.extend_from_slice(more),
-        }
-    }
-
-    #[inline]
-    fn put_header(&mut self, mut header: u64) {
-        while header >= 0x80 {
-            self.push(header as u8 | 0x80);
-            header >>= 7;
-        }
-        self.push(header as u8);
-    }
-
-    fn finish(self, live: u64) -> Slots {
-        Slots(match self {
-            Self::Inline { len, bytes } => Repr::Inline { len: len as u8, bytes },
-            Self::Heap(packed) => Repr::Heap { live, bytes: packed.into_boxed_slice() },
-        })
-    }
-}
-
 impl Slots {
     /// Packs slots. There must be 1 to [`RUN_DOTS_MAX`]; what is beyond is left out.
     #[must_use]
@@ -89,15 +36,47 @@ impl Slots {
             count += 1;
             len += varint::len(header(slot)) + slot.map_or(0, <[u8]>::len);
         }
-        let mut packer = Packer::with_len(len);
-        packer.push(count);
-        for slot in slots {
-            packer.put_header(header(slot));
-            if let Some(slot) = slot {
-                packer.put(slot);
-            }
+        Self::pack(count, len, live, slots.map(|slot| (header(slot), slot.unwrap_or_default())))
+    }
+
+    /// Packs live slots, of which there must be 1 to [`RUN_DOTS_MAX`].
+    pub(crate) fn of_live<'a>(slots: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        let slots = slots.map(|slot| (slot.len() as u64 + 1, slot)).take(RUN_DOTS_MAX);
+        let (mut count, mut len) = (0, 1);
+        for (header, slot) in slots.clone() {
+            count += 1;
+            len += varint::len(header) + slot.len();
         }
-        packer.finish(live)
+        let live = u64::MAX >> (RUN_DOTS_MAX as u32 - u32::from(count).max(1));
+        Self::pack(count, len, live, slots)
+    }
+
+    fn pack<'a>(
+        count: u8,
+        len: usize,
+        live: u64,
+        slots: impl Iterator<Item = (u64, &'a [u8])>,
+    ) -> Self {
+        if len > INLINE_BYTES {
+            let mut packed = Vec::with_capacity(len);
+            packed.push(count);
+            for (header, slot) in slots {
+                varint::write(&mut packed, header);
+                packed.extend_from_slice(slot);
+            }
+            return Self(Repr::Heap { live, bytes: packed.into_boxed_slice() });
+        }
+        // So short, each header takes one byte.
+        let mut bytes = [0; INLINE_BYTES];
+        bytes[0] = count;
+        let mut end = 1;
+        for (header, slot) in slots {
+            bytes[end] = header as u8;
+            let start = end + 1;
+            end = start + slot.len();
+            bytes[start..end].copy_from_slice(slot);
+        }
+        Self(Repr::Inline { len: len as u8, bytes })
     }
 
     /// None, until there are some.

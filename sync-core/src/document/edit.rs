@@ -188,11 +188,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             return Err(no_such_record(collection, id));
         }
         self.replace(&space, id_bytes, &targets, found)?;
-        let mut path = SmallVec::new();
-        for (name, field) in fields {
-            path.push(*name);
-            self.count_to(&space, id_bytes, &mut path, field)?;
-            path.pop();
+        for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
+            self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
         self.document.buffer = targets.into_buffer();
         Ok(())
@@ -519,7 +516,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 Field::Register(_) | Field::Latest(_) | Field::Set(_) => {}
             }
         }
-        for (name, field) in fields {
+        for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             walk(targets, self.author.replica, &mut SmallVec::from_slice(&[*name]), field);
         }
     }
@@ -631,10 +628,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             let run;
             (run, rest) = rest.split_at(targets.run_len(space, rest));
             let label = targets.label(&mut self.document.labels, space, run);
-            let slots = run.iter().map(|leaf| Some(targets.bytes(&targets.leaves()[*leaf])));
+            let slots = run.iter().map(|leaf| targets.bytes(&targets.leaves()[*leaf]));
             let first = Dot::new(replica, self.next);
             self.next += run.len() as u64;
-            let (id, slots) = (id.clone(), Slots::new(slots));
+            let (id, slots) = (id.clone(), Slots::of_live(slots));
             delta.entries.push(Entry { first, stamp, label, id, slots });
         }
         self.step(delta)
@@ -654,7 +651,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let known = self.killed.len();
         for (replica, ranges) in delta.dead.iter() {
             for (start, end) in ranges.iter() {
-                store.kill(replica, start, end, &mut self.killed).map_err(Refused::Store)?;
+                // The dot of a removal was never live.
+                if replica != self.author.replica || start <= self.seen {
+                    store.kill(replica, start, end, &mut self.killed).map_err(Refused::Store)?;
+                }
             }
         }
         let new = DotRanges::of(self.seen + 1..=self.next - 1);
@@ -741,9 +741,20 @@ enum Kept {
 fn push_fields<'f>(targets: &mut Targets, fields: &[(&'f str, &'f Field)]) -> Result<(), Misuse> {
     for (name, field) in fields {
         check_name("a field's name", name)?;
-        targets.push_field(&mut SmallVec::from_slice(&[*name]), field)?;
+        match field {
+            Field::Register(value) => targets.push_value(kind::REGISTER, &[*name], value)?,
+            Field::Latest(value) => targets.push_value(kind::LATEST, &[*name], value)?,
+            Field::Set(_) | Field::Counter(_) | Field::Map(_) => {
+                targets.push_field(&mut SmallVec::from_slice(&[*name]), field)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Whether a field is a counter, or may hold one.
+fn may_count(field: &Field) -> bool {
+    matches!(field, Field::Counter(_) | Field::Map(_))
 }
 
 fn joined_path(path: &[&str]) -> Result<String, Misuse> {

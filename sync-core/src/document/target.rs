@@ -113,8 +113,15 @@ impl Targets {
         start
     }
 
-    fn push_value(&mut self, kind: u8, path: &[&str], value: &Value) -> Result<(), Misuse> {
-        check_value(value)?;
+    pub(super) fn push_value(
+        &mut self,
+        kind: u8,
+        path: &[&str],
+        value: &Value,
+    ) -> Result<(), Misuse> {
+        if matches!(value, Value::List(_) | Value::Map(_)) {
+            check_value(value)?;
+        }
         let start = self.push_name(kind, path);
         let middle = self.buffer.len();
         value.encode_into(&mut self.buffer);

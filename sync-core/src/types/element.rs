@@ -191,8 +191,9 @@ impl Element {
         slot: usize,
         bytes: &[u8],
     ) -> Result<Self, Malformed> {
-        let (kind, _) = split(label.name(slot))?;
-        if label.text(slot).is_none() {
+        let missing = Malformed::Inconsistent { what: "a live slot has a name" };
+        let (kind, is_text) = label.tag(slot).ok_or(missing)?;
+        if !is_text {
             return Err(Malformed::Inconsistent { what: "a field's name is text" });
         }
         let mut reader = Reader::new(bytes);
@@ -213,13 +214,6 @@ impl Element {
     pub fn path(&self) -> &str {
         self.label.text(usize::from(self.slot)).unwrap_or_default()
     }
-}
-
-/// Splits a slot's name into the type and the path.
-pub(crate) fn split(name: &[u8]) -> Result<(u8, &[u8]), Malformed> {
-    let (kind, path) =
-        name.split_first().ok_or(Malformed::Inconsistent { what: "a live slot has a name" })?;
-    Ok((*kind, path))
 }
 
 /// The value's bytes of a slot: what stands behind what a copy says of itself.

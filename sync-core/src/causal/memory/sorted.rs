@@ -5,11 +5,11 @@
 
 use std::cmp::Ordering;
 
-/// The most rows of one list. Arbitrary: three kilobytes.
-const CHUNK_MAX: usize = 256;
+/// The most rows of one list. Arbitrary: one and a half kilobytes.
+const CHUNK_MAX: usize = 128;
 
 /// Below this many rows a list is joined with a neighbour that has room.
-const CHUNK_MIN: usize = 48;
+const CHUNK_MIN: usize = 24;
 
 /// Row numbers in order.
 #[derive(Debug, Clone, Default)]
