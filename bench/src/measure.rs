@@ -71,9 +71,10 @@ pub fn measure<S: Subject>(
 
 fn write<S: Subject>(part: Part, files: &Files, encode: bool) -> Result<Measured> {
     let mut document = loaded::<S>(&files.read("fresh")?, &part.before)?;
+    document.write_and_encode(&part.operations[0]);
     let mut bytes = 0;
     let time = measured(&mut || {
-        for operation in &part.operations {
+        for operation in &part.operations[1..] {
             if encode {
                 bytes += black_box(document.write_and_encode(operation)).len();
             } else {
@@ -82,18 +83,19 @@ fn write<S: Subject>(part: Part, files: &Files, encode: bool) -> Result<Measured
         }
     });
     black_box(bytes);
-    finish(&document, &part, time)
+    finish(&document, &part, 1, time)
 }
 
 fn apply<S: Subject>(part: Part, files: &Files, deltas: &str) -> Result<Measured> {
     let deltas = files.read_deltas(deltas)?;
     let mut document = loaded::<S>(&files.read("fresh")?, &part.before)?;
+    document.apply(&deltas[0]);
     let time = measured(&mut || {
-        for delta in &deltas[..part.operations.len()] {
+        for delta in &deltas[1..part.operations.len()] {
             document.apply(delta);
         }
     });
-    finish(&document, &part, time)
+    finish(&document, &part, 1, time)
 }
 
 fn exchange<S: Subject>(n: usize, files: &Files) -> Result<Measured> {
@@ -101,7 +103,7 @@ fn exchange<S: Subject>(n: usize, files: &Files) -> Result<Measured> {
     let message = files.read("exchange")?;
     let mut document = loaded::<S>(&files.read("aged")?, &part.before)?;
     let time = measured(&mut || document.apply(&message));
-    finish(&document, &part, time)
+    finish(&document, &part, 0, time)
 }
 
 fn load<S: Subject>(n: usize, files: &Files) -> Result<Measured> {
@@ -145,8 +147,14 @@ fn loaded<S: Subject>(snapshot: &[u8], model: &Model) -> Result<S> {
 }
 
 /// Reads what the operations touched, as a part of its own, and compares everything with the model.
-fn finish<S: Subject>(document: &S, part: &Part, time: Duration) -> Result<Measured> {
-    let ids: Vec<Id> = part.operations.iter().map(crate::data::Operation::id).collect();
+fn finish<S: Subject>(
+    document: &S,
+    part: &Part,
+    warm_up: usize,
+    time: Duration,
+) -> Result<Measured> {
+    let measured_operations = &part.operations[warm_up..];
+    let ids: Vec<Id> = measured_operations.iter().map(crate::data::Operation::id).collect();
     let mut records = Vec::with_capacity(ids.len());
     let touched_time = measured(&mut || {
         for id in &ids {
@@ -160,6 +168,6 @@ fn finish<S: Subject>(document: &S, part: &Part, time: Duration) -> Result<Measu
         }
     }
     plan::check(document, &after)?;
-    let (operations, touched) = (part.operations.len(), ids.len());
+    let (operations, touched) = (measured_operations.len(), ids.len());
     Ok(Measured { operations, time, touched, touched_time })
 }

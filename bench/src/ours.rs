@@ -1,17 +1,22 @@
 //! This core, through its public `Document`.
+//!
+//! Deltas are encoded as on a connection that has been open for a while: both sides have numbered the
+//! replicas and labels that were named before, and objects are named by dots that the other side has.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-
-use flate2::Compression;
+use flate2::Compression as Level;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
-use serde_bytes::ByteBuf;
-use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, Entry, MemoryStore, ReplicaId};
-use sync_core::document::{Author, Document};
+use std::io::{Read, Write};
+
+use sync_core::causal::{
+    CausalContext, Delta, Dot, Entry, Label, MemoryStore, PlaceId, PlaceStore, ReplicaId,
+};
+use sync_core::document::{Author, Document, Edited};
+use sync_core::error::Sure;
+use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
 use sync_core::time::HybridClock;
 use sync_core::types::{Field as Written, Record as Elements, RecordId, Value};
-use sync_core::wire::{decode_delta, encode_delta};
+use sync_core::wire::{Dictionary, Names, Objects, read_delta, write_delta};
 
 use crate::data::{Field, Id, Operation, Record};
 use crate::subject::{RECORDS, Subject};
@@ -19,14 +24,8 @@ use crate::subject::{RECORDS, Subject};
 /// The time at which everything is written, in milliseconds since 1970: the core reads no clock.
 const NOW_MS: u64 = 1_760_000_000_000;
 
-/// The most dots of one part of an exchange. Arbitrary; a part must fit into one message.
-const PART_DELTAS: usize = 100;
-
-/// A context as this file stores it.
-type ContextOnDisk = Vec<(ByteBuf, Vec<u64>)>;
-
-/// An entry as this file stores it.
-type EntryOnDisk = (ByteBuf, u64, ByteBuf, Vec<Option<ByteBuf>>);
+/// The most bytes of a snapshot. Arbitrary, far above what is measured.
+const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
 /// A document of this core.
 pub struct Ours {
@@ -34,71 +33,141 @@ pub struct Ours {
     replica: ReplicaId,
     clock: HybridClock,
     now_ms: u64,
-    since_load: Vec<Delta>,
+    /// What was seen when the document was loaded: the other side has it.
+    base: CausalContext,
+    dictionary: Dictionary,
+    since_load: Delta,
+    killed_since_load: Vec<Entry>,
 }
 
 impl Ours {
     fn of(document: Document, replica: u32) -> Self {
         let id = fastrand::Rng::with_seed(replica.into()).u128(..);
-        let replica = ReplicaId::from_bytes(id.to_be_bytes());
-        let (clock, now_ms) = (HybridClock::default(), NOW_MS);
-        Self { document, replica, clock, now_ms, since_load: Vec::new() }
+        let mut dictionary = Dictionary::default();
+        for (replica, _) in document.context().iter() {
+            dictionary.add_replica(replica);
+        }
+        for entry in document.store().iter() {
+            dictionary.add_label(entry.label.clone());
+        }
+        Self {
+            base: document.context().clone(),
+            document,
+            replica: ReplicaId::from_bytes(id.to_be_bytes()),
+            clock: HybridClock::default(),
+            now_ms: NOW_MS,
+            dictionary,
+            since_load: Delta::default(),
+            killed_since_load: Vec::new(),
+        }
     }
 
-    fn perform(&mut self, operation: &Operation) -> Delta {
+    fn perform(&mut self, operation: &Operation) -> Edited<()> {
         self.now_ms += 1_000;
         let author = Author { replica: self.replica, stamp: self.clock.tick(self.now_ms) };
-        let id = record_id(&operation.id());
-        let edited = self.document.edit(author, usize::MAX, |edit| match operation {
-            Operation::Insert(record) => edit.insert(RECORDS, &id, &fields(record)),
-            Operation::Edit(_, field) => edit.update(RECORDS, &id, &written(field)),
-            Operation::Remove(_) => edit.remove(RECORDS, &id),
-        });
-        edited.expect("the operation fits the document").delta
+        let edited = match operation {
+            Operation::Insert(record) => {
+                let fields = fields(record);
+                let fields = fields.iter().map(|(name, field)| (*name, field));
+                let id = RecordId::from_uuid(record.id);
+                self.document.edit(author, usize::MAX, |edit| edit.insert(RECORDS, &id, fields))
+            }
+            Operation::Edit(id, field) => {
+                let (name, field) = written(field);
+                let id = RecordId::from_uuid(*id);
+                self.document
+                    .edit(author, usize::MAX, |edit| edit.update(RECORDS, &id, [(name, &field)]))
+            }
+            Operation::Remove(id) => {
+                let id = RecordId::from_uuid(*id);
+                self.document.edit(author, usize::MAX, |edit| edit.remove(RECORDS, &id))
+            }
+        };
+        edited.expect("the operation fits the document")
+    }
+
+    fn encode(&self, delta: &Delta, killed: &[Entry]) -> Vec<u8> {
+        let names = Known { store: self.document.store(), killed, base: &self.base };
+        let mut bytes = Vec::new();
+        write_delta(&mut bytes, delta, &self.dictionary, &names);
+        bytes
+    }
+
+    /// Numbers what a delta names, as both sides do.
+    fn learn(&mut self, delta: &Delta) {
+        for entry in &delta.entries {
+            self.dictionary.add_replica(entry.first.replica);
+            self.dictionary.add_label(entry.label.clone());
+        }
+        for note in &delta.notes {
+            self.dictionary.add_replica(note.dot.replica);
+            self.dictionary.add_label(note.label.clone());
+        }
+    }
+
+    fn join(&mut self, bytes: &[u8]) {
+        let known = Known { store: self.document.store(), killed: &[], base: &self.base };
+        let delta = read_delta(bytes, &self.dictionary, &known).expect("a delta of this core");
+        self.document.join(&delta).sure();
+        self.learn(&delta);
     }
 }
 
-fn record_id(id: &Id) -> RecordId {
-    let hex = format!("{:032x}", u128::from_be_bytes(*id));
-    let text = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
-    RecordId::new(text).expect("a UUID is an id")
+/// Objects by dots, and dots by objects.
+struct Known<'a> {
+    store: &'a MemoryStore,
+    killed: &'a [Entry],
+    base: &'a CausalContext,
 }
 
-fn id_of(id: &RecordId) -> Id {
-    let hex: String = id.as_str().chars().filter(|letter| *letter != '-').collect();
-    u128::from_str_radix(&hex, 16).expect("ids are UUIDs").to_be_bytes()
+impl Names for Known<'_> {
+    fn dot_of(&self, space: &[u8], id: &PlaceId) -> Option<Dot> {
+        let of_it = |entry: &&Entry| entry.id == *id && entry.label.space() == space;
+        let killed = self.killed.iter().filter(of_it).flat_map(Entry::live);
+        let mut dot = killed.map(|(dot, _)| dot).find(|dot| self.base.contains(*dot));
+        if dot.is_none() {
+            let show = &mut |entry: sync_core::causal::EntryView<'_>| {
+                let known = entry.live().map(|(dot, _)| dot).find(|dot| self.base.contains(*dot));
+                dot = dot.or(known);
+            };
+            self.store.at(space, id, show).sure();
+        }
+        dot
+    }
 }
 
-fn fields(record: &Record) -> BTreeMap<String, Written> {
-    BTreeMap::from([
-        ("title".to_owned(), Written::Register(Value::String(record.title.clone()))),
-        ("body".to_owned(), Written::Register(Value::String(record.body.clone()))),
-        ("flag".to_owned(), Written::Register(Value::Bool(record.flag))),
-        ("time".to_owned(), Written::Register(Value::Int(record.time))),
-    ])
+impl Objects for Known<'_> {
+    fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)> {
+        let entry = self.store.entry_of(dot)?;
+        Some((entry.label.clone(), entry.id.clone()))
+    }
 }
 
-fn written(field: &Field) -> BTreeMap<String, Written> {
+fn fields(record: &Record) -> [(&'static str, Written); 4] {
+    [
+        ("title", Written::Register(Value::String(record.title.clone()))),
+        ("body", Written::Register(Value::String(record.body.clone()))),
+        ("flag", Written::Register(Value::Bool(record.flag))),
+        ("time", Written::Register(Value::Int(record.time))),
+    ]
+}
+
+fn written(field: &Field) -> (&'static str, Written) {
     let (name, value) = match field {
         Field::Title(title) => ("title", Value::String(title.clone())),
         Field::Body(body) => ("body", Value::String(body.clone())),
         Field::Flag(flag) => ("flag", Value::Bool(*flag)),
     };
-    BTreeMap::from([(name.to_owned(), Written::Register(value))])
+    (name, Written::Register(value))
 }
 
 fn record(id: Id, elements: &Elements) -> Option<Record> {
-    let fields = elements.fields();
-    let value = |name: &str| match fields.get(name)? {
-        Written::Register(value) => Some(value),
-        Written::Set(_) => None,
-    };
     Some(Record {
         id,
-        title: value("title")?.as_str()?.to_owned(),
-        body: value("body")?.as_str()?.to_owned(),
-        flag: value("flag")?.as_bool()?,
-        time: value("time")?.as_int()?,
+        title: elements.value("title")?.as_str()?.to_owned(),
+        body: elements.value("body")?.as_str()?.to_owned(),
+        flag: elements.value("flag")?.as_bool()?,
+        time: elements.value("time")?.as_int()?,
     })
 }
 
@@ -108,76 +177,50 @@ impl Subject for Ours {
     }
 
     fn load(snapshot: &[u8], replica: u32) -> Self {
-        let mut bytes = Vec::new();
-        DeflateDecoder::new(snapshot).read_to_end(&mut bytes).expect("deflate packed it");
-        let (context, entries): (ContextOnDisk, Vec<EntryOnDisk>) =
-            rmp_serde::from_slice(&bytes).expect("this file wrote it");
-        let mut seen = CausalContext::default();
-        let id = |bytes: &[u8]| ReplicaId::from_slice(bytes).expect("16 bytes were written");
-        for (replica, gaps) in context {
-            seen.set(id(&replica), DotRanges::from_gaps(&gaps).expect("ranges were written"));
-        }
-        let entries = entries.into_iter().map(|(replica, counter, header, slots)| {
-            let first = Dot::new(id(&replica), counter);
-            Entry { first, header, slots }
-        });
-        Self::of(Document::load(MemoryStore::load(seen, entries)), replica)
+        let store = read_snapshot(snapshot, SNAPSHOT_BYTES_MAX).expect("this core wrote it");
+        Self::of(Document::load(store).sure(), replica)
     }
 
     fn write(&mut self, operation: &Operation) {
-        self.perform(operation);
+        std::hint::black_box(self.perform(operation));
     }
 
     fn write_and_encode(&mut self, operation: &Operation) -> Vec<u8> {
-        let delta = self.perform(operation);
-        let bytes = encode_delta(&delta);
-        self.since_load.push(delta);
+        let Edited { delta, undo, .. } = self.perform(operation);
+        let bytes = self.encode(&delta, undo.replaced());
+        self.learn(&delta);
+        self.killed_since_load.extend_from_slice(undo.replaced());
+        self.since_load.join(delta);
         bytes
     }
 
     fn apply(&mut self, delta: &[u8]) {
-        let mut rest = delta;
-        // An exchange is parts with their lengths before them; a single delta is itself.
-        if let Some(parts) = delta.strip_prefix(b"parts") {
-            rest = parts;
-            while let Some((length, after)) = rest.split_first_chunk::<4>() {
-                let (part, after) = after.split_at(u32::from_le_bytes(*length) as usize);
-                self.document.join(&decode_delta(part).expect("a delta of this core"));
-                rest = after;
+        match delta.strip_prefix(b"deflated") {
+            Some(packed) => {
+                let mut bytes = Vec::new();
+                DeflateDecoder::new(packed).read_to_end(&mut bytes).expect("deflate packed it");
+                self.join(&bytes);
             }
-        } else {
-            self.document.join(&decode_delta(rest).expect("a delta of this core"));
+            None => self.join(delta),
         }
     }
 
     fn snapshot(&mut self) -> Vec<u8> {
-        let plain = self.snapshot_plain().expect("there is one");
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(&plain).expect("a vector takes everything");
-        encoder.finish().expect("a vector takes everything")
+        write_snapshot(self.document.store(), Compression::Deflate)
     }
 
     fn snapshot_plain(&mut self) -> Option<Vec<u8>> {
-        let store = self.document.store();
-        let bytes = |id: ReplicaId| ByteBuf::from(id.as_bytes().to_vec());
-        let context = store.context().iter();
-        let context: ContextOnDisk =
-            context.map(|(id, ranges)| (bytes(id), ranges.to_gaps())).collect();
-        let entries = store.iter().map(|entry| {
-            let Entry { first, header, slots } = entry.clone();
-            (bytes(first.replica), first.counter, header, slots)
-        });
-        let entries: Vec<EntryOnDisk> = entries.collect();
-        Some(rmp_serde::to_vec(&(context, entries)).expect("plain data serializes"))
+        Some(write_snapshot(self.document.store(), Compression::None))
     }
 
     fn read(&self, id: &Id) -> Option<Record> {
-        record(*id, &self.document.record(RECORDS, &record_id(id))?)
+        record(*id, &self.document.record(RECORDS, &RecordId::from_uuid(*id)).sure()?)
     }
 
     fn read_all(&self, each: &mut dyn FnMut(Record)) {
-        for (id, elements) in self.document.records(RECORDS) {
-            each(record(id_of(id), &elements).expect("records are whole"));
+        for (id, elements) in self.document.records(RECORDS).sure() {
+            let id = id.as_place_id()[..].try_into().expect("ids are UUIDs");
+            each(record(id, &elements).expect("records are whole"));
         }
     }
 
@@ -186,16 +229,9 @@ impl Subject for Ours {
     }
 
     fn exchange(&mut self, _: &[u8]) -> Vec<u8> {
-        let mut message = b"parts".to_vec();
-        for deltas in self.since_load.chunks(PART_DELTAS) {
-            let mut part = Delta::default();
-            for delta in deltas {
-                part.join(delta);
-            }
-            let part = encode_delta(&part);
-            message.extend((part.len() as u32).to_le_bytes());
-            message.extend(part);
-        }
-        message
+        let bytes = self.encode(&self.since_load, &self.killed_since_load);
+        let mut encoder = DeflateEncoder::new(b"deflated".to_vec(), Level::default());
+        encoder.write_all(&bytes).expect("a vector takes everything");
+        encoder.finish().expect("a vector takes everything")
     }
 }

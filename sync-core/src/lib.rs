@@ -2,9 +2,10 @@
 //!
 //! This crate does no IO. It reads no clock, no random source, no environment and holds no global:
 //! time, random bytes and storage come in from a driver, so a run can be replayed exactly.
-//! Modules depend on each other one way: `time, error, checksum, pack → causal →
-//! reconcile, snapshot → types → document → wire → session`.
+//! Modules depend on each other one way: `error, checksum, pack, time → causal → reconcile, snapshot →
+//! types → document → alone, wire → session`.
 
+pub mod alone;
 pub mod causal;
 pub mod checksum;
 pub mod document;

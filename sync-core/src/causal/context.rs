@@ -33,10 +33,18 @@ impl CausalContext {
         self.0.iter().map(|(replica, ranges)| (*replica, ranges))
     }
 
+    #[inline]
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
+        // Mostly there is one, or none.
+        match &self.0[..] {
+            [] => return Err(0),
+            [(known, _)] if *known == replica => return Ok(0),
+            _ => {}
+        }
         self.0.binary_search_by(|(known, _)| known.cmp(&replica))
     }
 
+    #[inline]
     fn of_mut(&mut self, replica: ReplicaId) -> &mut DotRanges {
         let at = match self.position(replica) {
             Ok(at) => at,
@@ -86,8 +94,12 @@ impl CausalContext {
 
     /// Adds counters of one replica.
     pub fn insert_ranges(&mut self, replica: ReplicaId, ranges: &DotRanges) {
-        if !ranges.is_empty() {
-            self.of_mut(replica).union(ranges);
+        if ranges.is_empty() {
+            return;
+        }
+        match self.position(replica) {
+            Ok(at) => self.0[at].1.union(ranges),
+            Err(at) => self.0.insert(at, (replica, ranges.clone())),
         }
     }
 

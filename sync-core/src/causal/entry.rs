@@ -119,6 +119,11 @@ impl Entry {
 /// The counters of the slots of a mask, in a run from `first`.
 #[inline]
 pub(crate) fn ranges_of(first: u64, mut mask: u64) -> DotRanges {
+    let gap = u64::from(mask.trailing_zeros());
+    let len = u64::from((mask >> (gap & 63)).trailing_ones());
+    if gap + len == u64::from(u64::BITS - mask.leading_zeros()) && len > 0 {
+        return DotRanges::of(first + gap..=first + gap + len - 1);
+    }
     let mut ranges = DotRanges::default();
     let mut counter = first;
     while mask != 0 {

@@ -48,6 +48,10 @@ pub fn join<S: DotStore>(store: &mut S, delta: &Delta) -> Result<Joined, S::Erro
             joined.added.push((at, fresh));
         }
     }
+    if !delta.dead.is_empty() {
+        // Mostly one entry dies.
+        joined.killed = Vec::with_capacity(1);
+    }
     for (replica, ranges) in delta.dead.iter() {
         let seen = store.seen(replica)?;
         let is_seen = seen.covers(ranges);

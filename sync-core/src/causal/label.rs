@@ -37,6 +37,9 @@ struct Slot {
     end: u32,
     text_end: u32,
     hash: u64,
+    /// The first byte, if there is one.
+    tag: Option<u8>,
+    is_text: bool,
 }
 
 /// The first bytes of names, as a set.
@@ -108,7 +111,9 @@ impl Label {
             }
             bytes.extend_from_slice(name);
             let (end, text_end) = (bytes.len() as u32, texts.len() as u32);
-            slots.push(Slot { end, text_end, hash: name_hash });
+            let tag = name.first().copied();
+            let is_text = name.get(1..).is_some_and(|rest| std::str::from_utf8(rest).is_ok());
+            slots.push(Slot { end, text_end, hash: name_hash, tag, is_text });
         }
         let (bytes, slots) = (bytes.into_boxed_slice(), slots.into_boxed_slice());
         let (texts, space_len) = (texts.into_boxed_str(), space.len());
@@ -158,10 +163,16 @@ impl Label {
     #[inline]
     pub(crate) fn text(&self, slot: usize) -> Option<&str> {
         let Parts { slots, texts, .. } = &*self.0;
-        let text_end = slots.get(slot)?.text_end as usize;
+        let Slot { text_end, is_text, .. } = slots.get(slot)?;
         let start = if slot == 0 { 0 } else { slots[slot - 1].text_end as usize };
-        let text = texts.get(start..text_end)?;
-        (text.len() + 1 == self.name(slot).len()).then_some(text)
+        if *is_text { texts.get(start..*text_end as usize) } else { None }
+    }
+
+    /// The first byte of a slot's name, and whether what follows is text; none without a name.
+    #[inline]
+    pub(crate) fn tag(&self, slot: usize) -> Option<(u8, bool)> {
+        let Slot { tag, is_text, .. } = self.0.slots.get(slot)?;
+        Some(((*tag)?, *is_text))
     }
 
     /// How many slots there are.

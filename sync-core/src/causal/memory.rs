@@ -198,7 +198,10 @@ impl MemoryStore {
 
     #[inline]
     fn find_writer(&self, replica: ReplicaId) -> Result<usize, usize> {
-        self.numbers.binary_search_by(|(known, _)| known.cmp(&replica))
+        match &self.numbers[..] {
+            [(only, _)] if *only == replica => Ok(0),
+            numbers => numbers.binary_search_by(|(known, _)| known.cmp(&replica)),
+        }
     }
 
     fn writer(&self, replica: ReplicaId) -> Option<&Writer> {
@@ -263,7 +266,10 @@ impl MemoryStore {
     }
 
     fn space(&self, space: &[u8]) -> Result<usize, usize> {
-        self.spaces.binary_search_by(|known| (*known.name).cmp(space))
+        match &self.spaces[..] {
+            [only] if *only.name == *space => Ok(0),
+            spaces => spaces.binary_search_by(|known| (*known.name).cmp(space)),
+        }
     }
 
     fn ids_of(&self, space: &[u8]) -> Option<&Sorted> {
@@ -274,9 +280,9 @@ impl MemoryStore {
     fn place(&self, ids: &Sorted, id: &[u8]) -> Result<Position, Position> {
         let hint = self.hint.get();
         let key = key_of(id);
-        match ids.row(hint) {
+        match ids.row_of(hint, key) {
             Some(row) if *self.rows.of(row).id == *id => return Ok(hint),
-            Some(_) if ids.would_stand(hint, key) => return Err(hint),
+            None if ids.would_stand(hint, key) => return Err(hint),
             Some(_) | None => {}
         }
         let found = ids.find(key, |row| (*self.rows.of(row).id).cmp(id));

@@ -9,16 +9,31 @@ use crate::error::Malformed;
 ///
 /// A range that starts at 1 is the gap-free prefix (the version vector's part); the others are loose
 /// dots. Ranges close up by themselves as gaps fill. A single range takes no allocation.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub struct DotRanges(SmallVec<[(u64, u64); 1]>);
+
+impl Clone for DotRanges {
+    #[inline]
+    fn clone(&self) -> Self {
+        match &self.0[..] {
+            [] => Self::default(),
+            [range] => Self(SmallVec::from_buf([*range])),
+            ranges => Self(SmallVec::from_slice(ranges)),
+        }
+    }
+}
 
 impl DotRanges {
     /// The set of one range; empty for an empty range or one that starts at 0.
     #[must_use]
+    #[inline]
     pub fn of(range: RangeInclusive<u64>) -> Self {
-        let mut ranges = Self::default();
-        ranges.insert(*range.start(), *range.end());
-        ranges
+        let (start, end) = range.into_inner();
+        if start == 0 || start > end {
+            Self::default()
+        } else {
+            Self(SmallVec::from_buf([(start, end)]))
+        }
     }
 
     /// Whether there is no counter.
@@ -41,6 +56,7 @@ impl DotRanges {
 
     /// The highest counter, or 0.
     #[must_use]
+    #[inline]
     pub fn max(&self) -> u64 {
         self.0.last().map_or(0, |(_, end)| *end)
     }
@@ -95,6 +111,7 @@ impl DotRanges {
     }
 
     /// Adds the counters `start..=end`. Does nothing when `start` is 0 or beyond `end`.
+    #[inline]
     pub fn insert(&mut self, start: u64, end: u64) {
         if start == 0 || start > end {
             return;
@@ -112,6 +129,11 @@ impl DotRanges {
             self.0.push((start, end));
             return;
         }
+        self.melt(start, end);
+    }
+
+    #[inline(never)]
+    fn melt(&mut self, start: u64, end: u64) {
         // Every range that overlaps or touches `start..=end` melts into one.
         let from = self.0.partition_point(|(_, own_end)| own_end.saturating_add(1) < start);
         let to = from

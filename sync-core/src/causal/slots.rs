@@ -24,62 +24,6 @@ enum Repr {
     Heap { live: u64, bytes: Box<[u8]> },
 }
 
-/// Packed slots being written; how many bytes they take is known before.
-enum Packer {
-    Inline { len: usize, bytes: [u8; INLINE_BYTES] },
-    Heap(Vec<u8>),
-}
-
-impl Packer {
-    fn with_len(len: usize) -> Self {
-        if len <= INLINE_BYTES {
-            Self::Inline { len: 0, bytes: [0; INLINE_BYTES] }
-        } else {
-            Self::Heap(Vec::with_capacity(len))
-        }
-    }
-
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        match self {
-            Self::Inline { len, bytes } => {
-                bytes[*len] = byte;
-                *len += 1;
-            }
-            Self::Heap(packed) => packed.push(byte),
-        }
-    }
-
-    fn put(&mut self, more: &[u8]) {
-        match self {
-            Self::Inline { len, bytes } => {
-                bytes[*len..*len + more.len()].copy_from_slice(more);
-                *len += more.len();
-            }
-            Self::Heap(packed) => packed.extend_from_slice(more),
-        }
-    }
-
-    fn put_dead(&mut self, count: usize) {
-        self.put(&[0; RUN_DOTS_MAX][..count]);
-    }
-
-    fn put_header(&mut self, mut header: u64) {
-        while header >= 0x80 {
-            self.push(header as u8 | 0x80);
-            header >>= 7;
-        }
-        self.push(header as u8);
-    }
-
-    fn finish(self, live: u64) -> Slots {
-        Slots(match self {
-            Self::Inline { len, bytes } => Repr::Inline { len: len as u8, bytes },
-            Self::Heap(packed) => Repr::Heap { live, bytes: packed.into_boxed_slice() },
-        })
-    }
-}
-
 impl Slots {
     /// Packs slots. There must be 1 to [`RUN_DOTS_MAX`]; what is beyond is left out.
     #[must_use]
@@ -92,15 +36,47 @@ impl Slots {
             count += 1;
             len += varint::len(header(slot)) + slot.map_or(0, <[u8]>::len);
         }
-        let mut packer = Packer::with_len(len);
-        packer.push(count);
-        for slot in slots {
-            packer.put_header(header(slot));
-            if let Some(slot) = slot {
-                packer.put(slot);
-            }
+        Self::pack(count, len, live, slots.map(|slot| (header(slot), slot.unwrap_or_default())))
+    }
+
+    /// Packs live slots, of which there must be 1 to [`RUN_DOTS_MAX`].
+    pub(crate) fn of_live<'a>(slots: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        let slots = slots.map(|slot| (slot.len() as u64 + 1, slot)).take(RUN_DOTS_MAX);
+        let (mut count, mut len) = (0, 1);
+        for (header, slot) in slots.clone() {
+            count += 1;
+            len += varint::len(header) + slot.len();
         }
-        packer.finish(live)
+        let live = u64::MAX >> (RUN_DOTS_MAX as u32 - u32::from(count).max(1));
+        Self::pack(count, len, live, slots)
+    }
+
+    fn pack<'a>(
+        count: u8,
+        len: usize,
+        live: u64,
+        slots: impl Iterator<Item = (u64, &'a [u8])>,
+    ) -> Self {
+        if len > INLINE_BYTES {
+            let mut packed = Vec::with_capacity(len);
+            packed.push(count);
+            for (header, slot) in slots {
+                varint::write(&mut packed, header);
+                packed.extend_from_slice(slot);
+            }
+            return Self(Repr::Heap { live, bytes: packed.into_boxed_slice() });
+        }
+        // So short, each header takes one byte.
+        let mut bytes = [0; INLINE_BYTES];
+        bytes[0] = count;
+        let mut end = 1;
+        for (header, slot) in slots {
+            bytes[end] = header as u8;
+            let start = end + 1;
+            end = start + slot.len();
+            bytes[start..end].copy_from_slice(slot);
+        }
+        Self(Repr::Inline { len: len as u8, bytes })
     }
 
     /// None, until there are some.
@@ -205,63 +181,49 @@ impl Slots {
     #[must_use]
     pub fn split(&self, mask: u64) -> (Self, Self) {
         let packed = self.as_packed();
-        let mut iter = self.iter();
-        // The live slots to be taken, the bytes from the first of them to the last, and their bytes.
-        let (mut taken, mut taken_bytes) = (0u64, 0);
-        let (mut start, mut end) = (1, 1);
-        let (mut live, mut bit, mut before) = (0u64, 1u64, 1);
-        while let Some(slot) = iter.next() {
-            let after = packed.len() - iter.rest.len();
-            if slot.is_some() {
-                live |= bit;
-                if mask & bit != 0 {
-                    if taken == 0 {
-                        start = before;
-                    }
-                    taken |= bit;
-                    taken_bytes += after - before - 1;
-                    end = after;
-                }
-            }
-            (bit, before) = (bit << 1, after);
-        }
-        let count = self.len();
-        let (taken_len, rest_len) = (1 + count + taken_bytes, packed.len() - taken_bytes);
+        let (count, live) = (self.len(), self.live());
+        let taken = mask & live;
         let first = taken.trailing_zeros() as usize;
         let last = (u64::BITS - taken.leading_zeros()) as usize;
         let span = (u64::MAX >> (u64::BITS as usize - last.max(1))) & (u64::MAX << (first & 63));
         if taken == 0 || live & span != taken {
-            return (self.part(taken, taken_len), self.part(live & !taken, rest_len));
+            return (self.part(taken), self.part(live & !taken));
         }
         // Mostly one slot is taken, or several in a row: each side is copied in one or two pieces.
-        let mut part = Packer::with_len(taken_len);
-        part.push(count as u8);
-        part.put_dead(first);
-        part.put(&packed[start..end]);
-        part.put_dead(count - last);
-        let mut rest = Packer::with_len(rest_len);
-        rest.put(&packed[..start]);
-        rest.put_dead(last - first);
-        rest.put(&packed[end..]);
-        (part.finish(taken), rest.finish(live & !taken))
+        let mut iter = self.iter();
+        let mut skip = |count: usize| {
+            iter.by_ref().take(count).for_each(drop);
+            packed.len() - iter.rest.len()
+        };
+        let (start, end) = (skip(first), skip(last - first));
+        let count_byte = [count as u8];
+        let part = Self::spliced(&count_byte, first, &packed[start..end], count - last, taken);
+        let rest = &packed[end..];
+        (part, Self::spliced(&packed[..start], last - first, rest, 0, live & !taken))
     }
 
-    /// The slots of a mask, which are live, and whose packed length is known.
-    fn part(&self, mask: u64, len: usize) -> Self {
-        let mut packer = Packer::with_len(len);
-        packer.push(self.len() as u8);
-        let mut bit = 1;
-        for slot in self.iter() {
-            match slot.filter(|_| mask & bit != 0) {
-                None => packer.push(0),
-                Some(slot) => {
-                    packer.put_header(slot.len() as u64 + 1);
-                    packer.put(slot);
-                }
-            }
-            bit <<= 1;
+    /// Two pieces of packed slots, each with dead slots behind it.
+    fn spliced(head: &[u8], dead: usize, tail: &[u8], dead_after: usize, live: u64) -> Self {
+        let start = head.len() + dead;
+        let len = start + tail.len() + dead_after;
+        if len <= INLINE_BYTES {
+            let mut bytes = [0; INLINE_BYTES];
+            bytes[..head.len()].copy_from_slice(head);
+            bytes[start..start + tail.len()].copy_from_slice(tail);
+            return Self(Repr::Inline { len: len as u8, bytes });
         }
-        packer.finish(mask)
+        let mut packed = Vec::with_capacity(len);
+        packed.extend_from_slice(head);
+        packed.extend_from_slice(&[0; RUN_DOTS_MAX][..dead]);
+        packed.extend_from_slice(tail);
+        packed.extend_from_slice(&[0; RUN_DOTS_MAX][..dead_after]);
+        Self(Repr::Heap { live, bytes: packed.into_boxed_slice() })
+    }
+
+    /// The slots of a mask.
+    fn part(&self, mask: u64) -> Self {
+        let bits = (0..).map(|slot| mask >> (slot & 63) & 1 == 1);
+        Self::new(self.iter().zip(bits).map(|(slot, is_wanted)| slot.filter(|_| is_wanted)))
     }
 
     /// The slots of a mask; the others are dead.

@@ -1,13 +1,14 @@
 //! Changes of this replica: each takes fresh dots, and supersedes the dots that it replaces.
 
 use smallvec::SmallVec;
+use std::mem::take;
 
 use super::target::{Leaf, Targets, check_path};
 use super::undo::Count;
 use super::{Document, Edited, Refused, Touched, Undo, member_id};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, EntryView, MemoryStore, Note, PlaceId, PlaceStore,
-    ReplicaId, Slots, ranges_of,
+    RUN_DOTS_MAX, ReplicaId, Slots, ranges_of,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;
@@ -52,12 +53,13 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let before = seen.max();
         let (seen, next) = (before, before + 1);
         let (delta, touched, counts) = (Delta::default(), Touched::default(), Vec::new());
-        let killed = std::mem::take(&mut document.killed);
+        let killed = take(&mut document.killed);
         Ok(Self { document, author, before, seen, next, delta, killed, counts, touched })
     }
 
+    #[inline]
     pub(super) fn finish<T>(
-        mut self,
+        &mut self,
         outcome: Result<T, Refused<S::Error>>,
         bytes_max: usize,
     ) -> Result<Edited<T>, Refused<S::Error>> {
@@ -71,9 +73,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         });
         match outcome {
             Ok(value) => {
-                let Self {
-                    document, author, before, seen, delta, mut killed, counts, touched, ..
-                } = self;
+                let Self { author, before, seen, .. } = *self;
+                let (document, mut killed) = (&mut *self.document, take(&mut self.killed));
+                let (delta, touched) = (take(&mut self.delta), take(&mut self.touched));
+                let counts = take(&mut self.counts);
                 let mut added = CausalContext::default();
                 added.insert_range(author.replica, before + 1, seen);
                 // What the change itself wrote and took back was not there before.
@@ -104,7 +107,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 store.add(entry)?;
             }
         }
-        for (label, id) in std::mem::take(&mut self.touched).iter() {
+        for (label, id) in take(&mut self.touched).iter() {
             self.document.settle(label.space(), id)?;
         }
         Ok(())
@@ -141,7 +144,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             let (collection, id) = (collection.to_owned(), id.to_string());
             return Err(Misuse::RecordExists { collection, id }.into());
         }
-        let mut targets = Targets::with(std::mem::take(&mut self.document.buffer));
+        let mut targets = Targets::with(take(&mut self.document.buffer));
         targets.push_existence();
         push_fields(&mut targets, fields)?;
         self.push_counters(&mut targets, fields);
@@ -173,7 +176,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
-        let mut targets = Targets::with(std::mem::take(&mut self.document.buffer));
+        let mut targets = Targets::with(take(&mut self.document.buffer));
         push_fields(&mut targets, fields)?;
         let roots: SmallVec<[&str; 8]> = fields.iter().map(|(name, _)| *name).collect();
         let space = collection_space(collection)?;
@@ -185,11 +188,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             return Err(no_such_record(collection, id));
         }
         self.replace(&space, id_bytes, &targets, found)?;
-        let mut path = SmallVec::new();
-        for (name, field) in fields {
-            path.push(*name);
-            self.count_to(&space, id_bytes, &mut path, field)?;
-            path.pop();
+        for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
+            self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
         self.document.buffer = targets.into_buffer();
         Ok(())
@@ -384,21 +384,33 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     ) -> Result<Compared, Refused<S::Error>> {
         let mut compared = Compared::default();
         let show = &mut |entry: EntryView<'_>| {
-            let names = entry.label.names().chain(std::iter::repeat(&[][..]));
+            let (tags, live) = entry.tags();
+            compared.exists |= tags.has(kind::EXISTS);
+            // Only the slots of these names are read.
+            let (mut wanted, mut bit) = (0u64, 1);
+            for name in entry.label.names().take(RUN_DOTS_MAX) {
+                if let [tag, path @ ..] = name
+                    && live & bit != 0
+                {
+                    compared.originals += u32::from(tag & kind::COPY == 0);
+                    compared.is_original |= *tag == kind::EXISTS;
+                    let is_there = |root: &&str| is_within(path, root);
+                    if tag & !kind::COPY != kind::EXISTS && roots.iter().any(is_there) {
+                        wanted |= bit;
+                    }
+                }
+                bit <<= 1;
+            }
             let first = entry.first;
-            for ((counter, slot), name) in (first.counter..).zip(entry.slots.iter()).zip(names) {
-                let (Some(bytes), [tag, path @ ..]) = (slot, name) else { continue };
+            for (slot, bytes) in entry.slots.iter().enumerate() {
+                if wanted >> slot == 0 {
+                    break;
+                }
+                let Some(bytes) = bytes.filter(|_| wanted >> slot & 1 == 1) else { continue };
+                let [tag, path @ ..] = entry.label.name(slot) else { continue };
                 let tag_alone = tag & !kind::COPY;
                 let is_original = tag & kind::COPY == 0;
-                compared.originals += u32::from(is_original);
-                if tag_alone == kind::EXISTS {
-                    compared.exists = true;
-                    compared.is_original |= is_original;
-                    continue;
-                }
-                if !roots.iter().any(|root| is_within(path, root)) {
-                    continue;
-                }
+                let counter = first.counter + slot as u64;
                 let dot = Dot::new(first.replica, counter);
                 let Ok(value) = element::value_bytes(*tag, bytes) else { continue };
                 let is_counter = tag_alone == kind::COUNTER
@@ -503,7 +515,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 Field::Register(_) | Field::Latest(_) | Field::Set(_) => {}
             }
         }
-        for (name, field) in fields {
+        for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             walk(targets, self.author.replica, &mut SmallVec::from_slice(&[*name]), field);
         }
     }
@@ -615,10 +627,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             let run;
             (run, rest) = rest.split_at(targets.run_len(space, rest));
             let label = targets.label(&mut self.document.labels, space, run);
-            let slots = run.iter().map(|leaf| Some(targets.bytes(&targets.leaves()[*leaf])));
+            let slots = run.iter().map(|leaf| targets.bytes(&targets.leaves()[*leaf]));
             let first = Dot::new(replica, self.next);
             self.next += run.len() as u64;
-            let (id, slots) = (id.clone(), Slots::new(slots));
+            let (id, slots) = (id.clone(), Slots::of_live(slots));
             delta.entries.push(Entry { first, stamp, label, id, slots });
         }
         self.step(delta)
@@ -638,7 +650,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let known = self.killed.len();
         for (replica, ranges) in delta.dead.iter() {
             for (start, end) in ranges.iter() {
-                store.kill(replica, start, end, &mut self.killed).map_err(Refused::Store)?;
+                // The dot of a removal was never live.
+                if replica != self.author.replica || start <= self.seen {
+                    store.kill(replica, start, end, &mut self.killed).map_err(Refused::Store)?;
+                }
             }
         }
         let new = DotRanges::of(self.seen + 1..=self.next - 1);
@@ -725,9 +740,20 @@ enum Kept {
 fn push_fields<'f>(targets: &mut Targets, fields: &[(&'f str, &'f Field)]) -> Result<(), Misuse> {
     for (name, field) in fields {
         check_name("a field's name", name)?;
-        targets.push_field(&mut SmallVec::from_slice(&[*name]), field)?;
+        match field {
+            Field::Register(value) => targets.push_value(kind::REGISTER, &[*name], value)?,
+            Field::Latest(value) => targets.push_value(kind::LATEST, &[*name], value)?,
+            Field::Set(_) | Field::Counter(_) | Field::Map(_) => {
+                targets.push_field(&mut SmallVec::from_slice(&[*name]), field)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Whether a field is a counter, or may hold one.
+fn may_count(field: &Field) -> bool {
+    matches!(field, Field::Counter(_) | Field::Map(_))
 }
 
 fn joined_path(path: &[&str]) -> Result<String, Misuse> {

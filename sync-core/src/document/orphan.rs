@@ -64,8 +64,9 @@ impl Orphan {
                 copies.push((element, copy));
             }
         }
-        // The existence last: a record that comes in parts is not shown before it is whole.
-        copies.sort_by_key(|(element, _)| element.content == Content::Exists);
+        // In an order of their own, whatever the store's is. The existence last: a record that comes in
+        // parts is not shown before it is whole.
+        copies.sort_by_key(|(element, copy)| (element.content == Content::Exists, copy.origin));
         copies
     }
 }

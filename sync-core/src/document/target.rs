@@ -24,14 +24,27 @@ pub(super) struct Targets {
 /// One element to be written.
 #[derive(Debug, Clone)]
 pub(super) struct Leaf {
-    name: Range<usize>,
-    bytes: Range<usize>,
+    start: u32,
+    middle: u32,
+    end: u32,
     /// How many live elements say just this.
     pub(super) same: u32,
     /// How many copies there say the same.
     pub(super) copied: u32,
     /// How many live elements of its name say something else.
     pub(super) other: u32,
+}
+
+impl Leaf {
+    #[inline]
+    fn name_range(&self) -> Range<usize> {
+        self.start as usize..self.middle as usize
+    }
+
+    #[inline]
+    fn bytes_range(&self) -> Range<usize> {
+        self.middle as usize..self.end as usize
+    }
 }
 
 /// Up to how many bytes a buffer is kept for the next change. Arbitrary.
@@ -55,21 +68,17 @@ impl Targets {
 
     pub(super) fn leaves_mut(&mut self) -> impl Iterator<Item = (&[u8], &[u8], &mut Leaf)> {
         let buffer = &self.buffer;
-        let lend = move |leaf: &mut Leaf| -> (&[u8], &[u8]) {
-            (&buffer[leaf.name.clone()], &buffer[leaf.bytes.clone()])
-        };
-        self.leaves.iter_mut().map(move |leaf| {
-            let (name, bytes) = lend(leaf);
-            (name, bytes, leaf)
-        })
+        self.leaves
+            .iter_mut()
+            .map(move |leaf| (&buffer[leaf.name_range()], &buffer[leaf.bytes_range()], leaf))
     }
 
     pub(super) fn name(&self, leaf: &Leaf) -> &[u8] {
-        &self.buffer[leaf.name.clone()]
+        &self.buffer[leaf.name_range()]
     }
 
     pub(super) fn bytes(&self, leaf: &Leaf) -> &[u8] {
-        &self.buffer[leaf.bytes.clone()]
+        &self.buffer[leaf.bytes_range()]
     }
 
     /// Adds an element whose name and bytes are known.
@@ -87,14 +96,9 @@ impl Targets {
     }
 
     fn finish(&mut self, start: usize, middle: usize) {
-        let end = self.buffer.len();
-        self.leaves.push(Leaf {
-            name: start..middle,
-            bytes: middle..end,
-            same: 0,
-            copied: 0,
-            other: 0,
-        });
+        let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let (start, middle, end) = (at(start), at(middle), at(self.buffer.len()));
+        self.leaves.push(Leaf { start, middle, end, same: 0, copied: 0, other: 0 });
     }
 
     fn push_name(&mut self, kind: u8, path: &[&str]) -> usize {
@@ -109,8 +113,15 @@ impl Targets {
         start
     }
 
-    fn push_value(&mut self, kind: u8, path: &[&str], value: &Value) -> Result<(), Misuse> {
-        check_value(value)?;
+    pub(super) fn push_value(
+        &mut self,
+        kind: u8,
+        path: &[&str],
+        value: &Value,
+    ) -> Result<(), Misuse> {
+        if matches!(value, Value::List(_) | Value::Map(_)) {
+            check_value(value)?;
+        }
         let start = self.push_name(kind, path);
         let middle = self.buffer.len();
         value.encode_into(&mut self.buffer);
@@ -154,7 +165,7 @@ impl Targets {
     pub(super) fn run_len(&self, space: &[u8], leaves: &[usize]) -> usize {
         let mut bytes = space.len();
         let fits = leaves.iter().take(RUN_DOTS_MAX).take_while(|leaf| {
-            bytes += self.leaves[**leaf].name.len();
+            bytes += self.leaves[**leaf].name_range().len();
             bytes <= LABEL_BYTES_MAX
         });
         fits.count().max(1)

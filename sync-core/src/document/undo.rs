@@ -56,6 +56,12 @@ impl Undo {
         self.added.is_empty() && self.killed.is_empty() && self.counts.is_empty()
     }
 
+    /// What the change replaced: entries with only the slots that it took.
+    #[must_use]
+    pub fn replaced(&self) -> &[Entry] {
+        &self.killed
+    }
+
     /// About how many bytes it takes.
     #[must_use]
     pub fn byte_count(&self) -> usize {

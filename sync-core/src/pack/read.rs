@@ -62,6 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What the next item is. It stays the next one.
+    #[inline]
     pub fn kind(&self) -> Result<Kind, Malformed> {
         let Some(marker) = self.rest.first() else { return Err(short()) };
         Ok(match *marker {

@@ -35,19 +35,20 @@ pub fn read(bytes: &mut &[u8]) -> Result<u64, Malformed> {
 fn read_long(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     let broken =
         Malformed::Inconsistent { what: "a number has at most 64 bits, and its shortest form" };
-    let mut number = 0;
-    for (at, byte) in bytes.iter().enumerate().take(10) {
-        let bits = u64::from(byte & 0x7f);
-        if at == 9 && *byte > 1 {
-            return Err(broken);
-        }
-        number |= bits << (7 * at);
-        if byte & 0x80 == 0 {
-            if *byte == 0 && at > 0 {
-                return Err(broken);
+    let (mut number, mut shift) = (0, 0);
+    for (at, byte) in bytes.iter().enumerate() {
+        number |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            // The tenth byte has one bit left, and no number ends in zeros.
+            if (shift == 63 && *byte > 1) || (*byte == 0 && shift > 0) {
+                break;
             }
             *bytes = &bytes[at + 1..];
             return Ok(number);
+        }
+        shift += 7;
+        if shift > 63 {
+            break;
         }
     }
     Err(broken)

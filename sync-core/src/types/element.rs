@@ -58,6 +58,11 @@ impl CopyOf {
         }
     }
 
+    #[cold]
+    fn boxed(reader: &mut Reader<'_>) -> Result<Box<Self>, Malformed> {
+        Self::decode(reader).map(Box::new)
+    }
+
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let dot = |reader: &mut Reader<'_>| {
             let replica = ReplicaId::from_bytes(reader.bytes_of()?);
@@ -130,6 +135,7 @@ impl Content {
         }
     }
 
+    #[inline]
     fn decode(kind: u8, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(match kind {
             kind::EXISTS => Self::Exists,
@@ -177,6 +183,7 @@ pub struct Element {
 
 impl Element {
     /// Reads a slot of an entry.
+    #[inline]
     pub fn decode(
         dot: Dot,
         stamp: Stamp,
@@ -184,14 +191,15 @@ impl Element {
         slot: usize,
         bytes: &[u8],
     ) -> Result<Self, Malformed> {
-        let (kind, _) = split(label.name(slot))?;
-        if label.text(slot).is_none() {
+        let missing = Malformed::Inconsistent { what: "a live slot has a name" };
+        let (kind, is_text) = label.tag(slot).ok_or(missing)?;
+        if !is_text {
             return Err(Malformed::Inconsistent { what: "a field's name is text" });
         }
         let mut reader = Reader::new(bytes);
         let copy = match kind & kind::COPY {
             0 => None,
-            _ => Some(Box::new(CopyOf::decode(&mut reader)?)),
+            _ => Some(CopyOf::boxed(&mut reader)?),
         };
         let content = Content::decode(kind & !kind::COPY, &mut reader)?;
         reader.end()?;
@@ -206,13 +214,6 @@ impl Element {
     pub fn path(&self) -> &str {
         self.label.text(usize::from(self.slot)).unwrap_or_default()
     }
-}
-
-/// Splits a slot's name into the type and the path.
-pub(crate) fn split(name: &[u8]) -> Result<(u8, &[u8]), Malformed> {
-    let (kind, path) =
-        name.split_first().ok_or(Malformed::Inconsistent { what: "a live slot has a name" })?;
-    Ok((*kind, path))
 }
 
 /// The value's bytes of a slot: what stands behind what a copy says of itself.

@@ -77,13 +77,13 @@ impl Record {
     /// Takes the live elements of an entry. Those that this version cannot read are left out.
     pub fn add(&mut self, entry: EntryView<'_>) {
         let EntryView { first, stamp, label, slots, .. } = entry;
-        self.elements.reserve(slots.len());
+        self.elements.reserve_exact(slots.live().count_ones() as usize);
         for (slot, bytes) in slots.iter().enumerate() {
             let Some(bytes) = bytes else { continue };
             let dot = Dot::new(first.replica, first.counter + slot as u64);
             if let Ok(element) = Element::decode(dot, stamp, label, slot, bytes) {
                 self.is_original |=
-                    element.content == Content::Exists && element.claim.copy.is_none();
+                    matches!(element.content, Content::Exists) && element.claim.copy.is_none();
                 self.elements.push(element);
             }
         }
@@ -150,7 +150,8 @@ impl Record {
 
     /// The claims that the record exists.
     pub fn existence(&self) -> impl Iterator<Item = &Claim> {
-        let exists = self.elements.iter().filter(|element| element.content == Content::Exists);
+        let exists =
+            self.elements.iter().filter(|element| matches!(element.content, Content::Exists));
         exists.map(|element| &element.claim)
     }
 

@@ -151,8 +151,17 @@ impl Value {
 
     /// Reads a value. Refuses one that nests deeper than [`VALUE_DEPTH_MAX`], a number beyond 64 bits
     /// signed, and a map whose keys are not text or stand twice.
+    #[inline]
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        nested(reader, VALUE_DEPTH_MAX)
+        // Most values are plain.
+        match reader.kind()? {
+            Kind::Str => reader.str().map(|text| Self::String(text.to_owned())),
+            Kind::Bool => reader.bool().map(Self::Bool),
+            Kind::Int => reader.int().map(Self::Int),
+            Kind::Nil | Kind::Float | Kind::Bytes | Kind::Array | Kind::Map => {
+                nested(reader, VALUE_DEPTH_MAX)
+            }
+        }
     }
 }
 

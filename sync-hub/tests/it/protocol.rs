@@ -175,7 +175,7 @@ async fn a_slow_reader_is_closed_and_does_not_hold_up_the_others() {
         channel: 1,
         replica: replica(1),
         name: "slow".into(),
-        state: Vec::new().into(),
+        state: Vec::new(),
     };
     slow.say(&presence).await;
     let mut writer = Client::open(hub.address, "d", replica(2)).await;

@@ -12,16 +12,17 @@ use super::report;
 use crate::workspace::Workspace;
 
 /// From left to right; each may use those before it.
-const ORDER: [&str; 11] = [
-    "time",
+const ORDER: [&str; 12] = [
     "error",
     "checksum",
     "pack",
+    "time",
     "causal",
     "reconcile",
     "snapshot",
     "types",
     "document",
+    "alone",
     "wire",
     "session",
 ];
@@ -204,7 +205,7 @@ mod tests {
             &["`types` uses `wire`, which is to its right"],
         );
         check("types/set.rs", "use super::wire;", &[]);
-        check("time.rs", "use super::error::E;", &["`time` uses `error`, which is to its right"]);
+        check("error.rs", "use super::time::T;", &["`error` uses `time`, which is to its right"]);
     }
 
     #[test]
@@ -220,7 +221,7 @@ mod tests {
             "utils.rs",
             "",
             &[
-                "module `utils` has no place in the order [\"time\", \"error\", \"checksum\", \"pack\", \"causal\", \"reconcile\", \"types\", \"document\", \"wire\", \"session\"]",
+                "module `utils` has no place in the order [\"error\", \"checksum\", \"pack\", \"time\", \"causal\", \"reconcile\", \"snapshot\", \"types\", \"document\", \"alone\", \"wire\", \"session\"]",
             ],
         );
         check("wire.rs", "use crate::Dot;", &["`crate::Dot` hides its module: name the module"]);

@@ -55,7 +55,9 @@ impl Suite {
     pub(super) fn needs(self) -> Needs {
         match self {
             Suite::Lint => lint::needs(),
-            Suite::Xtask | Suite::Core | Suite::Sim | Suite::Client | Suite::Hub => Needs::default(),
+            Suite::Xtask | Suite::Core | Suite::Sim | Suite::Client | Suite::Hub => {
+                Needs::default()
+            }
             Suite::Wasm => Needs::package(),
             Suite::Browser => Needs { linters: false, package: true, demo: true, browser: true },
         }

@@ -48,11 +48,6 @@ impl Rows {
         self.count
     }
 
-    pub(super) fn find(&self, number: u32) -> Option<&Row> {
-        let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);
-        self.pages.get(page)?.get(at)?.as_ref()
-    }
-
     #[inline]
     pub(super) fn of(&self, number: u32) -> &Row {
         let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);

@@ -5,11 +5,11 @@
 
 use std::cmp::Ordering;
 
-/// The most rows of one list. Arbitrary: three kilobytes.
-const CHUNK_MAX: usize = 256;
+/// The most rows of one list. Arbitrary: one and a half kilobytes.
+const CHUNK_MAX: usize = 128;
 
 /// Below this many rows a list is joined with a neighbour that has room.
-const CHUNK_MIN: usize = 48;
+const CHUNK_MIN: usize = 24;
 
 /// Row numbers in order.
 #[derive(Debug, Clone, Default)]
@@ -125,6 +125,13 @@ impl Sorted {
         Some((Position { chunk: chunk + 1, at: 0 }, *keys.first()?, *rows.first()?))
     }
 
+    /// The row at a position, if it has this key.
+    #[inline]
+    pub(super) fn row_of(&self, position: Position, key: u64) -> Option<u32> {
+        let Chunk { keys, rows } = self.chunks.get(position.chunk)?;
+        if *keys.get(position.at)? == key { rows.get(position.at).copied() } else { None }
+    }
+
     #[inline]
     pub(super) fn row(&self, position: Position) -> Option<u32> {
         self.chunks.get(position.chunk)?.rows.get(position.at).copied()
@@ -211,6 +218,7 @@ impl Sorted {
     }
 
     /// The position before, if any.
+    #[inline]
     pub(super) fn before(&self, position: Position) -> Option<Position> {
         let Position { chunk, at } = position;
         match at.checked_sub(1) {
