@@ -100,6 +100,12 @@ pub enum Misuse {
         /// Which name.
         what: &'static str,
     },
+    /// A field is written twice in one change.
+    #[error("field {name} stands twice in one change; write it once")]
+    Twice {
+        /// The field's name.
+        name: String,
+    },
     /// A change with nothing in it.
     #[error("the change is empty")]
     Empty,

@@ -738,6 +738,11 @@ enum Kept {
 }
 
 fn push_fields<'f>(targets: &mut Targets, fields: &[(&'f str, &'f Field)]) -> Result<(), Misuse> {
+    for (at, (name, _)) in fields.iter().enumerate() {
+        if fields[..at].iter().any(|(other, _)| other == name) {
+            return Err(Misuse::Twice { name: (*name).to_owned() });
+        }
+    }
     for (name, field) in fields {
         check_name("a field's name", name)?;
         match field {

@@ -319,6 +319,9 @@ fn misuse_is_named_and_changes_nothing<S: Store>() {
     );
     let refused = a.document.edit(author, DELTA_BYTES_MAX, |edit| edit.remove("notes", &id()));
     assert!(matches!(refused, Err(Refused::Misuse(Misuse::NoSuchRecord { .. }))));
+    let twice = [("f", &Field::from(1i64)), ("g", &Field::from(1i64)), ("f", &Field::from(2i64))];
+    let refused = a.document.edit(author, DELTA_BYTES_MAX, |edit| edit.insert("n", &id(), twice));
+    assert!(matches!(refused, Err(Refused::Misuse(Misuse::Twice { name })) if name == "f"));
     let none: BTreeMap<String, Field> = BTreeMap::new();
     let refused = a.document.edit(author, DELTA_BYTES_MAX, |edit| edit.insert("", &id(), &none));
     assert!(matches!(refused, Err(Refused::Misuse(Misuse::BadName { .. }))));
