@@ -35,6 +35,8 @@ pub struct Ours {
     now_ms: u64,
     /// What was seen when the document was loaded: the other side has it.
     base: CausalContext,
+    /// What both sides have numbered when the document was loaded, and by now.
+    base_dictionary: Dictionary,
     dictionary: Dictionary,
     since_load: Delta,
     killed_since_load: Vec<Entry>,
@@ -56,6 +58,7 @@ impl Ours {
             replica: ReplicaId::from_bytes(id.to_be_bytes()),
             clock: HybridClock::default(),
             now_ms: NOW_MS,
+            base_dictionary: dictionary.clone(),
             dictionary,
             since_load: Delta::default(),
             killed_since_load: Vec::new(),
@@ -86,10 +89,10 @@ impl Ours {
         edited.expect("the operation fits the document")
     }
 
-    fn encode(&self, delta: &Delta, killed: &[Entry]) -> Vec<u8> {
+    fn encode(&self, delta: &Delta, killed: &[Entry], dictionary: &Dictionary) -> Vec<u8> {
         let names = Known { store: self.document.store(), killed, base: &self.base };
         let mut bytes = Vec::new();
-        write_delta(&mut bytes, delta, &self.dictionary, &names);
+        write_delta(&mut bytes, delta, dictionary, &names);
         bytes
     }
 
@@ -187,7 +190,7 @@ impl Subject for Ours {
 
     fn write_and_encode(&mut self, operation: &Operation) -> Vec<u8> {
         let Edited { delta, undo, .. } = self.perform(operation);
-        let bytes = self.encode(&delta, undo.replaced());
+        let bytes = self.encode(&delta, undo.replaced(), &self.dictionary);
         self.learn(&delta);
         self.killed_since_load.extend_from_slice(undo.replaced());
         self.since_load.join(delta);
@@ -229,7 +232,8 @@ impl Subject for Ours {
     }
 
     fn exchange(&mut self, _: &[u8]) -> Vec<u8> {
-        let bytes = self.encode(&self.since_load, &self.killed_since_load);
+        let (delta, killed) = (&self.since_load, &self.killed_since_load);
+        let bytes = self.encode(delta, killed, &self.base_dictionary);
         let mut encoder = DeflateEncoder::new(b"deflated".to_vec(), Level::default());
         encoder.write_all(&bytes).expect("a vector takes everything");
         encoder.finish().expect("a vector takes everything")
