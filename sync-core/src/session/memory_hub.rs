@@ -90,9 +90,11 @@ impl HubStore for MemoryHub {
         let end = match self.ends.get(&cursor.boot) {
             Some(Some(end)) => *end,
             Some(None) => self.seq,
+            None if broken!(AnyBoot) => self.seq,
             None => return Ok(false),
         };
-        Ok(cursor.seq <= end && cursor.seq >= self.kept(document).horizon)
+        let is_after = cursor.seq >= self.kept(document).horizon || broken!(NoHorizon);
+        Ok(cursor.seq <= end && is_after)
     }
 
     fn open(&mut self, name: &str) -> Result<DocumentId, Infallible> {

@@ -158,7 +158,7 @@ impl Record {
     /// Whether an element is live that is no copy. Copies alone count for nothing.
     #[must_use]
     pub fn has_original(&self) -> bool {
-        self.claims().any(|claim| claim.copy.is_none())
+        broken!(CopiesCount) || self.claims().any(|claim| claim.copy.is_none())
     }
 
     /// Whether the record is there for its readers.
@@ -302,7 +302,7 @@ impl Record {
 
     /// What clashes in a place; only a record needs to exist.
     pub(crate) fn conflicts_of(&self, is_record: bool) -> Vec<Conflict> {
-        if !self.has_original() {
+        if !self.has_original() && !broken!(CopiesAnswered) {
             return Vec::new();
         }
         if is_record && self.existence().next().is_none() {

@@ -215,7 +215,9 @@ impl Client {
         let Some(opened) = self.documents.get_mut(name) else { return };
         match opened.link.phase {
             // What is said to be here must be on disk.
-            Phase::Closed if opened.is_stored() => self.send_open(name),
+            Phase::Closed if opened.is_stored() || broken!(OpensBeforeStored) => {
+                self.send_open(name);
+            }
             Phase::Closed | Phase::Opening => {}
             Phase::CatchingUp if opened.link.compare.is_some() => {}
             Phase::CatchingUp | Phase::Live => {
@@ -267,7 +269,10 @@ impl Client {
             return Err("the hub opened a document twice");
         }
         opened.link.phase = Phase::CatchingUp;
-        let lacking = opened.settled(&opened.link.said).difference(context);
+        let mut lacking = opened.settled(&opened.link.said).difference(context);
+        if resumed && broken!(NoCompareOnResume) {
+            lacking = CausalContext::default();
+        }
         // A refill that was cut may have brought all dots that live, and not what died by them.
         let is_cut =
             opened.refill_due && opened.cursor.is_some_and(|at| at.boot != self.connection.boot);
@@ -306,7 +311,11 @@ impl Client {
         opened.link.next_chunk = number;
         opened.give_up_compare();
         let then = Then { chunk: Some(number), ..Then::default() };
-        if delta.entries.is_empty() && cursor.is_none() && opened.link.hold(delta) {
+        if delta.entries.is_empty()
+            && cursor.is_none()
+            && !broken!(RemovalsInPieces)
+            && opened.link.hold(delta)
+        {
             // Nothing of it is on disk, and the cursor is not moved before it is.
             self.persist(name, Vec::new(), then);
             return Ok(());
@@ -353,7 +362,7 @@ impl Client {
             steps.push(Step::Join(delta.clone()));
         }
         // A live delta that overtakes the catch-up says nothing of what the catch-up still brings.
-        if opened.link.phase == Phase::Live {
+        if opened.link.phase == Phase::Live || broken!(CursorByLiveDelta) {
             opened.follow(cursor, &mut steps);
         }
         if let Some(author) = renewed {
@@ -440,11 +449,17 @@ impl Client {
                 None => opened.link.said.clone(),
             };
             dead = dead.difference(&live);
-            for item in opened.outbox.iter() {
+            for item in opened.outbox.iter().filter(|_| !broken!(RefillTakesOutbox)) {
                 dead = dead.difference(&item.delta.context());
             }
             let size = ChunkSize { items: REFILL_RANGES_MAX, ..ChunkSize::default() };
+            if broken!(RefillWithoutDead) {
+                dead = CausalContext::default();
+            }
             pieces.extend(split(&dead, Vec::new(), size));
+            if broken!(NoRefill) {
+                pieces.clear();
+            }
             opened.refill = Refill::Pieces(pieces);
         }
     }
@@ -469,6 +484,12 @@ impl Client {
                 },
             };
             let id = opened.link.last_push + 1;
+            if let Some(key) = key.filter(|_| broken!(SettlesUnanswered)) {
+                opened.outbox.settle(key);
+                let then = Then::default();
+                self.persist(name, vec![Step::Settle(key)], then);
+            }
+            let Some(opened) = self.documents.get_mut(name) else { return };
             opened.link.last_push = id;
             opened.link.under_way.insert(id, key);
             let push = Push { channel: opened.link.channel, id, delta };
@@ -521,7 +542,9 @@ impl Client {
         self.renew(name, replica);
         let Some(opened) = self.documents.get(name) else { return };
         let said = opened.link.said.max_of(replica);
-        if opened.outbox.iter().any(|item| item.replica == replica && item.last > said) {
+        if opened.outbox.iter().any(|item| item.replica == replica && item.last > said)
+            && !broken!(NeverOpensAgain)
+        {
             self.disconnect(IN_USE);
         }
     }
@@ -530,7 +553,7 @@ impl Client {
     fn renew(&mut self, name: &str, replica: ReplicaId) {
         let Some(opened) = self.documents.get_mut(name) else { return };
         let Some(claimed) = opened.claims.remove(&replica) else { return };
-        if opened.author != Some(replica) {
+        if opened.author != Some(replica) || broken!(NeverRenews) {
             return;
         }
         let known = opened.document.context().iter();
@@ -616,7 +639,7 @@ impl Opened {
     /// Moves the cursor. While the hub is being filled it stays where it was: a client that comes back
     /// from there does so as one that the hub may lack something of.
     fn follow(&mut self, cursor: Cursor, steps: &mut Vec<Step>) {
-        if !self.is_refilling() {
+        if !self.is_refilling() || broken!(CursorDuringRefill) {
             self.cursor = Some(cursor);
             steps.push(Step::Follow(cursor));
         }

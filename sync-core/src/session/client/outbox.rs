@@ -133,7 +133,7 @@ impl Outbox {
         let last = delta.context().max_of(replica);
         let joinable = self.0.last_mut().filter(|slot| {
             let bytes = slot.item.delta.cost() + delta.cost();
-            slot.item.state == OutboxState::Pending
+            (slot.item.state == OutboxState::Pending || broken!(JoinsIntoFrozen))
                 && slot.item.replica == replica
                 && slot.item.last < last
                 && bytes <= JOIN_BYTES_MAX
@@ -144,7 +144,8 @@ impl Outbox {
             slot.item.last = last;
             slot.item.changes += 1;
             slot.is_stored = false;
-            return (slot.item.clone(), Some(replaces));
+            let replaces = (!broken!(ReplacesInSilence)).then_some(replaces);
+            return (slot.item.clone(), replaces);
         }
         let state = OutboxState::Pending;
         let item = OutboxItem { replica, first, last, changes: 1, state, delta };
@@ -169,7 +170,7 @@ impl Outbox {
 
     /// Forgets what was being sent: the connection has ended.
     pub(super) fn unsend(&mut self) {
-        for slot in &mut self.0 {
+        for slot in self.0.iter_mut().filter(|_| !broken!(NeverSendsAgain)) {
             slot.is_sent = false;
         }
     }
@@ -178,11 +179,11 @@ impl Outbox {
     /// before it are on their way.
     pub(super) fn freeze_next(&mut self) -> Option<Dot> {
         let slot = self.0.iter_mut().find(|slot| slot.item.state == OutboxState::Pending)?;
-        if !slot.is_stored {
+        if !slot.is_stored && !broken!(SendsBeforeStored) {
             return None;
         }
         slot.item.state = OutboxState::Frozen;
-        slot.is_stored = false;
+        slot.is_stored = broken!(SendsBeforeFrozen) || broken!(SendsBeforeStored);
         Some(slot.item.key())
     }
 

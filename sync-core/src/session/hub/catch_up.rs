@@ -168,6 +168,7 @@ impl CatchUp {
         }
         if let (None, Some(end)) = (self.resume, end) {
             let between = store.context(document)?.between(after.map(|after| after.last), end.last);
+            let between = if broken!(ContextFirst) { store.context(document)? } else { between };
             let between = between.difference(&self.theirs).difference(&sent);
             // What does not fit comes with the removals.
             let dots = between.iter().flat_map(|(replica, ranges)| {
@@ -189,6 +190,7 @@ impl CatchUp {
     ) -> Result<Vec<Delta>, S::Error> {
         // The hub may have forgotten removals since the catch-up began, so the cursor is asked again.
         let resume = match self.resume {
+            Some(cursor) if broken!(HorizonAskedOnce) => Some(cursor),
             Some(cursor) => store.can_resume(document, cursor)?.then_some(cursor),
             None => None,
         };
@@ -199,6 +201,7 @@ impl CatchUp {
                 Buried { dots, notes: Vec::new() }
             }
         };
+        let dots = if broken!(UnseenLeftOut) { dots.intersection(&self.theirs) } else { dots };
         Ok(split(&dots, notes, self.size))
     }
 }
