@@ -70,6 +70,8 @@ mutants! {
     NoCompareOnResume = "valid-cursor-on-a-restored-hub",
     /// A refill has no dead dots.
     RefillWithoutDead = "refill-without-dead-dots",
+    /// A refill takes what went before a removal that still waits in the outbox.
+    RefillSplitsRemovals = "refill-splits-removals",
     /// A refill takes what an item of the outbox took.
     RefillTakesOutbox = "refill-takes-what-the-outbox-took",
     /// The removals of a catch-up are joined as they come.

@@ -169,7 +169,7 @@ impl Outbox {
     }
 
     /// Forgets what was being sent: the connection has ended.
-    pub(super) fn unsend(&mut self) {
+    pub(super) fn unsend_all(&mut self) {
         for slot in self.0.iter_mut().filter(|_| !broken!(NeverSendsAgain)) {
             slot.is_sent = false;
         }
@@ -187,9 +187,50 @@ impl Outbox {
         Some(slot.item.key())
     }
 
-    /// Notes that an item is frozen on disk.
-    pub(super) fn frozen(&mut self, key: Dot) {
-        self.stored(&[key]);
+    /// Freezes what is not yet frozen, up to the last removal. All of it is on disk.
+    pub(super) fn freeze_removals(&mut self) -> Vec<Dot> {
+        let end = self.removals_end();
+        let pending = self.0[..end].iter_mut();
+        let pending = pending.filter(|slot| slot.item.state == OutboxState::Pending);
+        let frozen = pending.map(|slot| {
+            slot.item.state = OutboxState::Frozen;
+            slot.is_stored = false;
+            slot.item.key()
+        });
+        frozen.collect()
+    }
+
+    /// Behind the last item that removes something and is not set aside.
+    fn removals_end(&self) -> usize {
+        let removes = |slot: &Slot| {
+            !slot.item.delta.notes.is_empty()
+                && !matches!(slot.item.state, OutboxState::Parked { .. })
+        };
+        self.0.iter().rposition(removes).map_or(0, |at| at + 1)
+    }
+
+    /// The items up to the last removal, where all of them can be sent and take no more than some bytes.
+    pub(super) fn removals(&self, bytes_max: usize) -> Option<Vec<&OutboxItem>> {
+        let items = self.0[..self.removals_end()].iter();
+        let items = items.filter(|slot| !matches!(slot.item.state, OutboxState::Parked { .. }));
+        let is_ready = |slot: &&Slot| slot.item.state == OutboxState::Frozen && slot.is_stored;
+        let is_whole = items.clone().all(|slot| is_ready(&slot));
+        let cost: usize = items.clone().map(|slot| slot.item.delta.cost()).sum();
+        (is_whole && cost <= bytes_max).then(|| items.map(|slot| &slot.item).collect())
+    }
+
+    /// Notes that items are being sent.
+    pub(super) fn send(&mut self, keys: &[Dot]) {
+        for slot in self.0.iter_mut().filter(|slot| keys.contains(&slot.item.key())) {
+            slot.is_sent = true;
+        }
+    }
+
+    /// Forgets that items were being sent.
+    pub(super) fn unsend(&mut self, keys: &[Dot]) {
+        for slot in self.0.iter_mut().filter(|slot| keys.contains(&slot.item.key())) {
+            slot.is_sent = false;
+        }
     }
 
     /// The next item to send: frozen on disk, not being sent, and none before it waits.
