@@ -258,7 +258,7 @@ impl Client {
             cursor: opened.cursor,
             context: said.clone(),
             claims: claims.collect(),
-            compares: true,
+            compares: Compare::IS_BUILT,
         };
         let phase = Phase::Opening;
         opened.link = Link { phase, channel, said, ..Link::default() };
@@ -288,7 +288,8 @@ impl Client {
         let is_cut =
             opened.refill_due && opened.cursor.is_some_and(|at| at.boot != self.connection.boot);
         let is_unsure = (!resumed || is_cut) && !opened.link.said.is_empty();
-        let compares = !resumed && !opened.link.said.is_empty() && !context.is_empty();
+        let compares =
+            Compare::IS_BUILT && !resumed && !opened.link.said.is_empty() && !context.is_empty();
         if !compares && (!lacking.is_empty() || is_unsure) {
             opened.refill = Refill::Wanted(lacking.clone(), None);
         }
