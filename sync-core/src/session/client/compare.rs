@@ -60,8 +60,13 @@ impl Client {
         let answer = compare.reconciler.handle(opened.document.store(), message);
         let outcome = match answer {
             Ok(answer) => {
-                if let Some(found) = compare.reconciler.difference() {
-                    opened.refill_found(&found);
+                match compare.reconciler.difference() {
+                    Some(found) if found.knows_live => opened.refill_found(&found),
+                    Some(_) => {
+                        let lacking = std::mem::take(&mut compare.lacking);
+                        opened.refill = Refill::Wanted(lacking, None);
+                    }
+                    None => {}
                 }
                 answer.map_or(Outcome::Wait, Outcome::Say)
             }
