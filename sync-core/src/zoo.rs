@@ -44,8 +44,6 @@ mutants! {
     NobodyAsserts = "nobody-asserts",
     /// Whoever removed a record forgets what it held.
     DeleterForgets = "deleter-forgets",
-    /// A copy is answered with copies.
-    CopiesAnswered = "endless-exchange",
     /// A document is opened with what is not on disk.
     OpensBeforeStored = "opens-before-stored",
     /// An item is sent that is not on disk.

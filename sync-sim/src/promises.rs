@@ -108,6 +108,11 @@ impl World<'_> {
                 unfrozen =
                     Some(format!("device {device} sends {replica}:{last}, not frozen on its disk"));
             }
+            let is_copied = self.devices[device].disk.is_copied;
+            let before = self.sent_items.insert((document, replica, first), last);
+            if before.is_some_and(|before| before != last) && !is_copied {
+                unfrozen = Some(format!("{replica}:{last} is sent, and was sent as {before:?}"));
+            }
             let has = &self.devices[device].disk.has;
             changes.extend(self.model.changes_between(document, replica, (first, last), has));
         }

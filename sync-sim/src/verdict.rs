@@ -195,6 +195,9 @@ impl World<'_> {
                 }
             }
         }
+        if let Some(detail) = self.shown_by_copies(document, &live, spoiled) {
+            found = found.or(Some((Invariant::NoResurrection, detail)));
+        }
         let stranger = live.keys().find(|dot| {
             self.model.content_of(document, **dot).is_none() && !spoiled.dots.contains(dot)
         });
@@ -205,6 +208,35 @@ impl World<'_> {
         if let Some((invariant, detail)) = found {
             self.fail(invariant, format!("{}: {detail}", document_name(document)));
         }
+    }
+
+    /// A record that is shown although nothing of it is left but what was asserted again.
+    fn shown_by_copies(
+        &self,
+        document: usize,
+        live: &BTreeMap<Dot, u64>,
+        spoiled: &Spoiled,
+    ) -> Option<String> {
+        let mut kept: BTreeMap<&String, bool> = BTreeMap::new();
+        let changes = self.model.changes().iter();
+        for change in changes.filter(|change| change.document == document && !change.is_void) {
+            let alive = change
+                .live
+                .iter()
+                .filter(|brought| live.contains_key(&Dot::new(change.replica, brought.counter)));
+            for brought in alive {
+                *kept.entry(&brought.place).or_default() |= !brought.is_copy;
+            }
+        }
+        let process = self.devices.iter().find_map(|device| device.process.as_ref())?;
+        let opened = process.client.document(&document_name(document)).ok()?;
+        let mut shown = opened.collections().sure().into_iter().flat_map(|collection| {
+            let records = opened.records(&collection).sure().into_iter();
+            records.map(move |(id, _)| format!("{collection}/{id}"))
+        });
+        let place = shown
+            .find(|place| kept.get(place) == Some(&false) && !spoiled.places.contains(place))?;
+        Some(format!("{place} is shown, and only copies are left of it"))
     }
 
     fn check_context(&mut self, hub: &MemoryStore, spoiled: &Spoiled) {

@@ -97,8 +97,7 @@ pub(super) fn find<S: PlaceStore>(
             kept.into_iter().for_each(|entry| taken.add(entry.view()));
         }
         let left = document.record_at(space, &id)?;
-        let originals = left.claims();
-        let originals = originals.filter(|claim| claim.copy.is_none() || broken!(CopiesAnswered));
+        let originals = left.claims().filter(|claim| claim.copy.is_none());
         let edit = originals.map(|claim| claim.dot).max();
         let (Some(edit), Some(_)) = (edit, taken.existence().next()) else { continue };
         orphans.push(Orphan {

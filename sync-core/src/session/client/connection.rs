@@ -414,6 +414,8 @@ impl Client {
             [key] if !sent.is_refill => {
                 opened.outbox.park(key, &reason);
                 self.persist(name, vec![Step::Park { key, reason }], Then::default());
+                // A copy of this replica wrote something else, or holds it.
+                self.renew(name, key.replica);
             }
             // Which of them is refused, each alone tells.
             _ => opened.outbox.unsend(&sent.keys),
