@@ -26,9 +26,9 @@ fn record(who: u8, number: u64, body: &[u8]) -> Delta {
 }
 
 fn feed(hub: &mut Hub, store: &mut SqliteHub, input: HubInput) -> Vec<HubMessage> {
-    hub.handle(store, Now::default(), 1, input).unwrap();
+    hub.handle(store, Now::default(), 1, input).expect("the store is sound");
     let outputs = std::iter::from_fn(|| hub.poll()).map(|output| match output {
-        HubOutput::Send { frame, .. } => decode_hub(&frame).unwrap(),
+        HubOutput::Send { frame, .. } => decode_hub(&frame).expect("a hub sends messages"),
         HubOutput::Close { fault, .. } => panic!("closed: {fault}"),
     });
     outputs.collect()
