@@ -286,16 +286,19 @@ impl HubStore for SqliteHub {
         }
     }
 
-    fn buried(&self, document: DocumentId, seq: u64) -> Result<Buried, StoreError> {
+    fn buried(
+        &self,
+        document: DocumentId,
+        seq: u64,
+        known: &CausalContext,
+    ) -> Result<Buried, StoreError> {
         let mut statement = self.prepare(
             "SELECT seq, body FROM removals WHERE document = ?1 AND seq > ?2 ORDER BY seq",
         )?;
         let mut rows = statement.query([signed(document)?, signed(seq)?])?;
         let mut buried = Buried::default();
         while let Some(row) = rows.next()? {
-            let Buried { dots, notes } = read_removal(document, row)?;
-            buried.dots.union(&dots);
-            buried.notes.extend(notes);
+            buried.add(read_removal(document, row)?, known);
         }
         Ok(buried)
     }

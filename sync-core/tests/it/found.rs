@@ -64,7 +64,9 @@ fn a_record_that_was_asserted_again_is_whole_after_another_delete() {
     let mut devices: Vec<_> = (1..=4).map(Device::<MemoryStore>::new).collect();
     let [remover, asserter, editor, other] = &mut devices[..] else { panic!("four devices") };
     let insert = remover.write(&[("title", field("t")), ("done", field("no"))]);
-    [&mut *asserter, &mut *editor, &mut *other].map(|device| device.hear(&[&insert]));
+    for device in [&mut *asserter, &mut *editor, &mut *other] {
+        device.hear(&[&insert]);
+    }
     let done = editor.write(&[("done", field("yes"))]);
     let title = other.write(&[("title", field("u"))]);
     asserter.hear(&[&done]);
@@ -89,7 +91,9 @@ fn a_copy_stands_back_where_somebody_edits_what_it_is_of() {
     let mut devices: Vec<_> = (1..=3).map(Device::<MemoryStore>::new).collect();
     let [remover, asserter, editor] = &mut devices[..] else { panic!("three devices") };
     let insert = remover.write(&[("title", field("t")), ("done", field("no"))]);
-    [&mut *asserter, &mut *editor].map(|device| device.hear(&[&insert]));
+    for device in [&mut *asserter, &mut *editor] {
+        device.hear(&[&insert]);
+    }
     let done = editor.write(&[("done", field("yes"))]);
     asserter.hear(&[&done]);
     let removal = remover.remove();

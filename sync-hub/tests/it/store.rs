@@ -159,7 +159,7 @@ fn answers<S: HubStore<Error: Debug>>(
         store.live(document).unwrap(),
         all,
         arrived,
-        store.buried(document, since).unwrap(),
+        store.buried(document, since, &store.context(document).unwrap()).unwrap(),
         resumes.collect(),
     )
 }
@@ -279,8 +279,9 @@ fn removals_are_bounded_and_older_cursors_fall_back() {
             let resumes = hub.can_resume(document, cursor).unwrap();
             assert_eq!(resumes, memory.can_resume(document, cursor).unwrap());
             if resumes {
-                let buried = hub.buried(document, seq).unwrap();
-                assert_eq!(buried, memory.buried(document, seq).unwrap());
+                let known = hub.context(document).unwrap();
+                let buried = hub.buried(document, seq, &known).unwrap();
+                assert_eq!(buried, memory.buried(document, seq, &known).unwrap());
             }
         }
     }
@@ -375,10 +376,10 @@ fn a_damaged_removal_is_forgotten_as_an_old_one_is() {
     let (mut hub, document) = filled(folder.path());
     let broken = "UPDATE removals SET body = zeroblob(length(body)) WHERE seq = 6";
     assert_eq!(hub.connection().execute(broken, []).unwrap(), 1);
-    let damage = damage_of(hub.buried(document, 0).unwrap_err());
+    let damage = damage_of(hub.buried(document, 0, &CausalContext::default()).unwrap_err());
     hub.repair(&damage).unwrap();
     let boot = hub.boot().boot;
     assert!(!hub.can_resume(document, Cursor { boot, seq: 5 }).unwrap());
     assert!(hub.can_resume(document, Cursor { boot, seq: 6 }).unwrap());
-    assert_eq!(hub.buried(document, 6).unwrap(), Buried::default());
+    assert_eq!(hub.buried(document, 6, &CausalContext::default()).unwrap(), Buried::default());
 }

@@ -195,7 +195,7 @@ impl CatchUp {
             None => None,
         };
         let Buried { dots, notes } = match resume {
-            Some(cursor) => store.buried(document, cursor.seq)?,
+            Some(cursor) => store.buried(document, cursor.seq, &self.theirs)?,
             None => {
                 let dots = store.context(document)?.difference(&store.live(document)?);
                 Buried { dots, notes: Vec::new() }
