@@ -5,6 +5,17 @@
 //! Modules depend on each other one way: `error, checksum, pack, time → causal → reconcile, snapshot →
 //! types → document → alone, wire → session`.
 
+/// Whether a rule is broken on purpose. Never so without the feature `zoo`.
+macro_rules! broken {
+    ($mutant:ident) => {{
+        #[cfg(feature = "zoo")]
+        let is_on = crate::zoo::is_on(crate::zoo::Mutant::$mutant);
+        #[cfg(not(feature = "zoo"))]
+        let is_on = false;
+        is_on
+    }};
+}
+
 pub mod alone;
 pub mod causal;
 pub mod checksum;
@@ -17,3 +28,5 @@ pub mod snapshot;
 pub mod time;
 pub mod types;
 pub mod wire;
+#[cfg(feature = "zoo")]
+pub mod zoo;

@@ -8,11 +8,12 @@ mod document;
 mod repair;
 mod rows;
 mod schema;
+mod sums;
 
 use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
-use sync_core::causal::{CausalContext, Dot, ReplicaId};
+use sync_core::causal::{CausalContext, Dot, ReplicaId, Sum, Total};
 use sync_core::session::{Boot, Buried, DocumentId, HubStore, Page};
 use sync_core::wire::Cursor;
 use sync_sqlite::{Database, OpenError};
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use self::document::SqliteDocument;
 pub use self::repair::Damage;
 use self::rows::{StoredEntry, read_removal, read_seen, write_removal};
+use self::sums::Pending;
 
 /// How many starts of the hub are remembered. Arbitrary; a cursor of an older one falls back to the
 /// comparison of everything.
@@ -58,6 +60,7 @@ pub struct SqliteHub {
     seq: u64,
     /// The most weight of removals that is kept for each document.
     removals_max: u64,
+    pending: Pending,
 }
 
 impl SqliteHub {
@@ -81,7 +84,8 @@ impl SqliteHub {
         transaction.execute(forgotten, [BOOTS_MAX])?;
         transaction.commit()?;
         let boot = Boot { hub: hub.cast_unsigned(), boot: boot.cast_unsigned() };
-        Ok(Self { database, boot, seq: seq.cast_unsigned(), removals_max })
+        let (seq, pending) = (seq.cast_unsigned(), Pending::default());
+        Ok(Self { database, boot, seq, removals_max, pending })
     }
 
     /// Begins a transaction. What was not committed when this is dropped is not there afterwards.
@@ -92,6 +96,7 @@ impl SqliteHub {
     /// Brings the transaction to the disk. After an error nobody knows whether it is there: drop this
     /// and open the file again.
     pub fn commit(&self) -> Result<(), StoreError> {
+        self.write_sums()?;
         Ok(self.database.execute_batch("COMMIT")?)
     }
 
@@ -281,18 +286,57 @@ impl HubStore for SqliteHub {
         }
     }
 
-    fn buried(&self, document: DocumentId, seq: u64) -> Result<Buried, StoreError> {
+    fn buried(
+        &self,
+        document: DocumentId,
+        seq: u64,
+        known: &CausalContext,
+    ) -> Result<Buried, StoreError> {
         let mut statement = self.prepare(
             "SELECT seq, body FROM removals WHERE document = ?1 AND seq > ?2 ORDER BY seq",
         )?;
         let mut rows = statement.query([signed(document)?, signed(seq)?])?;
         let mut buried = Buried::default();
         while let Some(row) = rows.next()? {
-            let Buried { dots, notes } = read_removal(document, row)?;
-            buried.dots.union(&dots);
-            buried.notes.extend(notes);
+            buried.add(read_removal(document, row)?, known);
         }
         Ok(buried)
+    }
+
+    fn overlapping(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        bytes: usize,
+    ) -> Result<Page, StoreError> {
+        self.overlapping_of(document, replica, start, end, bytes)
+    }
+
+    fn total(&self, document: DocumentId) -> Result<Total, StoreError> {
+        self.total_of(document)
+    }
+
+    fn sum(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+    ) -> Result<Sum, StoreError> {
+        self.sum_of(document, replica, start, end)
+    }
+
+    fn items(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, StoreError> {
+        self.items_of(document, replica, start, end, limit)
     }
 }
 

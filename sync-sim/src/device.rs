@@ -108,11 +108,19 @@ impl World<'_> {
         self.devices[device].run += 1;
         self.marks.hit(Mark::DeviceCrashed);
         let kept = self.chance.disk.index(process.storing.len() + 1);
+        if self.scenario.is_mutant("disk-forgets-freezing") {
+            self.devices[device].disk.thaw();
+        }
         self.note(&[4, device as u64, kept as u64], || {
             format!("device {device} crashes; {kept} of {} batches survive", process.storing.len())
         });
-        for (at, batch) in process.storing.into_iter().enumerate() {
-            if at < kept {
+        let is_torn = self.scenario.is_mutant("disk-tears-batches");
+        for (at, mut batch) in process.storing.into_iter().enumerate() {
+            if is_torn && at == kept {
+                let steps = self.chance.disk.index(batch.persist.steps.len() + 1);
+                batch.persist.steps.truncate(steps);
+                self.put_on_disk(device, batch);
+            } else if at < kept {
                 self.marks.hit(Mark::UnconfirmedSurvived);
                 self.put_on_disk(device, batch);
             } else {

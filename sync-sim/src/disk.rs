@@ -41,6 +41,13 @@ impl Disk {
         Self { documents, has: BTreeSet::new(), is_copied: false }
     }
 
+    /// Forgets which items were frozen, as a broken driver would.
+    pub(crate) fn thaw(&mut self) {
+        for item in self.documents.iter_mut().flat_map(|file| &mut file.saved.outbox) {
+            item.state = OutboxState::Pending;
+        }
+    }
+
     /// Does what a batch says: whole, as in one transaction.
     pub(crate) fn apply(&mut self, batch: Batch) -> Result<(), Violation> {
         let file = &mut self.documents[batch.document];

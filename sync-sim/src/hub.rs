@@ -15,6 +15,7 @@ use crate::marks::Mark;
 use crate::measure::CatchUp;
 use crate::model::ChangeId;
 use crate::queue::Event;
+use crate::scenario;
 use crate::world::{World, document_name, document_number};
 
 /// The bytes from which on a catch-up counts as large.
@@ -277,6 +278,13 @@ impl World<'_> {
                 open.catch_up = (!is_last).then_some(catch_up);
                 if is_last {
                     self.end_catch_up(catch_up);
+                } else if catch_up.is_resumed
+                    && !self.is_healing
+                    && self.scenario.faults.contains(&scenario::Fault::Forget)
+                    && self.chance.fault.chance(50)
+                {
+                    // The horizon passes a client in the middle of its catch-up.
+                    self.forget_removals(hub);
                 }
             }
             Downward::Delta { channel } => {

@@ -59,6 +59,7 @@ mod trace;
 mod verdict;
 mod workload;
 mod world;
+pub mod zoo;
 
 pub use invariant::{Invariant, Violation};
 pub use marks::{Mark, Marks};

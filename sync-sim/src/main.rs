@@ -4,16 +4,23 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use sync_sim::sweep::{MARKS_AFTER_RUNS, Summary, Sweep, kept_seeds, run_seed, sweep};
-use sync_sim::{CatchUps, Mark};
+use sync_sim::zoo::{self, Found};
+use sync_sim::{CatchUps, Mark, Violation};
 
 /// Seeds that once failed, and what they found.
 const KEPT: &str = include_str!("../seeds.txt");
+
+/// The seed that catches each mutant.
+const ZOO: &str = include_str!("../zoo.txt");
+
+/// Within how many seeds a mutant must be caught.
+const ZOO_SEEDS: u64 = 20_000;
 
 /// How many failures end a sweep. Arbitrary: one is enough to know, a few show what they have in
 /// common.
 const FAILURES_MAX: usize = 8;
 
-const USAGE: &str = "usage: sync-sim [--seeds N] [--seed S] [--marks] [--trace] [--strict] [--mutant NAME] [--failures N]";
+const USAGE: &str = "usage: sync-sim [--seeds N] [--seed S] [--marks] [--trace] [--strict] [--mutant NAME] [--failures N] [--zoo] [--zoo-kept]";
 
 /// What was asked for.
 #[derive(Debug, Default)]
@@ -25,11 +32,14 @@ struct Arguments {
     strict: bool,
     mutant: Option<String>,
     failures: Option<u64>,
+    zoo: bool,
+    zoo_kept: bool,
 }
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
         Ok(arguments) if arguments.trace => show(&arguments),
+        Ok(arguments) if arguments.zoo || arguments.zoo_kept => visit_zoo(&arguments),
         Ok(arguments) => run(&arguments),
         Err(error) => {
             eprintln!("{error}\n{USAGE}");
@@ -50,6 +60,8 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--marks" => arguments.marks = true,
             "--trace" => arguments.trace = true,
             "--strict" => arguments.strict = true,
+            "--zoo" => arguments.zoo = true,
+            "--zoo-kept" => arguments.zoo_kept = true,
             "--failures" => arguments.failures = Some(number(value()?)?),
             "--mutant" => arguments.mutant = Some(value()?),
             _ => return Err(format!("what is {word}?")),
@@ -75,6 +87,37 @@ fn show(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Breaks one rule after the other, and prints which seed catches it. With `--zoo-kept` only the seeds
+/// that were kept are tried.
+fn visit_zoo(arguments: &Arguments) -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let kept = zoo::kept(ZOO);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let seeds_max = if arguments.zoo_kept { 0 } else { arguments.seeds.unwrap_or(ZOO_SEEDS) };
+    let mut names = zoo::names();
+    names.retain(|name| arguments.mutant.as_deref().is_none_or(|wanted| wanted == *name));
+    println!("{} mutants, up to {seeds_max} seeds each", names.len());
+    let mut survivors = 0;
+    for name in &names {
+        let seed = kept.iter().find(|(known, _)| known == name).map(|(_, seed)| *seed);
+        match zoo::hunt(name, seed, seeds_max, threads) {
+            Found::Caught(seed, violation) => {
+                let mut detail = violation.to_string();
+                if let Some((at, _)) = detail.char_indices().nth(100) {
+                    detail.truncate(at);
+                }
+                println!("{name} {seed} # {detail}");
+            }
+            Found::Survived(seeds) => {
+                survivors += 1;
+                println!("FAILED {name} survived {seeds} seeds");
+            }
+        }
+    }
+    println!("{} mutants caught, {survivors} survived", names.len() - survivors);
+    if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn run(arguments: &Arguments) -> ExitCode {
     let first = arguments.seed.unwrap_or(0);
     let count = arguments.seeds.unwrap_or(if arguments.seed.is_some() { 1 } else { 500 });
@@ -93,7 +136,9 @@ fn run(arguments: &Arguments) -> ExitCode {
     let (mutant, is_strict) = (arguments.mutant.clone(), arguments.strict);
     let start = clock();
     let failures_max = arguments.failures.map_or(FAILURES_MAX, |max| max as usize);
-    let summary = sweep(&Sweep { seeds, threads, mutant, failures_max, is_strict });
+    let on_failure = Some(tell_failure as fn(u64, &Violation));
+    let sweep_of = Sweep { seeds, threads, mutant, failures_max, is_strict, on_failure };
+    let summary = sweep(&sweep_of);
     let seconds = start.elapsed().as_secs_f64().max(1e-9);
     print(&summary, arguments, seconds, threads)
 }
@@ -121,8 +166,8 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
         tally.restless_copies
     );
     println!(
-        "{} writes replaced by a change that was lost with its disks; {} partial records",
-        tally.lost_with_successor, tally.partial_records
+        "{} writes replaced by a change that was lost with its disks; {} partial records, {} torn",
+        tally.lost_with_successor, tally.partial_records, tally.torn_records
     );
     if arguments.marks {
         for mark in Mark::ALL {
@@ -136,19 +181,17 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
         }
     }
     let mut has_failed = !summary.failures.is_empty();
-    let mutant = arguments.mutant.as_ref().map(|name| format!(" --mutant {name}"));
-    for (seed, violation) in &summary.failures {
-        let mutant = mutant.as_deref().unwrap_or("");
-        println!(
-            "FAILED seed {seed}: {violation}; replay: cargo xtask sim --seed {seed}{mutant} --trace"
-        );
-    }
     let missing = summary.marks.missing();
     if summary.runs >= MARKS_AFTER_RUNS && !missing.is_empty() && !has_failed {
         println!("FAILED: never reached {missing:?}");
         has_failed = true;
     }
     if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Says at once what a run found.
+fn tell_failure(seed: u64, violation: &Violation) {
+    println!("FAILED seed {seed}: {violation}; replay: cargo xtask sim --seed {seed} --trace");
 }
 
 fn print_catch_ups(name: &str, sums: CatchUps) {

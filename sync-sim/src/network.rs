@@ -76,6 +76,7 @@ impl World<'_> {
     /// Puts a frame onto a connection.
     pub(crate) fn transmit(&mut self, id: u64, up: bool, frame: Vec<u8>) {
         let delay = self.chance.network.between(self.scenario.delay_ms);
+        let is_reordering = self.scenario.is_mutant("network-reorders");
         let Some(link) = self.links.get_mut(&id) else { return };
         if link.is_cut {
             return;
@@ -84,7 +85,12 @@ impl World<'_> {
         let way = link.way(up);
         let due = (self.now_ms + delay).max(way.last_due_ms);
         way.last_due_ms = due;
-        way.frames.push_back((due, frame));
+        if is_reordering && !way.frames.is_empty() && self.chance.network.chance(100) {
+            let before = way.frames.len() - 1;
+            way.frames.insert(before, (due, frame));
+        } else {
+            way.frames.push_back((due, frame));
+        }
         self.queue.put(due, Event::Arrive { link: id, up });
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sync_core::causal::{Delta, Dot};
+use sync_core::session::OutboxItem;
 
 use crate::device::Device;
 use crate::invariant::Invariant;
@@ -85,23 +86,40 @@ impl World<'_> {
         }
         let Some(process) = &self.devices[device].process else { return };
         let name = document_name(document);
-        let found = process.client.outbox(&name).ok();
-        let found = found.and_then(|mut items| items.find(|item| item.delta == *delta));
-        let Some(item) = found else {
+        let Ok(items) = process.client.outbox(&name) else { return };
+        let items: Vec<_> = items.collect();
+        let own = items.iter().filter(|item| item.delta == *delta);
+        let mut carried: Vec<&OutboxItem> = own.copied().collect();
+        if carried.is_empty() {
             if !delta.entries.is_empty() {
                 self.marks.hit(Mark::Refilled);
             }
-            return;
-        };
-        let is_frozen = file.outbox.iter().any(|known| known == item);
-        let (replica, first, last) = (item.replica, item.first, item.last);
-        if !is_frozen {
-            let detail = format!("device {device} sends {replica}:{last}, not frozen on its disk");
+            // A refill may have the removals that wait, and what stands before them.
+            let whole = delta.context();
+            let within = items.iter().filter(|item| whole.covers(&item.delta.context()));
+            carried = within.copied().collect();
+        }
+        let mut changes = Vec::new();
+        let mut unfrozen = None;
+        for item in carried {
+            let is_frozen = file.outbox.iter().any(|known| known == item);
+            let (replica, first, last) = (item.replica, item.first, item.last);
+            if !is_frozen {
+                unfrozen =
+                    Some(format!("device {device} sends {replica}:{last}, not frozen on its disk"));
+            }
+            let is_copied = self.devices[device].disk.is_copied;
+            let before = self.sent_items.insert((document, replica, first), last);
+            if before.is_some_and(|before| before != last) && !is_copied {
+                unfrozen = Some(format!("{replica}:{last} is sent, and was sent as {before:?}"));
+            }
+            let has = &self.devices[device].disk.has;
+            changes.extend(self.model.changes_between(document, replica, (first, last), has));
+        }
+        if let Some(detail) = unfrozen {
             self.fail(Invariant::DurableBeforeVisible, detail);
             return;
         }
-        let has = &self.devices[device].disk.has;
-        let changes = self.model.changes_between(document, replica, (first, last), has);
         for change in &changes {
             let change = self.model.change_mut(*change);
             if change.was_sent {

@@ -23,6 +23,8 @@ pub struct Sweep {
     pub failures_max: usize,
     /// Whether what copies spoil is a failure as well.
     pub is_strict: bool,
+    /// What is told of each failure as it happens.
+    pub on_failure: Option<fn(u64, &Violation)>,
 }
 
 /// What a sweep came to.
@@ -48,8 +50,10 @@ const MARRED_MAX: usize = 40;
 pub fn run_seed(seed: u64, mutant: Option<&str>, is_traced: bool) -> Report {
     let scenario =
         Scenario { mutant: mutant.map(str::to_owned), is_traced, ..Scenario::swarm(seed) };
+    crate::zoo::break_core(mutant);
     let mut notes = Notes::draw(&mut Random::new(seed).stream(9));
     let ended = catch_unwind(AssertUnwindSafe(|| run(scenario, &mut notes)));
+    crate::zoo::break_core(None);
     ended.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -72,7 +76,13 @@ pub fn sweep(sweep: &Sweep) -> Summary {
             let Some(seed) = sweep.seeds.get(at as usize) else { return };
             let report = run_seed(*seed, sweep.mutant.as_deref(), false);
             let Ok(mut summary) = summary.lock() else { return };
+            let before = summary.failures.len();
             summary.take(report, sweep.is_strict);
+            if let (Some(tell), Some((seed, violation))) =
+                (sweep.on_failure, summary.failures.get(before))
+            {
+                tell(*seed, violation);
+            }
             if summary.failures.len() >= sweep.failures_max {
                 stop.store(true, Ordering::Relaxed);
             }

@@ -105,6 +105,23 @@ impl Notes {
         Value::from(format!("tag {}", random.below(6)).as_str())
     }
 
+    /// Makes a note again of what is left of one, and gives it what is missing.
+    fn restore(
+        &mut self,
+        random: &mut Random,
+        edit: &mut Edit<'_>,
+        collection: &str,
+        id: &RecordId,
+    ) -> Result<(), Refused> {
+        edit.restore(collection, id)?;
+        let record = edit.document().record(collection, id).sure().unwrap_or_default();
+        for name in FIELDS.into_iter().filter(|name| record.value(name).is_none()) {
+            let field = self.value(random, name);
+            edit.update(collection, id, [(name, &field)])?;
+        }
+        Ok(())
+    }
+
     fn settle(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Refused> {
         let mut conflicts = edit.document().conflicts().sure();
         if conflicts.is_empty() {
@@ -119,7 +136,7 @@ impl Notes {
             }
             Conflict::EditKept { .. } => edit.adopt(&collection, &id),
             Conflict::Partial { .. } if random.chance(500) => edit.dismiss(&collection, &id),
-            Conflict::Partial { .. } => edit.restore(&collection, &id),
+            Conflict::Partial { .. } => self.restore(random, edit, &collection, &id),
         }
     }
 }

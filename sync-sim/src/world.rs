@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sync_core::causal::ReplicaId;
+
 use crate::device::Device;
 use crate::hub::HubHost;
 use crate::invariant::{Invariant, Violation};
@@ -40,6 +42,8 @@ pub(crate) struct World<'w> {
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) next_link: u64,
     pub(crate) model: Model,
+    /// The last dot of every item that was sent, by document, replica and first dot.
+    pub(crate) sent_items: BTreeMap<(usize, ReplicaId, u64), u64>,
     pub(crate) marks: Marks,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
@@ -82,6 +86,7 @@ impl<'w> World<'w> {
             links: BTreeMap::new(),
             next_link: 1,
             model: Model::new(scenario.documents),
+            sent_items: BTreeMap::new(),
             marks: Marks::default(),
             trace: Trace::new(scenario.is_traced),
             violation: None,

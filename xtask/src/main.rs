@@ -1,4 +1,5 @@
-//! The tasks of this workspace, run as `cargo xtask …`: `setup`, `demo`, `test`, `lint`, `size`.
+//! The tasks of this workspace, run as `cargo xtask …`: `setup`, `demo`, `test`, `sim`, `zoo`,
+//! `bench`, `lint`, `size`.
 //!
 //! A fresh machine needs Rust and Node; `demo` and `test` fetch what else they need. This crate
 //! depends on nothing else in the workspace, so it builds when the rest does not.
@@ -59,6 +60,8 @@ enum Task {
     },
     /// Runs the simulator over many seeds, or shows one.
     Sim(sim::Choice),
+    /// Breaks rules of the core and its drivers on purpose, and looks whether the simulator notices.
+    Zoo(sim::Zoo),
     /// Measures this core beside its peers and a floor.
     Bench(bench::Options),
     /// Checks format, clippy, layering, texts and types.
@@ -93,6 +96,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo { port, data_dir } => demo::run(&workspace, port, data_dir),
         Task::Test { suites } => test::run(&workspace, &suites),
         Task::Sim(choice) => sim::run(&workspace, &choice),
+        Task::Zoo(zoo) => sim::zoo(&workspace, &zoo),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Lint => lint::run(&workspace),
         Task::Size => size::run(&workspace),

@@ -48,10 +48,53 @@ pub(crate) fn run(workspace: &Workspace, choice: &Choice) -> Result<()> {
     Ok(())
 }
 
-/// Runs the seeds of the ordinary test run. Each is counted as one test.
+/// Which rules to break.
+#[derive(Args, Default)]
+pub(crate) struct Zoo {
+    /// Within how many seeds a broken rule must be noticed; 20,000 where not given.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The name of one rule; all of them where not given.
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Tries only the seeds that are kept.
+    #[arg(long)]
+    kept: bool,
+}
+
+/// Runs `cargo xtask zoo`.
+pub(crate) fn zoo(workspace: &Workspace, zoo: &Zoo) -> Result<()> {
+    if !zoo_command(workspace, zoo).status().context("cannot start the simulator")?.success() {
+        bail!("the simulator did not notice everything");
+    }
+    Ok(())
+}
+
+fn zoo_command(workspace: &Workspace, zoo: &Zoo) -> Command {
+    let mut command = process::cargo(&workspace.root);
+    command.args(["run", "--quiet", "--release", "--package=sync-sim", "--features=zoo", "--"]);
+    command.arg(if zoo.kept { "--zoo-kept" } else { "--zoo" });
+    if let Some(seeds) = zoo.seeds {
+        command.args(["--seeds".to_owned(), seeds.to_string()]);
+    }
+    if let Some(mutant) = &zoo.mutant {
+        command.args(["--mutant", mutant]);
+    }
+    command
+}
+
+/// Runs the seeds of the ordinary test run, and those that catch a broken rule. Each is counted as one
+/// test.
 pub(crate) fn suite(workspace: &Workspace) -> Result<Tally> {
     let choice = Choice { seeds: Some(SEEDS_OF_SUITE), marks: true, ..Choice::default() };
-    let mut command = command(workspace, &choice);
+    let zoo = Zoo { kept: true, ..Zoo::default() };
+    let seeds = count(command(workspace, &choice))?;
+    let mutants = count(zoo_command(workspace, &zoo))?;
+    Ok(seeds + mutants)
+}
+
+/// Runs the simulator, and counts what it says.
+fn count(mut command: Command) -> Result<Tally> {
     process::announce(&command);
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().context("standard output is a pipe")?;
@@ -68,9 +111,10 @@ pub(crate) fn suite(workspace: &Workspace) -> Result<Tally> {
     Ok(Tally { passed: runs.saturating_sub(failed), failed, skipped: 0 })
 }
 
-/// Reads `500 runs in …`.
+/// Reads `500 runs in …` or `40 mutants, …`.
 fn parse(line: &str) -> Option<usize> {
-    line.split_once(" runs in ")?.0.parse().ok()
+    let (count, _) = line.split_once(" runs in ").or_else(|| line.split_once(" mutants, "))?;
+    count.parse().ok()
 }
 
 fn command(workspace: &Workspace, choice: &Choice) -> Command {
@@ -98,6 +142,7 @@ mod tests {
     #[test]
     fn the_number_of_runs_is_read() {
         assert_eq!(parse("500 runs in 3.1 s: 161 a second on 2 threads"), Some(500));
+        assert_eq!(parse("40 mutants, up to 0 seeds each"), Some(40));
         assert_eq!(parse("seeds 0 to 499"), None);
     }
 }

@@ -59,9 +59,11 @@ pub fn join<S: DotStore>(store: &mut S, delta: &Delta) -> Result<Joined, S::Erro
             joined.unseen.insert_ranges(replica, &ranges.difference(&seen));
         }
         for (start, end) in ranges.iter() {
-            store.kill(replica, start, end, &mut joined.killed)?;
+            if !broken!(JoinKeepsDead) {
+                store.kill(replica, start, end, &mut joined.killed)?;
+            }
         }
-        if !is_seen {
+        if !is_seen && !broken!(JoinForgetsUnseen) {
             store.see(replica, ranges)?;
         }
     }
@@ -74,7 +76,7 @@ fn add<S: DotStore>(store: &mut S, entry: &Entry, joined: &mut Joined) -> Result
     let first = entry.first.counter;
     let live = entry.slots.live();
     let seen = store.seen(replica)?;
-    let fresh = live & !seen_mask(&seen, first);
+    let fresh = if broken!(JoinRevives) { live } else { live & !seen_mask(&seen, first) };
     if fresh != live {
         for known in store.overlapping(replica, first, entry.last())? {
             clashes(known.view(), entry.view(), &mut joined.clashes);
@@ -84,7 +86,8 @@ fn add<S: DotStore>(store: &mut S, entry: &Entry, joined: &mut Joined) -> Result
         return Ok(0);
     }
     let new = ranges_of(first, fresh);
-    let entry = if fresh == live { entry.clone() } else { entry.only(fresh) };
+    let entry =
+        if fresh == live || broken!(JoinIgnoresMask) { entry.clone() } else { entry.only(fresh) };
     if !store.add(entry)? {
         let refused = new.iter().flat_map(|(start, end)| start..=end);
         joined.clashes.extend(refused.map(|counter| Dot::new(replica, counter)));

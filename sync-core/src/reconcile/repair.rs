@@ -42,11 +42,13 @@ pub struct Repaired {
 /// [`handle`](Self::handle) and sends what that gives, in order, until both are
 /// [done](Self::repaired).
 ///
-/// Of two contents of one dot, which only a fault or a cheat brings about, the one with the later stamp
-/// stays, then the one whose space, id, name and bytes are greater: the same on both sides. Where only
-/// one side takes over, the other side's content stays.
+/// Of two contents of one dot, which only a fault or a cheat brings about, that of the run with the
+/// later stamp stays, then with the greater first dot, space and id; within one run that with the
+/// greater name and bytes: the same on both sides. Where only one side takes over, the other side's
+/// content stays. A run that stands in the way of one that stays goes as a whole.
 ///
 /// Afterwards the copies are equal, if the mode is [`Mode::PushPull`] and nothing else changed them.
+/// Where runs stood in each other's way it may take a second repair, which finds what the first left.
 #[derive(Debug)]
 pub struct Repair {
     reconciler: Reconciler,
@@ -179,19 +181,30 @@ impl Difference {
     ) -> Result<Repaired, S::Error> {
         let mut repaired = Repaired::default();
         let mut back = CausalContext::default();
+        let count = |mask: u64| u64::from(mask.count_ones());
         for entry in &given.entries {
             let (replica, live) = (entry.replica(), entry.live_ranges());
             let among =
                 |dots: &CausalContext| dots.of(replica).map(|dots| dots.intersection(&live));
-            if let Some(lost) = among(&self.live_there).filter(|_| verdict == Verdict::Lost) {
+            let doubtful = among(&self.conflicting).unwrap_or_default();
+            let mut is_taken = true;
+            for own in store.overlapping(replica, entry.first.counter, entry.last())? {
+                let gives_way = !is_mutual || rank(own.view()) < rank(entry.view());
+                let lost = if own.view().is_one_run(entry.view()) {
+                    losing(&own, entry, &doubtful, is_mutual)
+                } else if gives_way {
+                    // Two runs stand in each other's way, so one of them goes as a whole.
+                    own.live_ranges()
+                } else {
+                    is_taken = false;
+                    continue;
+                };
+                repaired.replaced += lost.intersection(&doubtful).len();
+                repaired.killed += lost.difference(&doubtful).len();
                 back.insert_ranges(replica, &lost);
             }
-            if let Some(doubtful) = among(&self.conflicting) {
-                let own = store.overlapping(replica, entry.first.counter, entry.last())?;
-                let lost = losing(&own, entry, &doubtful, is_mutual);
-                repaired.replaced += lost.len();
-                back.insert_ranges(replica, &lost);
-            }
+            let lost = among(&self.live_there).filter(|_| verdict == Verdict::Lost && is_taken);
+            back.insert_ranges(replica, &lost.unwrap_or_default());
         }
         let mut dropped = Vec::new();
         for (replica, ranges) in back.iter() {
@@ -201,32 +214,29 @@ impl Difference {
             store.unsee(replica, ranges)?;
         }
         let joined = join(store, &given)?;
-        let count = |mask: u64| u64::from(mask.count_ones());
-        repaired.added = joined.added.iter().map(|(_, mask)| count(*mask)).sum();
-        repaired.added -= repaired.replaced.min(repaired.added);
-        repaired.killed = joined.killed.iter().map(|entry| count(entry.slots.live())).sum();
+        let added: u64 = joined.added.iter().map(|(_, mask)| count(*mask)).sum();
+        repaired.added = added.saturating_sub(repaired.replaced);
+        repaired.killed += joined.killed.iter().map(|entry| count(entry.slots.live())).sum::<u64>();
         Ok(repaired)
     }
 }
 
-/// The dots in doubt whose content here gives way to that of an entry of the other side.
-fn losing(own: &[Entry], theirs: &Entry, doubtful: &DotRanges, is_mutual: bool) -> DotRanges {
+/// The dots in doubt whose content here gives way to that of another part of the same run.
+fn losing(own: &Entry, theirs: &Entry, doubtful: &DotRanges, is_mutual: bool) -> DotRanges {
     let mut lost = DotRanges::default();
     for (dot, name, bytes) in theirs.view().named() {
-        let of_it = |(other, ..): &(_, _, _)| *other == dot;
-        let mine = own.iter().find_map(|own| Some((own, own.view().named().find(of_it)?)));
-        let gives_way = mine.is_some_and(|(own, (_, own_name, own_bytes))| {
-            let here = (rank(own.view()), own_name, own_bytes);
-            !is_mutual || here < (rank(theirs.view()), name, bytes)
-        });
-        if gives_way && doubtful.contains(dot.counter) {
+        let mine = own.view().named().find(|(other, ..)| *other == dot);
+        let gives_way = |(_, own_name, own_bytes): (_, _, _)| {
+            !is_mutual || (own_name, own_bytes) < (name, bytes)
+        };
+        if mine.is_some_and(gives_way) && doubtful.contains(dot.counter) {
             lost.insert(dot.counter, dot.counter);
         }
     }
     lost
 }
 
-/// What decides between two contents before name and bytes.
-fn rank(entry: EntryView<'_>) -> (u64, &[u8], &[u8]) {
-    (entry.stamp.to_bits(), entry.label.space(), entry.id)
+/// What decides between two runs.
+fn rank(entry: EntryView<'_>) -> (u64, u64, &[u8], &[u8]) {
+    (entry.stamp.to_bits(), entry.first.counter, entry.label.space(), entry.id)
 }

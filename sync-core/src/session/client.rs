@@ -241,8 +241,8 @@ struct Then {
     on_disk: Option<Dot>,
     /// These items may be sent.
     enqueued: Vec<Dot>,
-    /// This item may be sent as it is.
-    frozen: Option<Dot>,
+    /// These items may be sent as they are.
+    frozen: Vec<Dot>,
     /// The chunk to confirm.
     chunk: Option<u64>,
 }
@@ -545,9 +545,7 @@ impl Client {
                 *on_disk = counter.max(*on_disk);
             }
             opened.outbox.stored(&then.enqueued);
-            if let Some(key) = then.frozen {
-                opened.outbox.frozen(key);
-            }
+            opened.outbox.stored(&then.frozen);
         }
         if let Some(number) = then.chunk {
             self.confirm_chunk(&document, number);

@@ -312,7 +312,10 @@ impl Hub {
             let size = self.chunk_size;
             (Some(CatchUp::new(resume, context.clone(), store.seq(), size)), None)
         };
-        let wanted = context.difference(&own);
+        let mut wanted = context.difference(&own);
+        if broken!(NothingWanted) {
+            wanted = CausalContext::default();
+        }
         let opened = HubMessage::Opened {
             channel,
             context: own.truncated(CONTEXT_RANGES_MAX / 2, |_| false),
@@ -361,6 +364,7 @@ impl Hub {
         let mut joined = join(&mut store.document(document, seq), &delta).map_err(Stop::Storage)?;
         self.note_killed(document, &joined.killed);
         let clash = std::mem::take(&mut joined.clashes).into_iter().next();
+        let clash = clash.filter(|_| !broken!(TwoContents));
         let cursor = if joined.is_empty() {
             Cursor { boot: store.boot().boot, seq: store.seq() }
         } else {
@@ -393,8 +397,18 @@ impl Hub {
         delta: &Delta,
     ) {
         let Some(room) = self.rooms.get(&document) else { return };
+        let is_behind = |(connection, channel): &(ConnectionId, u32)| {
+            let state = self.connections.get(connection);
+            let state = state.and_then(|state| state.channels.get(channel));
+            state.is_some_and(|state| state.catch_up.is_some())
+        };
+        let is_told = |member: &(ConnectionId, u32)| {
+            !broken!(NoRelay) && !(broken!(SeamNotCovered) && is_behind(member))
+        };
         let mut frames: BTreeMap<u32, std::sync::Arc<[u8]>> = BTreeMap::new();
-        for &(connection, channel) in room.members.iter().filter(|member| **member != from) {
+        for &(connection, channel) in
+            room.members.iter().filter(|member| **member != from && is_told(member))
+        {
             let frame = frames.entry(channel).or_insert_with(|| {
                 HubMessage::Delta { channel, cursor, delta: delta.clone() }.encode().into()
             });
@@ -448,12 +462,13 @@ impl Hub {
         for Claim { replica, opening } in claims {
             let room = self.rooms.entry(document).or_default();
             let held = room.claims.get(&replica).copied().filter(|held| held.0 != connection);
-            if held.is_some_and(|(_, _, other)| other != opening) {
+            let is_other = held.is_some_and(|(_, _, other)| other != opening);
+            if is_other && !broken!(TwoOwners) {
                 self.send(connection, &HubMessage::InUse { channel, replica });
                 continue;
             }
             room.claims.insert(replica, (connection, channel, opening));
-            if let Some((older, _, _)) = held {
+            if let Some((older, _, _)) = held.filter(|_| !is_other) {
                 // What it shows goes with this connection from here on.
                 if let Some(shown) = room.shown.get_mut(&replica) {
                     shown.0 = connection;

@@ -43,6 +43,17 @@ pub struct Buried {
     pub notes: Vec<Note>,
 }
 
+impl Buried {
+    /// Adds what one change removed. Its notes are left out where it took nothing of what is known: they
+    /// would speak of objects that nobody there ever had.
+    pub fn add(&mut self, other: Self, known: &CausalContext) {
+        if !other.notes.is_empty() && !other.dots.intersection(known).is_empty() {
+            self.notes.extend(other.notes);
+        }
+        self.dots.union(&other.dots);
+    }
+}
+
 /// The storage of a hub. All calls between two commits belong to one transaction of the driver: it
 /// releases the hub's outputs only once that transaction is on disk.
 pub trait HubStore {
@@ -99,8 +110,13 @@ pub trait HubStore {
         bytes: usize,
     ) -> Result<Page, Self::Error>;
 
-    /// What was buried after `seq`.
-    fn buried(&self, document: DocumentId, seq: u64) -> Result<Buried, Self::Error>;
+    /// What was buried after `seq`, each change by [`Buried::add`] for somebody who knows of `known`.
+    fn buried(
+        &self,
+        document: DocumentId,
+        seq: u64,
+        known: &CausalContext,
+    ) -> Result<Buried, Self::Error>;
 
     /// The entries of a replica whose runs overlap `start..=end`, in order; about `bytes` of them.
     fn overlapping(

@@ -90,9 +90,11 @@ impl HubStore for MemoryHub {
         let end = match self.ends.get(&cursor.boot) {
             Some(Some(end)) => *end,
             Some(None) => self.seq,
+            None if broken!(AnyBoot) => self.seq,
             None => return Ok(false),
         };
-        Ok(cursor.seq <= end && cursor.seq >= self.kept(document).horizon)
+        let is_after = cursor.seq >= self.kept(document).horizon || broken!(NoHorizon);
+        Ok(cursor.seq <= end && is_after)
     }
 
     fn open(&mut self, name: &str) -> Result<DocumentId, Infallible> {
@@ -149,11 +151,15 @@ impl HubStore for MemoryHub {
         Ok(page(rest.map(|entry| (kept.arrived[&entry.first], entry.to_entry())), bytes))
     }
 
-    fn buried(&self, document: DocumentId, seq: u64) -> Result<Buried, Infallible> {
+    fn buried(
+        &self,
+        document: DocumentId,
+        seq: u64,
+        known: &CausalContext,
+    ) -> Result<Buried, Infallible> {
         let mut buried = Buried::default();
         for (_, dots, notes) in self.kept(document).buried.iter().filter(|(at, _, _)| *at > seq) {
-            buried.dots.union(dots);
-            buried.notes.extend(notes.iter().cloned());
+            buried.add(Buried { dots: dots.clone(), notes: notes.clone() }, known);
         }
         Ok(buried)
     }

@@ -93,8 +93,8 @@ proptest! {
                 edit.update("r", &id, &fields)?;
                 edit.remove("r", &id)?;
             }
-            edit.insert("r", &RecordId::new("other".to_owned()).unwrap(), &fields)?;
-            edit.remove("r", &RecordId::new("nobody".to_owned()).unwrap())
+            edit.insert("r", &RecordId::new("other").unwrap(), &fields)?;
+            edit.remove("r", &RecordId::new("nobody").unwrap())
         });
         prop_assert!(failed.is_err());
         check(document.store());

@@ -13,6 +13,7 @@ mod deltas;
 mod documents;
 mod edges;
 mod fingerprints;
+mod found;
 mod golden;
 mod golden_cases;
 mod hostile;

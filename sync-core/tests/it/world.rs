@@ -7,7 +7,8 @@ use sync_core::document::Refused;
 use sync_core::error::{Misuse, Sure};
 use sync_core::session::{
     Boot, ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, ConnectionId, Hub, HubInput,
-    HubOutput, MemoryHub, Now, OutboxItem, OutboxState, Persist, Phase, SavedDocument, Step,
+    HubOutput, IN_USE, MemoryHub, Now, OutboxItem, OutboxState, Persist, Phase, SavedDocument,
+    Step,
 };
 use sync_core::types::{Field, RecordId, Value};
 
@@ -176,6 +177,14 @@ impl World {
         self.drain(at);
     }
 
+    /// Ends a device's connection, and the hub does not hear of it.
+    pub(crate) fn drop_line(&mut self, at: usize) {
+        if self.devices[at].line.take().is_some() {
+            self.devices[at].client.handle(self.now, ClientInput::Disconnected);
+            self.drain(at);
+        }
+    }
+
     pub(crate) fn disconnect(&mut self, at: usize) {
         if let Some(line) = self.devices[at].line.take() {
             self.at_hub(line.connection, HubInput::Disconnected);
@@ -325,7 +334,7 @@ impl World {
                     }
                 }
                 ClientOutput::Persist(persist) => device.storing.push_back(persist),
-                ClientOutput::Disconnect { reason } if self.tolerant => {
+                ClientOutput::Disconnect { reason } if self.tolerant || reason == IN_USE => {
                     assert!(!reason.is_empty());
                     device.line = None;
                 }

@@ -137,14 +137,17 @@ impl DotStore for SqliteDocument<'_> {
         let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
         let entry = match <[Entry; 1]>::try_from(known) {
             Ok([mut known]) => {
+                let before = known.clone();
                 if !known.overlay(&entry) {
                     return Ok(false);
                 }
+                self.hub.count(self.document, &before, false)?;
                 known
             }
             Err(known) if known.is_empty() => entry,
             Err(_) => return Ok(false),
         };
+        self.hub.count(self.document, &entry, true)?;
         self.write(&StoredEntry { seq: self.seq, entry })?;
         Ok(true)
     }
@@ -163,6 +166,7 @@ impl DotStore for SqliteDocument<'_> {
             } else {
                 self.write(&stored)?;
             }
+            self.hub.count(self.document, &taken, false)?;
             killed.push(taken);
         }
         Ok(())

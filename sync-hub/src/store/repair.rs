@@ -118,7 +118,7 @@ impl SqliteHub {
         for (replica, live) in by_columns.into_iter().chain(by_body) {
             self.document(document, seq).unsee(replica, &live)?;
         }
-        Ok(())
+        self.rebuild_sums(document, key)
     }
 
     fn rebuild_seen(&mut self, document: DocumentId, key: &[u8]) -> Result<(), StoreError> {

@@ -53,6 +53,17 @@ CREATE TABLE entries (
 ) STRICT;
 CREATE INDEX arrivals ON entries (document, seq, replica, first);
 
+-- What the live dots of a block of counters sum up to; it follows from the entries.
+CREATE TABLE sums (
+    document INTEGER NOT NULL REFERENCES documents (id),
+    replica BLOB NOT NULL,
+    block INTEGER NOT NULL,
+    hash INTEGER NOT NULL,
+    wide BLOB NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (document, replica, block)
+) STRICT, WITHOUT ROWID;
+
 -- What died or arrived dead at each number, and what is said of it; the body is sealed.
 CREATE TABLE removals (
     id INTEGER PRIMARY KEY,

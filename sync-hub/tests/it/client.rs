@@ -143,7 +143,15 @@ impl Client {
         let claims = replicas.iter().map(|replica| Claim { replica: *replica, opening: 1 });
         let claims = claims.collect();
         let document = document.to_owned();
-        self.say(&ClientMessage::Open { channel: 1, document, cursor, context, claims, compares: false }).await;
+        self.say(&ClientMessage::Open {
+            channel: 1,
+            document,
+            cursor,
+            context,
+            claims,
+            compares: false,
+        })
+        .await;
         let HubMessage::Opened { context, resumed, .. } = self.hear().await else {
             panic!("the hub answers an open first");
         };

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod client;
+mod compare;
 #[cfg(test)]
 mod http;
 #[cfg(test)]

@@ -20,6 +20,11 @@ pub(super) struct Compare {
     tries: u32,
 }
 
+impl Compare {
+    /// Whether clients compare. Where not, all of this is left out of the program.
+    pub(super) const IS_BUILT: bool = cfg!(feature = "compare");
+}
+
 /// What follows from a message.
 enum Outcome {
     Say(Vec<u8>),
@@ -48,14 +53,20 @@ impl Client {
     /// Takes the hub's part of a comparison.
     pub(super) fn handle_sync(&mut self, name: &str, message: &[u8]) -> Result<(), &'static str> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
-        let Some(mut compare) = opened.link.compare.take() else {
+        let compare = if Compare::IS_BUILT { opened.link.compare.take() } else { None };
+        let Some(mut compare) = compare else {
             return Err("the hub compares what was not asked for");
         };
         let answer = compare.reconciler.handle(opened.document.store(), message);
         let outcome = match answer {
             Ok(answer) => {
-                if let Some(found) = compare.reconciler.difference() {
-                    opened.refill_found(&found);
+                match compare.reconciler.difference() {
+                    Some(found) if found.knows_live => opened.refill_found(&found),
+                    Some(_) => {
+                        let lacking = std::mem::take(&mut compare.lacking);
+                        opened.refill = Refill::Wanted(lacking, None);
+                    }
+                    None => {}
                 }
                 answer.map_or(Outcome::Wait, Outcome::Say)
             }
@@ -97,7 +108,9 @@ impl Client {
 impl Opened {
     /// The hub sends everything: the comparison has failed on its side.
     pub(super) fn give_up_compare(&mut self) {
-        if let Some(compare) = self.link.compare.take() {
+        if Compare::IS_BUILT
+            && let Some(compare) = self.link.compare.take()
+        {
             self.refill = Refill::Wanted(compare.lacking, None);
         }
     }

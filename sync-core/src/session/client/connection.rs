@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::compare::Compare;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Peer, Phase, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
 use crate::document::Change;
 use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::wire::{
-    CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, HubMessage, PUSH_CREDIT, Push, VERSION,
-    decode_hub,
+    CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
+    Push, VERSION, decode_hub,
 };
 
 /// How long the line may be silent before a ping, in milliseconds.
@@ -59,7 +61,7 @@ pub(super) struct Link {
     /// What was said to be here when the document was opened.
     pub(super) said: CausalContext,
     last_push: u64,
-    under_way: BTreeMap<u64, Option<Dot>>,
+    under_way: BTreeMap<u64, Sent>,
     next_chunk: u64,
     /// What takes place before the catch-up, where the cursor is not valid.
     pub(super) compare: Option<Compare>,
@@ -67,6 +69,14 @@ pub(super) struct Link {
     /// at its end: a part of them would look like an edit that a delete did not see.
     held: Delta,
     held_bytes: usize,
+}
+
+/// What a push had.
+#[derive(Debug, Default)]
+struct Sent {
+    /// The items of the outbox in it.
+    keys: Vec<Dot>,
+    is_refill: bool,
 }
 
 /// What a hub gets back that it lacks although it, or another hub, acknowledged it.
@@ -77,7 +87,8 @@ pub(super) enum Refill {
     /// To be cut from the document once all of that is on disk: dots that the hub has not seen, and
     /// which dots it is told to be dead besides those among them; none stands for every dead one.
     Wanted(CausalContext, Option<CausalContext>),
-    Pieces(VecDeque<Delta>),
+    /// Each with the items of the outbox that go with it.
+    Pieces(VecDeque<(Delta, Vec<Dot>)>),
 }
 
 impl Client {
@@ -112,7 +123,7 @@ impl Client {
             }
             opened.link = Link::default();
             opened.refill = Refill::Nothing;
-            opened.outbox.unsend();
+            opened.outbox.unsend_all();
             for then in opened.storing.values_mut() {
                 then.chunk = None;
             }
@@ -215,7 +226,9 @@ impl Client {
         let Some(opened) = self.documents.get_mut(name) else { return };
         match opened.link.phase {
             // What is said to be here must be on disk.
-            Phase::Closed if opened.is_stored() => self.send_open(name),
+            Phase::Closed if opened.is_stored() || broken!(OpensBeforeStored) => {
+                self.send_open(name);
+            }
             Phase::Closed | Phase::Opening => {}
             Phase::CatchingUp if opened.link.compare.is_some() => {}
             Phase::CatchingUp | Phase::Live => {
@@ -245,7 +258,7 @@ impl Client {
             cursor: opened.cursor,
             context: said.clone(),
             claims: claims.collect(),
-            compares: true,
+            compares: Compare::IS_BUILT,
         };
         let phase = Phase::Opening;
         opened.link = Link { phase, channel, said, ..Link::default() };
@@ -267,12 +280,16 @@ impl Client {
             return Err("the hub opened a document twice");
         }
         opened.link.phase = Phase::CatchingUp;
-        let lacking = opened.settled(&opened.link.said).difference(context);
+        let mut lacking = opened.settled(&opened.link.said).difference(context);
+        if resumed && broken!(NoCompareOnResume) {
+            lacking = CausalContext::default();
+        }
         // A refill that was cut may have brought all dots that live, and not what died by them.
         let is_cut =
             opened.refill_due && opened.cursor.is_some_and(|at| at.boot != self.connection.boot);
         let is_unsure = (!resumed || is_cut) && !opened.link.said.is_empty();
-        let compares = !resumed && !opened.link.said.is_empty() && !context.is_empty();
+        let compares =
+            Compare::IS_BUILT && !resumed && !opened.link.said.is_empty() && !context.is_empty();
         if !compares && (!lacking.is_empty() || is_unsure) {
             opened.refill = Refill::Wanted(lacking.clone(), None);
         }
@@ -306,7 +323,11 @@ impl Client {
         opened.link.next_chunk = number;
         opened.give_up_compare();
         let then = Then { chunk: Some(number), ..Then::default() };
-        if delta.entries.is_empty() && cursor.is_none() && opened.link.hold(delta) {
+        if delta.entries.is_empty()
+            && cursor.is_none()
+            && !broken!(RemovalsInPieces)
+            && opened.link.hold(delta)
+        {
             // Nothing of it is on disk, and the cursor is not moved before it is.
             self.persist(name, Vec::new(), then);
             return Ok(());
@@ -353,7 +374,7 @@ impl Client {
             steps.push(Step::Join(delta.clone()));
         }
         // A live delta that overtakes the catch-up says nothing of what the catch-up still brings.
-        if opened.link.phase == Phase::Live {
+        if opened.link.phase == Phase::Live || broken!(CursorByLiveDelta) {
             opened.follow(cursor, &mut steps);
         }
         if let Some(author) = renewed {
@@ -368,13 +389,12 @@ impl Client {
 
     fn handle_stored(&mut self, name: &str, id: u64, cursor: Cursor) -> Result<(), &'static str> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
-        let pushed =
-            opened.link.under_way.remove(&id).ok_or("the hub confirmed an unknown push")?;
+        let sent = opened.link.under_way.remove(&id).ok_or("the hub confirmed an unknown push")?;
         let mut steps = Vec::new();
-        if let Some(key) = pushed
-            && opened.outbox.settle(key)
-        {
-            steps.push(Step::Settle(key));
+        for key in sent.keys {
+            if opened.outbox.settle(key) {
+                steps.push(Step::Settle(key));
+            }
         }
         if opened.link.phase == Phase::Live {
             opened.follow(cursor, &mut steps);
@@ -389,10 +409,16 @@ impl Client {
 
     fn handle_refused(&mut self, name: &str, id: u64, reason: String) -> Result<(), &'static str> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
-        let pushed = opened.link.under_way.remove(&id).ok_or("the hub refused an unknown push")?;
-        if let Some(key) = pushed {
-            opened.outbox.park(key, &reason);
-            self.persist(name, vec![Step::Park { key, reason }], Then::default());
+        let sent = opened.link.under_way.remove(&id).ok_or("the hub refused an unknown push")?;
+        match sent.keys[..] {
+            [key] if !sent.is_refill => {
+                opened.outbox.park(key, &reason);
+                self.persist(name, vec![Step::Park { key, reason }], Then::default());
+                // A copy of this replica wrote something else, or holds it.
+                self.renew(name, key.replica);
+            }
+            // Which of them is refused, each alone tells.
+            _ => opened.outbox.unsend(&sent.keys),
         }
         self.tell_status(name);
         self.advance(name);
@@ -421,15 +447,24 @@ impl Client {
 
     /// Cuts what the hub lacks: the entries, then every dead dot, so that nothing that was removed
     /// here stays there. What died by a change in the outbox dies there with that change, which is
-    /// whole or not at all.
+    /// whole or not at all; and as a removal may have taken what took the place of other dead dots, all
+    /// removals of the outbox go with these dots in one push, where it has room for them.
     fn cut_refill(&mut self, name: &str) {
         let Some(opened) = self.documents.get_mut(name) else { return };
         if !opened.is_stored() {
             return;
         }
+        if matches!(opened.refill, Refill::Wanted(..)) && !broken!(RefillSplitsRemovals) {
+            let frozen = opened.outbox.freeze_removals();
+            if !frozen.is_empty() {
+                let steps = frozen.iter().copied().map(Step::Freeze).collect();
+                self.persist(name, steps, Then { frozen, ..Then::default() });
+                return;
+            }
+        }
         if let Refill::Wanted(lacking, found) = &opened.refill {
             let part = opened.document.store().part(lacking);
-            let mut pieces: VecDeque<_> = split_entries(part.entries, ChunkSize::default()).into();
+            let pieces = split_entries(part.entries, ChunkSize::default());
             let live = opened.document.store().live();
             let mut dead = match found {
                 Some(found) => {
@@ -440,11 +475,34 @@ impl Client {
                 None => opened.link.said.clone(),
             };
             dead = dead.difference(&live);
-            for item in opened.outbox.iter() {
+            for item in opened.outbox.iter().filter(|_| !broken!(RefillTakesOutbox)) {
                 dead = dead.difference(&item.delta.context());
             }
             let size = ChunkSize { items: REFILL_RANGES_MAX, ..ChunkSize::default() };
-            pieces.extend(split(&dead, Vec::new(), size));
+            if broken!(RefillWithoutDead) {
+                dead = CausalContext::default();
+            }
+            let mut removed = split(&dead, Vec::new(), size);
+            let mut keys = Vec::new();
+            if let [dead] = &mut removed[..]
+                && !broken!(RefillSplitsRemovals)
+                && let Some(removals) =
+                    opened.outbox.removals(DELTA_BYTES_MAX.saturating_sub(dead.cost()))
+            {
+                for item in removals {
+                    keys.push(item.key());
+                    dead.join(item.delta.clone());
+                }
+                opened.outbox.send(&keys);
+            }
+            let pieces = pieces.into_iter().chain(removed).map(|piece| (piece, Vec::new()));
+            let mut pieces: VecDeque<_> = pieces.collect();
+            if let Some((_, with)) = pieces.back_mut() {
+                *with = keys;
+            }
+            if broken!(NoRefill) {
+                pieces.clear();
+            }
             opened.refill = Refill::Pieces(pieces);
         }
     }
@@ -461,16 +519,25 @@ impl Client {
                 Refill::Wanted(..) => return,
                 Refill::Pieces(pieces) => pieces.pop_front(),
             };
-            let (delta, key) = match refilled {
-                Some(delta) => (delta, None),
+            let is_refill = refilled.is_some();
+            let (delta, keys) = match refilled {
+                Some(piece) => piece,
                 None => match opened.outbox.send_next() {
-                    Some(item) => (item.delta.clone(), Some(item.key())),
+                    Some(item) => (item.delta.clone(), vec![item.key()]),
                     None => break,
                 },
             };
             let id = opened.link.last_push + 1;
+            if broken!(SettlesUnanswered) {
+                for key in &keys {
+                    opened.outbox.settle(*key);
+                }
+                let steps = keys.iter().copied().map(Step::Settle).collect();
+                self.persist(name, steps, Then::default());
+            }
+            let Some(opened) = self.documents.get_mut(name) else { return };
             opened.link.last_push = id;
-            opened.link.under_way.insert(id, key);
+            opened.link.under_way.insert(id, Sent { keys, is_refill });
             let push = Push { channel: opened.link.channel, id, delta };
             self.send(&ClientMessage::Push(push));
         }
@@ -479,7 +546,7 @@ impl Client {
             self.persist(
                 name,
                 vec![Step::Freeze(key)],
-                Then { frozen: Some(key), ..Then::default() },
+                Then { frozen: vec![key], ..Then::default() },
             );
         }
     }
@@ -521,7 +588,9 @@ impl Client {
         self.renew(name, replica);
         let Some(opened) = self.documents.get(name) else { return };
         let said = opened.link.said.max_of(replica);
-        if opened.outbox.iter().any(|item| item.replica == replica && item.last > said) {
+        if opened.outbox.iter().any(|item| item.replica == replica && item.last > said)
+            && !broken!(NeverOpensAgain)
+        {
             self.disconnect(IN_USE);
         }
     }
@@ -530,18 +599,14 @@ impl Client {
     fn renew(&mut self, name: &str, replica: ReplicaId) {
         let Some(opened) = self.documents.get_mut(name) else { return };
         let Some(claimed) = opened.claims.remove(&replica) else { return };
-        if opened.author != Some(replica) {
+        if opened.author != Some(replica) || broken!(NeverRenews) {
             return;
         }
-        let known = opened.document.context().iter();
-        let same = known.filter(|(known, _)| known.is_kin(&replica));
-        let last = same.map(|(known, _)| known.incarnation()).max();
-        let last = last.unwrap_or(0).max(replica.incarnation());
-        let fresh = match last.checked_add(1) {
-            Some(next) => replica.with_incarnation(next),
-            // Somebody used up the incarnations of this fingerprint.
-            None => another_fingerprint(replica, claimed.opening),
+        let is_known = |fresh: ReplicaId| {
+            fresh == replica || opened.document.context().iter().any(|(known, _)| known == fresh)
         };
+        let fresh = incarnations(replica, claimed.opening).find(|fresh| !is_known(*fresh));
+        let Some(fresh) = fresh else { return };
         opened.author = Some(fresh);
         opened.on_disk.insert(fresh, 0);
         let claim = Claim { replica: fresh, opening: claimed.opening };
@@ -608,7 +673,7 @@ impl Opened {
             Refill::Nothing => false,
             Refill::Wanted(..) => true,
             Refill::Pieces(pieces) => {
-                !pieces.is_empty() || self.link.under_way.values().any(Option::is_none)
+                !pieces.is_empty() || self.link.under_way.values().any(|sent| sent.is_refill)
             }
         }
     }
@@ -616,7 +681,7 @@ impl Opened {
     /// Moves the cursor. While the hub is being filled it stays where it was: a client that comes back
     /// from there does so as one that the hub may lack something of.
     fn follow(&mut self, cursor: Cursor, steps: &mut Vec<Step>) {
-        if !self.is_refilling() {
+        if !self.is_refilling() || broken!(CursorDuringRefill) {
             self.cursor = Some(cursor);
             steps.push(Step::Follow(cursor));
         }
@@ -633,13 +698,11 @@ impl Opened {
     }
 }
 
-/// The first incarnation of a fingerprint that was moved on by a number drawn at random.
-fn another_fingerprint(replica: ReplicaId, random: u64) -> ReplicaId {
-    let mut fingerprint = [0; 12];
-    fingerprint.copy_from_slice(&replica.as_bytes()[..12]);
-    let mut number = [0; 8];
-    number.copy_from_slice(&fingerprint[..8]);
-    let moved = u64::from_be_bytes(number).wrapping_add(random | 1);
-    fingerprint[..8].copy_from_slice(&moved.to_be_bytes());
-    ReplicaId::from_fingerprint(fingerprint)
+/// The incarnations that may follow on one. They are drawn at random, from what was drawn when the
+/// replica was opened: copies of one database that renew apart do not meet in the next one.
+fn incarnations(replica: ReplicaId, opening: u64) -> impl Iterator<Item = ReplicaId> {
+    (0u64..).map(move |turn| {
+        let seed = opening ^ turn.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        replica.with_incarnation(xxh3_64_with_seed(replica.as_bytes(), seed) as u32)
+    })
 }

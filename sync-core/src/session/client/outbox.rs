@@ -133,7 +133,7 @@ impl Outbox {
         let last = delta.context().max_of(replica);
         let joinable = self.0.last_mut().filter(|slot| {
             let bytes = slot.item.delta.cost() + delta.cost();
-            slot.item.state == OutboxState::Pending
+            (slot.item.state == OutboxState::Pending || broken!(JoinsIntoFrozen))
                 && slot.item.replica == replica
                 && slot.item.last < last
                 && bytes <= JOIN_BYTES_MAX
@@ -144,7 +144,8 @@ impl Outbox {
             slot.item.last = last;
             slot.item.changes += 1;
             slot.is_stored = false;
-            return (slot.item.clone(), Some(replaces));
+            let replaces = (!broken!(ReplacesInSilence)).then_some(replaces);
+            return (slot.item.clone(), replaces);
         }
         let state = OutboxState::Pending;
         let item = OutboxItem { replica, first, last, changes: 1, state, delta };
@@ -168,8 +169,8 @@ impl Outbox {
     }
 
     /// Forgets what was being sent: the connection has ended.
-    pub(super) fn unsend(&mut self) {
-        for slot in &mut self.0 {
+    pub(super) fn unsend_all(&mut self) {
+        for slot in self.0.iter_mut().filter(|_| !broken!(NeverSendsAgain)) {
             slot.is_sent = false;
         }
     }
@@ -178,17 +179,58 @@ impl Outbox {
     /// before it are on their way.
     pub(super) fn freeze_next(&mut self) -> Option<Dot> {
         let slot = self.0.iter_mut().find(|slot| slot.item.state == OutboxState::Pending)?;
-        if !slot.is_stored {
+        if !slot.is_stored && !broken!(SendsBeforeStored) {
             return None;
         }
         slot.item.state = OutboxState::Frozen;
-        slot.is_stored = false;
+        slot.is_stored = broken!(SendsBeforeFrozen) || broken!(SendsBeforeStored);
         Some(slot.item.key())
     }
 
-    /// Notes that an item is frozen on disk.
-    pub(super) fn frozen(&mut self, key: Dot) {
-        self.stored(&[key]);
+    /// Freezes what is not yet frozen, up to the last removal. All of it is on disk.
+    pub(super) fn freeze_removals(&mut self) -> Vec<Dot> {
+        let end = self.removals_end();
+        let pending = self.0[..end].iter_mut();
+        let pending = pending.filter(|slot| slot.item.state == OutboxState::Pending);
+        let frozen = pending.map(|slot| {
+            slot.item.state = OutboxState::Frozen;
+            slot.is_stored = false;
+            slot.item.key()
+        });
+        frozen.collect()
+    }
+
+    /// Behind the last item that removes something and is not set aside.
+    fn removals_end(&self) -> usize {
+        let removes = |slot: &Slot| {
+            !slot.item.delta.notes.is_empty()
+                && !matches!(slot.item.state, OutboxState::Parked { .. })
+        };
+        self.0.iter().rposition(removes).map_or(0, |at| at + 1)
+    }
+
+    /// The items up to the last removal, where all of them can be sent and take no more than some bytes.
+    pub(super) fn removals(&self, bytes_max: usize) -> Option<Vec<&OutboxItem>> {
+        let items = self.0[..self.removals_end()].iter();
+        let items = items.filter(|slot| !matches!(slot.item.state, OutboxState::Parked { .. }));
+        let is_ready = |slot: &&Slot| slot.item.state == OutboxState::Frozen && slot.is_stored;
+        let is_whole = items.clone().all(|slot| is_ready(&slot));
+        let cost: usize = items.clone().map(|slot| slot.item.delta.cost()).sum();
+        (is_whole && cost <= bytes_max).then(|| items.map(|slot| &slot.item).collect())
+    }
+
+    /// Notes that items are being sent.
+    pub(super) fn send(&mut self, keys: &[Dot]) {
+        for slot in self.0.iter_mut().filter(|slot| keys.contains(&slot.item.key())) {
+            slot.is_sent = true;
+        }
+    }
+
+    /// Forgets that items were being sent.
+    pub(super) fn unsend(&mut self, keys: &[Dot]) {
+        for slot in self.0.iter_mut().filter(|slot| keys.contains(&slot.item.key())) {
+            slot.is_sent = false;
+        }
     }
 
     /// The next item to send: frozen on disk, not being sent, and none before it waits.

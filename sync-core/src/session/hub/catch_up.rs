@@ -168,6 +168,7 @@ impl CatchUp {
         }
         if let (None, Some(end)) = (self.resume, end) {
             let between = store.context(document)?.between(after.map(|after| after.last), end.last);
+            let between = if broken!(ContextFirst) { store.context(document)? } else { between };
             let between = between.difference(&self.theirs).difference(&sent);
             // What does not fit comes with the removals.
             let dots = between.iter().flat_map(|(replica, ranges)| {
@@ -189,16 +190,18 @@ impl CatchUp {
     ) -> Result<Vec<Delta>, S::Error> {
         // The hub may have forgotten removals since the catch-up began, so the cursor is asked again.
         let resume = match self.resume {
+            Some(cursor) if broken!(HorizonAskedOnce) => Some(cursor),
             Some(cursor) => store.can_resume(document, cursor)?.then_some(cursor),
             None => None,
         };
         let Buried { dots, notes } = match resume {
-            Some(cursor) => store.buried(document, cursor.seq)?,
+            Some(cursor) => store.buried(document, cursor.seq, &self.theirs)?,
             None => {
                 let dots = store.context(document)?.difference(&store.live(document)?);
                 Buried { dots, notes: Vec::new() }
             }
         };
+        let dots = if broken!(UnseenLeftOut) { dots.intersection(&self.theirs) } else { dots };
         Ok(split(&dots, notes, self.size))
     }
 }

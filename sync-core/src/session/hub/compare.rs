@@ -47,6 +47,9 @@ struct Frozen<'a, S> {
     died: &'a [(Dot, u64)],
 }
 
+/// The answer to a message, and once the comparison is over the catch-up.
+type Turn = (Option<Vec<u8>>, Option<CatchUp>);
+
 impl Compare {
     pub(super) fn new(theirs: CausalContext, up_to: u64) -> Self {
         Self { theirs, up_to, reconciler: None, died: Vec::new(), tries: 0 }
@@ -74,7 +77,7 @@ impl Compare {
         document: DocumentId,
         message: &[u8],
         size: ChunkSize,
-    ) -> Result<(Option<Vec<u8>>, Option<CatchUp>), Stop<S::Error>> {
+    ) -> Result<Turn, Stop<S::Error>> {
         if message.is_empty() || self.died.len() > DIED_MAX {
             return Ok((None, Some(self.everything(size))));
         }
@@ -98,9 +101,15 @@ impl Compare {
         let frozen = Frozen { store, document, died: &self.died };
         match reconciler.handle(&frozen, message) {
             Ok(answer) => {
-                let catch_up = reconciler.difference().map(|found| {
-                    CatchUp::of(found.unseen_there, found.live_there, self.up_to, size)
-                });
+                let catch_up = match reconciler.difference() {
+                    Some(found) if found.knows_live => {
+                        let (lacking, dead) = (found.unseen_there, found.live_there);
+                        Some(CatchUp::of(lacking, dead, self.up_to, size))
+                    }
+                    // The client said that it is done, and not what it found.
+                    Some(_) => Some(self.everything(size)),
+                    None => None,
+                };
                 Ok((answer, catch_up))
             }
             Err(ReconcileError::Store(error)) => Err(Stop::Storage(error)),

@@ -1,0 +1,111 @@
+//! What the simulator found, as small as it comes.
+
+use std::collections::BTreeMap;
+
+use sync_core::causal::MemoryStore;
+use sync_core::error::Sure;
+use sync_core::types::{Field, RecordId, Value};
+
+use crate::documents::Device;
+use crate::world::{DOCUMENT, World};
+
+fn field(value: &str) -> Field {
+    Field::from(value)
+}
+
+#[test]
+fn what_is_written_before_a_device_hears_that_its_replica_is_in_use_reaches_everyone() {
+    let mut world = World::new(1, 2);
+    (0..2).for_each(|at| world.connect(at));
+    world.write(0, "a", &[("title", "one")]);
+    world.settle();
+    // The process ends, and the hub does not hear of it.
+    world.drop_line(0);
+    world.crash(0);
+    world.connect(0);
+    world.carry(0, true);
+    world.carry(0, true);
+    world.write(0, "b", &[("title", "two")]);
+    world.heal();
+    assert_eq!(world.fields(1, "b").unwrap()["title"], "two");
+}
+
+#[test]
+fn an_item_begins_at_the_first_dot_of_its_change_even_where_that_died_in_it() {
+    let mut world = World::new(1, 1);
+    let (gone, id) = (RecordId::new("gone").unwrap(), RecordId::new("id").unwrap());
+    let fields = BTreeMap::from([("title".to_owned(), field("t"))]);
+    let change = world.change(0, |edit| {
+        edit.insert("notes", &gone, &fields)?;
+        edit.remove("notes", &gone)?;
+        edit.insert("notes", &id, &fields)
+    });
+    change.unwrap();
+    let items: Vec<_> = world.devices[0].client.outbox(DOCUMENT).unwrap().collect();
+    assert_eq!((items[0].first, items[0].last, items.len()), (1, 5, 1));
+}
+
+#[test]
+fn a_set_or_value_of_the_document_is_no_part_of_a_record() {
+    let mut a = Device::<MemoryStore>::new(1);
+    let mut b = Device::<MemoryStore>::new(2);
+    let set = a.change(|edit| {
+        edit.set_add("favourites", &Value::from("x"))?;
+        edit.count_value("visits", 3)
+    });
+    b.hear(&[&set]);
+    for document in [&a.document, &b.document] {
+        assert_eq!(document.conflicts().sure(), []);
+    }
+}
+
+#[test]
+fn a_record_that_was_asserted_again_is_whole_after_another_delete() {
+    let mut devices: Vec<_> = (1..=4).map(Device::<MemoryStore>::new).collect();
+    let [remover, asserter, editor, other] = &mut devices[..] else { panic!("four devices") };
+    let insert = remover.write(&[("title", field("t")), ("done", field("no"))]);
+    for device in [&mut *asserter, &mut *editor, &mut *other] {
+        device.hear(&[&insert]);
+    }
+    let done = editor.write(&[("done", field("yes"))]);
+    let title = other.write(&[("title", field("u"))]);
+    asserter.hear(&[&done]);
+    let first = remover.remove();
+    // One holds the edit of `done` as the first delete comes, and asserts the record.
+    let asserted = asserter.hear(&[&first]);
+    assert_eq!(asserted.len(), 1);
+    // The editor removes the record without having heard of any of that.
+    let second = editor.remove();
+    let all: Vec<_> = [&first, &second].into_iter().chain(&asserted).chain([&title]).collect();
+    for device in &mut devices {
+        let more = device.hear(&all);
+        assert!(more.len() <= 1);
+        let record = device.document.record("notes", &crate::documents::id()).sure();
+        let record = record.expect("an edit of its title keeps it");
+        assert!(record.value("done").is_some() && record.value("title").is_some());
+    }
+}
+
+#[test]
+fn a_copy_stands_back_where_somebody_edits_what_it_is_of() {
+    let mut devices: Vec<_> = (1..=3).map(Device::<MemoryStore>::new).collect();
+    let [remover, asserter, editor] = &mut devices[..] else { panic!("three devices") };
+    let insert = remover.write(&[("title", field("t")), ("done", field("no"))]);
+    for device in [&mut *asserter, &mut *editor] {
+        device.hear(&[&insert]);
+    }
+    let done = editor.write(&[("done", field("yes"))]);
+    asserter.hear(&[&done]);
+    let removal = remover.remove();
+    let asserted = asserter.hear(&[&removal]);
+    // The field is edited again by somebody who has not seen its copy.
+    let again = editor.write(&[("done", field("maybe"))]);
+    let all: Vec<_> = [&removal, &again].into_iter().chain(&asserted).collect();
+    for device in &mut devices {
+        device.hear(&all);
+        let record = device.document.record("notes", &crate::documents::id()).sure().unwrap();
+        assert_eq!(record.values("done").len(), 1, "a copy never clashes with a real edit");
+        assert_eq!(record.value("done"), Some(&Value::from("maybe")));
+        assert_eq!(record.value("title"), Some(&Value::from("t")));
+    }
+}
