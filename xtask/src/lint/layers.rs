@@ -12,8 +12,9 @@ use super::report;
 use crate::workspace::Workspace;
 
 /// From left to right; each may use those before it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "error",
+    "zoo",
     "checksum",
     "pack",
     "time",
@@ -221,7 +222,7 @@ mod tests {
             "utils.rs",
             "",
             &[
-                "module `utils` has no place in the order [\"error\", \"checksum\", \"pack\", \"time\", \"causal\", \"reconcile\", \"snapshot\", \"types\", \"document\", \"alone\", \"wire\", \"session\"]",
+                "module `utils` has no place in the order [\"error\", \"zoo\", \"checksum\", \"pack\", \"time\", \"causal\", \"reconcile\", \"snapshot\", \"types\", \"document\", \"alone\", \"wire\", \"session\"]",
             ],
         );
         check("wire.rs", "use crate::Dot;", &["`crate::Dot` hides its module: name the module"]);
