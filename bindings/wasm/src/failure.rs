@@ -14,6 +14,7 @@ pub(crate) fn misuse(misuse: Misuse) -> JsValue {
         Misuse::BadName { .. } => "bad-name",
         Misuse::Empty => "empty",
         Misuse::NotOpen { .. } => "not-open",
+        Misuse::Twice { .. } => "written-twice",
         _ => "misuse",
     };
     error(code, &misuse.to_string())

@@ -403,7 +403,8 @@ impl Hub {
             state.is_some_and(|state| state.catch_up.is_some())
         };
         let is_told = |member: &(ConnectionId, u32)| {
-            !(broken!(NoRelay) || (broken!(SeamNotCovered) && is_behind(member)))
+            let is_cut = broken!(NoRelay) || (broken!(SeamNotCovered) && is_behind(member));
+            !is_cut
         };
         let mut frames: BTreeMap<u32, std::sync::Arc<[u8]>> = BTreeMap::new();
         for &(connection, channel) in

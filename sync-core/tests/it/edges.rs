@@ -428,6 +428,9 @@ fn what_a_copy_wrote_under_a_name_that_was_used_is_refused_and_never_counts_as_s
     let dot = world.last_dot(2);
     world.write(0, "own", &[("title", "by the first")]);
     world.settle();
+    // It gives way, and opens again.
+    world.connect(2);
+    world.settle();
     let receipt = world.devices[2].client.receipt(DOCUMENT, dot).unwrap();
     assert!(receipt.disk && !receipt.hub && receipt.parked, "{receipt:?}");
     assert!(world.fields(2, "copy").is_some(), "a refusal erases nothing here");

@@ -489,10 +489,8 @@ impl Client {
                 && let Some(removals) =
                     opened.outbox.removals(DELTA_BYTES_MAX.saturating_sub(dead.cost()))
             {
-                for item in removals {
-                    keys.push(item.key());
-                    dead.join(item.delta.clone());
-                }
+                keys.extend(removals.iter().map(|item| item.key()));
+                dead.join(join_all(removals.iter().map(|item| item.delta.clone()).collect()));
                 opened.outbox.send(&keys);
             }
             let pieces = pieces.into_iter().chain(removed).map(|piece| (piece, Vec::new()));
@@ -696,6 +694,20 @@ impl Opened {
         let renewed = before.filter(|(author, before)| last(self, *author) > *before);
         (change, renewed.map(|(author, _)| author))
     }
+}
+
+/// Joins deltas two by two, so that none is taken up again for each of the others.
+fn join_all(mut deltas: Vec<Delta>) -> Delta {
+    while deltas.len() > 1 {
+        let mut rest = deltas.into_iter();
+        let mut pairs = Vec::new();
+        while let Some(mut one) = rest.next() {
+            rest.next().into_iter().for_each(|other| one.join(other));
+            pairs.push(one);
+        }
+        deltas = pairs;
+    }
+    deltas.pop().unwrap_or_default()
 }
 
 /// The incarnations that may follow on one. They are drawn at random, from what was drawn when the
