@@ -97,7 +97,7 @@ fn visit_zoo(arguments: &Arguments) -> ExitCode {
     let mut names = zoo::names();
     names.retain(|name| arguments.mutant.as_deref().is_none_or(|wanted| wanted == *name));
     println!("{} mutants, up to {seeds_max} seeds each", names.len());
-    let mut survivors = 0;
+    let (mut survivors, mut open) = (0, 0);
     for name in &names {
         let seed = kept.iter().find(|(known, _)| known == name).map(|(_, seed)| *seed);
         match zoo::hunt(name, seed, seeds_max, threads) {
@@ -108,13 +108,18 @@ fn visit_zoo(arguments: &Arguments) -> ExitCode {
                 }
                 println!("{name} {seed} # {detail}");
             }
+            Found::Survived(seeds) if ZOO.contains(&format!("# open {name}:")) => {
+                open += 1;
+                println!("open: {name} survived {seeds} seeds");
+            }
             Found::Survived(seeds) => {
                 survivors += 1;
                 println!("FAILED {name} survived {seeds} seeds");
             }
         }
     }
-    println!("{} mutants caught, {survivors} survived", names.len() - survivors);
+    let caught = names.len() - survivors - open;
+    println!("{caught} mutants caught, {survivors} survived, {open} open");
     if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -137,7 +142,9 @@ fn run(arguments: &Arguments) -> ExitCode {
     let start = clock();
     let failures_max = arguments.failures.map_or(FAILURES_MAX, |max| max as usize);
     let on_failure = Some(tell_failure as fn(u64, &Violation));
-    let sweep_of = Sweep { seeds, threads, mutant, failures_max, is_strict, on_failure };
+    let on_progress = Some(tell_progress as fn(&Summary));
+    let sweep_of =
+        Sweep { seeds, threads, mutant, failures_max, is_strict, on_failure, on_progress };
     let summary = sweep(&sweep_of);
     let seconds = start.elapsed().as_secs_f64().max(1e-9);
     print(&summary, arguments, seconds, threads)
@@ -187,6 +194,11 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
         has_failed = true;
     }
     if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Says how far a sweep is.
+fn tell_progress(summary: &Summary) {
+    println!("{} so far, {} failed", summary.runs, summary.failures.len());
 }
 
 /// Says at once what a run found.

@@ -10,6 +10,9 @@ use crate::{Invariant, Marks, Notes, Random, Report, Scenario, Tally, Trace, Vio
 /// How many runs a sweep must have before all marks must have been reached.
 pub const MARKS_AFTER_RUNS: u64 = 500;
 
+/// After how many runs a sweep tells how far it is.
+const PROGRESS_RUNS: u64 = 5_000;
+
 /// What a sweep is.
 #[derive(Debug, Clone, Default)]
 pub struct Sweep {
@@ -25,6 +28,8 @@ pub struct Sweep {
     pub is_strict: bool,
     /// What is told of each failure as it happens.
     pub on_failure: Option<fn(u64, &Violation)>,
+    /// What is told every so many runs.
+    pub on_progress: Option<fn(&Summary)>,
 }
 
 /// What a sweep came to.
@@ -82,6 +87,9 @@ pub fn sweep(sweep: &Sweep) -> Summary {
                 (sweep.on_failure, summary.failures.get(before))
             {
                 tell(*seed, violation);
+            }
+            if let Some(tell) = sweep.on_progress.filter(|_| summary.runs % PROGRESS_RUNS == 0) {
+                tell(&summary);
             }
             if summary.failures.len() >= sweep.failures_max {
                 stop.store(true, Ordering::Relaxed);

@@ -83,6 +83,7 @@ pub fn hunt(name: &str, kept: Option<u64>, seeds_max: u64, threads: usize) -> Fo
             failures_max: if OF_COPIES.contains(&name) { usize::MAX } else { 4 },
             is_strict: OF_COPIES.contains(&name),
             on_failure: None,
+            on_progress: None,
         });
         for (seed, _) in found.failures {
             if let Some(violation) = catches(name, seed) {
