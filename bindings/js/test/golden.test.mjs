@@ -121,10 +121,16 @@ test("a client says the same bytes as the native build", () => {
       if (output.type === "send") sends.push(hex(output.frame));
       if (output.type === "persist") waiting.push(output.id);
     }
-    assert.deepEqual(sends, step.sends, step.do);
+    assert.deepEqual(sends, step.sends.map(withoutCompare), step.do);
   }
   assert.deepEqual(shownBy(kernel), shown);
 });
+
+/** A frame as a module says it that does not compare with hubs: the last item of its Open is false. */
+function withoutCompare(frame) {
+  const isOpen = frame.slice(8, 12) === "9202";
+  return isOpen ? hex(sealed(bytes(frame.slice(8).replace(/c3$/, "c2")))) : frame;
+}
 
 function open(saved, config = {}) {
   const defaults = { replica: "77".repeat(12) + "00000000", spare: "66".repeat(12) + "00000000", opening: 1n, agent: "", now: 1 };
