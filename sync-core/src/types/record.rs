@@ -321,7 +321,10 @@ impl Record {
     /// The edit that kept the record alive, while only copies say that it exists.
     fn edit_kept(&self) -> Option<Conflict> {
         let copies = self.existence().map(|claim| claim.copy.as_deref());
-        let copy = copies.collect::<Option<Vec<_>>>()?.into_iter().max_by_key(|copy| (copy.edit, copy.removal))?;
+        let copy = copies
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .max_by_key(|copy| (copy.edit, copy.removal))?;
         Some(Conflict::EditKept { edit: copy.edit, removal: copy.removal })
     }
 
