@@ -38,7 +38,7 @@ pub struct Ours {
     /// What both sides have numbered when the document was loaded, and by now.
     base_dictionary: Dictionary,
     dictionary: Dictionary,
-    since_load: Delta,
+    since_load: Vec<Delta>,
     killed_since_load: Vec<Entry>,
 }
 
@@ -60,7 +60,7 @@ impl Ours {
             now_ms: NOW_MS,
             base_dictionary: dictionary.clone(),
             dictionary,
-            since_load: Delta::default(),
+            since_load: Vec::new(),
             killed_since_load: Vec::new(),
         }
     }
@@ -193,7 +193,7 @@ impl Subject for Ours {
         let bytes = self.encode(&delta, undo.replaced(), &self.dictionary);
         self.learn(&delta);
         self.killed_since_load.extend_from_slice(undo.replaced());
-        self.since_load.join(delta);
+        self.since_load.push(delta);
         bytes
     }
 
@@ -232,8 +232,9 @@ impl Subject for Ours {
     }
 
     fn exchange(&mut self, _: &[u8]) -> Vec<u8> {
-        let (delta, killed) = (&self.since_load, &self.killed_since_load);
-        let bytes = self.encode(delta, killed, &self.base_dictionary);
+        let mut all = Delta::default();
+        self.since_load.drain(..).for_each(|delta| all.join(delta));
+        let bytes = self.encode(&all, &self.killed_since_load, &self.base_dictionary);
         let mut encoder = DeflateEncoder::new(b"deflated".to_vec(), Level::default());
         encoder.write_all(&bytes).expect("a vector takes everything");
         encoder.finish().expect("a vector takes everything")
