@@ -130,16 +130,7 @@ impl DotStore for SqlDots<'_> {
 
     fn add(&mut self, entry: Entry) -> Result<bool, StoreError> {
         let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
-        let entry = match <[Entry; 1]>::try_from(known) {
-            Ok([mut known]) => {
-                if !known.overlay(&entry) {
-                    return Ok(false);
-                }
-                known
-            }
-            Err(known) if known.is_empty() => entry,
-            Err(_) => return Ok(false),
-        };
+        let Some(entry) = entry.laid_over(known) else { return Ok(false) };
         self.write(&entry)?;
         Ok(true)
     }

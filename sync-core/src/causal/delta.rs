@@ -90,7 +90,7 @@ impl Delta {
         let Ok(_) = join(&mut store, &other);
         let new = other.notes.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>();
         notes.extend(new);
-        *self = store.into_delta();
+        *self = store.to_delta();
         self.notes = notes;
     }
 }

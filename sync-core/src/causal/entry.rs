@@ -101,6 +101,16 @@ impl Entry {
         true
     }
 
+    /// What a store holds of a run once this entry is added, where `known` overlaps it there. None where
+    /// it is part of no run that is known, and in the way of one: it must not be added.
+    #[must_use]
+    pub fn laid_over(self, known: Vec<Self>) -> Option<Self> {
+        match <[Self; 1]>::try_from(known) {
+            Ok([mut known]) => known.overlay(&self).then_some(known),
+            Err(known) => known.is_empty().then_some(self),
+        }
+    }
+
     /// Takes the dots `start..=end` out. Gives the entry of what was live of them.
     pub fn take(&mut self, start: u64, end: u64) -> Option<Self> {
         let live = self.slots.live();

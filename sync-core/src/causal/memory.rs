@@ -90,10 +90,6 @@ impl MemoryStore {
         Delta { entries, dead: self.context.difference(&self.live()), notes: Vec::new() }
     }
 
-    pub(super) fn into_delta(self) -> Delta {
-        self.to_delta()
-    }
-
     /// The causal context.
     #[must_use]
     pub fn context(&self) -> &CausalContext {

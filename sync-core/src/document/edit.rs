@@ -127,9 +127,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         fields: impl IntoIterator<Item = (N, &'f Field)>,
     ) -> Step<S> {
         let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
-        let fields: SmallVec<[_; 8]> =
-            fields.iter().map(|(name, field)| (name.as_ref(), *field)).collect();
-        self.insert_fields(collection, id, &fields)
+        self.insert_fields(collection, id, &by_name(&fields))
     }
 
     fn insert_fields(
@@ -165,9 +163,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         fields: impl IntoIterator<Item = (N, &'f Field)>,
     ) -> Step<S> {
         let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
-        let fields: SmallVec<[_; 8]> =
-            fields.iter().map(|(name, field)| (name.as_ref(), *field)).collect();
-        self.update_fields(collection, id, &fields)
+        self.update_fields(collection, id, &by_name(&fields))
     }
 
     fn update_fields(
@@ -735,6 +731,11 @@ enum Kept {
     Never,
     /// With the leaf of this index.
     With(usize),
+}
+
+/// The same fields with their names as plain text.
+fn by_name<'n, N: AsRef<str>>(fields: &'n [(N, &'n Field)]) -> SmallVec<[(&'n str, &'n Field); 8]> {
+    fields.iter().map(|(name, field)| (name.as_ref(), *field)).collect()
 }
 
 fn push_fields<'f>(targets: &mut Targets, fields: &[(&'f str, &'f Field)]) -> Result<(), Misuse> {

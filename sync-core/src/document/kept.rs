@@ -35,8 +35,12 @@ fn key_of(space: &[u8], id: &[u8]) -> u64 {
 impl Kept {
     /// Keeps what removals took. The entries may be of several places.
     pub(super) fn put(&mut self, notes: &[Note], killed: &Arc<[Entry]>) {
+        if notes.is_empty() {
+            return;
+        }
+        // The entries are shared, and each removal counts for its part of them.
+        let bytes = 256 + killed.iter().map(Entry::byte_count).sum::<usize>() / notes.len();
         for note in notes.iter().filter(|note| is_collection(note.label.space())) {
-            let bytes = 256 + killed.iter().map(Entry::byte_count).sum::<usize>() / notes.len();
             let key = key_of(note.label.space(), &note.id);
             self.forget_key(key);
             self.turn += 1;

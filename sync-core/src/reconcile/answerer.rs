@@ -1,6 +1,6 @@
 //! The side that was sent sums of parts: it says which differ, and gives of these what costs least.
 
-use super::codec::{Reader, broken, put, put_sum, take_places, take_sum};
+use super::codec::{Reader, broken, put_sum, take_places, take_sum};
 use super::coded::{Decoder, Encoder, Item, SYMBOLS_MAX, cell_bytes, put_cells};
 use super::found::Found;
 use super::list::{ListWriter, Offsets};
@@ -9,6 +9,7 @@ use super::space::{Places, View};
 use super::summary::Summary;
 use super::{Limits, ReconcileError};
 use crate::causal::{Sum, mix};
+use crate::pack::varint;
 
 /// Into how many parts a domain is cut: enough to see how many differ up to some 200, and few enough
 /// that their hashes cost little. Calculated: 100 differences hit all of 16 parts, which tells nothing
@@ -84,8 +85,8 @@ impl Reconciler {
             count = count.wrapping_add(sum.count);
             hashes.extend_from_slice(&part_hash(self.salt(), sum));
         }
-        put(&mut bytes, count);
-        put(&mut bytes, part_count as u64);
+        varint::write(&mut bytes, count);
+        varint::write(&mut bytes, part_count as u64);
         bytes.extend_from_slice(&hashes);
         self.part_count = part_count;
         self.decoder = None;
@@ -273,7 +274,7 @@ impl Reconciler {
         if let Some(bits) = narrowed {
             bytes.extend_from_slice(bits);
             put_sum(&mut bytes, view.sum(&self.all).map_err(ReconcileError::Store)?);
-            put(&mut bytes, self.coded_count);
+            varint::write(&mut bytes, self.coded_count);
         }
         let room =
             self.limits.message_bytes_max.saturating_sub(OVERHEAD) / (self.symbol_bytes() + 2);

@@ -2,7 +2,7 @@
 
 use super::ReconcileError;
 use super::answerer::encode;
-use super::codec::{Reader, broken, put, put_places, put_sum, take_sum};
+use super::codec::{Reader, broken, put_places, put_sum, take_sum};
 use super::coded::{Decoder, Encoder, take_cells};
 use super::found::Found;
 use super::list::{List, Offsets};
@@ -10,6 +10,7 @@ use super::reconciler::{Reconciler, State, kind};
 use super::space::Places;
 use super::summary::Summary;
 use crate::causal::Sum;
+use crate::pack::varint;
 
 /// Bytes of a message besides its positions.
 const OVERHEAD: usize = 128;
@@ -46,7 +47,7 @@ impl Reconciler {
         let is_done = decoder.extend(cells, &own.map_err(ReconcileError::Store)?)?;
         if !is_done {
             let mut more = vec![kind::MORE];
-            put(&mut more, decoder.estimate());
+            varint::write(&mut more, decoder.estimate());
             self.decoder = Some(decoder);
             self.state = State::AwaitMore;
             return Ok(more);

@@ -1,35 +1,17 @@
-//! Bytes of messages: LEB128 numbers in their one shortest form, and sets of positions.
+//! Bytes of messages: numbers of variable length and of a fixed width, and sets of positions.
 
 use super::space::Places;
 use crate::causal::Sum;
 use crate::error::Malformed;
+use crate::pack::varint;
 
 pub(super) fn broken(detail: &'static str) -> Malformed {
     Malformed::Encoding { detail }
 }
 
-/// Appends a number, 7 bits a byte, low bits first.
-pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-/// How many bytes [`put`] appends.
-pub(super) fn put_length(number: u64) -> usize {
-    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
-}
-
 /// How many bytes a number takes at a fixed width: at least 1.
 pub(super) fn byte_width(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(8)
-}
-
-/// Appends a number that may be negative; small ones of both signs are short.
-pub(super) fn put_signed(bytes: &mut Vec<u8>, number: i64) {
-    put(bytes, ((number << 1) ^ (number >> 63)) as u64);
 }
 
 /// Takes numbers and bytes off the front of a message.
@@ -71,27 +53,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&mut self) -> Result<u64, Malformed> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7F);
-            if bits << shift >> shift != bits {
-                return Err(broken("a number is too large"));
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
-                    return Err(broken("a number is not in its shortest form"));
-                }
-                return Ok(number);
-            }
-        }
-        Err(broken("a number is too long"))
+        varint::read(&mut self.0)
     }
 
     pub(super) fn signed(&mut self) -> Result<i64, Malformed> {
-        let number = self.number()?;
-        Ok((number >> 1) as i64 ^ -((number & 1) as i64))
+        self.number().map(varint::unzigzag)
     }
 
     /// A count of things that take at least `bytes_min` bytes each, so that no more is ever allocated
@@ -113,7 +79,7 @@ impl<'a> Reader<'a> {
 /// Appends a sum.
 pub(super) fn put_sum(bytes: &mut Vec<u8>, sum: Sum) {
     bytes.extend_from_slice(&sum.hash.to_le_bytes());
-    put(bytes, sum.count);
+    varint::write(bytes, sum.count);
 }
 
 /// Reads what [`put_sum`] wrote.
@@ -124,15 +90,15 @@ pub(super) fn take_sum(reader: &mut Reader<'_>) -> Result<Sum, Malformed> {
 
 /// Appends a range: the gap to the one before, and its length unless it is 1.
 pub(super) fn put_range(bytes: &mut Vec<u8>, gap: u64, length: u64) {
-    put(bytes, gap << 1 | u64::from(length > 1));
+    varint::write(bytes, gap << 1 | u64::from(length > 1));
     if length > 1 {
-        put(bytes, length - 2);
+        varint::write(bytes, length - 2);
     }
 }
 
 /// How many bytes [`put_range`] appends.
 pub(super) fn range_length(gap: u64, length: u64) -> usize {
-    put_length(gap << 1) + if length > 1 { put_length(length - 2) } else { 0 }
+    varint::len(gap << 1) + if length > 1 { varint::len(length - 2) } else { 0 }
 }
 
 /// Reads a range and gives its `start..end`, where the one before ended at `last`; ranges after the
@@ -155,7 +121,7 @@ pub(super) fn take_range(
 
 /// Appends ranges; the number of them comes first.
 pub(super) fn put_places(bytes: &mut Vec<u8>, places: &Places) {
-    put(bytes, places.range_count() as u64);
+    varint::write(bytes, places.range_count() as u64);
     let mut last = None;
     for (start, end) in places.iter() {
         put_range(bytes, last.map_or(start, |last| start - last - 1), end - start);
@@ -191,9 +157,9 @@ mod tests {
             let numbers: Vec<u64> = numbers.iter().zip(shifts).map(|(n, by)| n >> by).collect();
             for number in &numbers {
                 let before = bytes.len();
-                put(&mut bytes, *number);
-                prop_assert_eq!(bytes.len() - before, put_length(*number));
-                put_signed(&mut bytes, *number as i64);
+                varint::write(&mut bytes, *number);
+                prop_assert_eq!(bytes.len() - before, varint::len(*number));
+                varint::write(&mut bytes, varint::zigzag(*number as i64));
             }
             let mut places = Places::default();
             ranges.iter().for_each(|(start, length)| places.insert(*start, start + length));

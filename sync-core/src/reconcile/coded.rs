@@ -8,9 +8,10 @@
 //! indices are drawn in floating point with operations that IEEE 754 rounds in one way only, so every
 //! machine draws the same.
 
-use super::codec::{Reader, broken, put, put_signed};
+use super::codec::{Reader, broken};
 use crate::causal::mix;
 use crate::error::Malformed;
+use crate::pack::varint;
 
 /// The most symbols of one table: 2 MiB of memory. Arbitrary; a list is cheaper long before.
 pub(super) const SYMBOLS_MAX: usize = 1 << 16;
@@ -118,20 +119,21 @@ fn expected(count: u64, index: usize) -> i64 {
 /// Appends symbols: position in `width` bytes, hash, checksum, and the count's difference from what is
 /// expected of a set of `count` items.
 pub(super) fn put_cells(bytes: &mut Vec<u8>, encoder: &Encoder, width: usize, count: u64) {
-    put(bytes, encoder.cells.len() as u64);
+    varint::write(bytes, encoder.cells.len() as u64);
     for (index, cell) in (encoder.from..).zip(&encoder.cells) {
         let position = cell.item.position.to_le_bytes();
         bytes.extend_from_slice(&position[..width.min(8)]);
         bytes.extend_from_slice(&cell.item.hash.to_le_bytes());
         bytes.extend_from_slice(&cell.check.to_le_bytes());
-        put_signed(bytes, cell.count.wrapping_sub(expected(count, index)));
+        let off = cell.count.wrapping_sub(expected(count, index));
+        varint::write(bytes, varint::zigzag(off));
     }
 }
 
 /// At least as many bytes as [`put_cells`] takes for one symbol of a set of that size.
 pub(super) fn cell_bytes(width: usize, count: u64) -> usize {
     // The difference from the expectation is seldom more than four times its root.
-    width + 12 + super::codec::put_length(count.isqrt().saturating_mul(8))
+    width + 12 + varint::len(count.isqrt().saturating_mul(8))
 }
 
 /// Reads what [`put_cells`] wrote, of indices from `from` on.

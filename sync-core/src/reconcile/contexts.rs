@@ -1,8 +1,9 @@
 //! Causal contexts in messages: one in full, the other as what is different in it.
 
-use super::codec::{Reader, broken, put, put_range, take_range};
+use super::codec::{Reader, broken, put_range, take_range};
 use crate::causal::{CausalContext, DotRanges, ReplicaId};
 use crate::error::Malformed;
+use crate::pack::varint;
 
 /// The most ranges of one context: 1 MiB of memory, and as much again for each 8,000 replicas.
 /// Arbitrary.
@@ -10,7 +11,7 @@ const RANGES_MAX: usize = 1 << 16;
 
 /// Appends a context: for each replica its 16 bytes and its ranges.
 pub(super) fn put_context(bytes: &mut Vec<u8>, context: &CausalContext) {
-    put(bytes, context.replica_count() as u64);
+    varint::write(bytes, context.replica_count() as u64);
     for (replica, ranges) in context.iter() {
         bytes.extend_from_slice(replica.as_bytes());
         put_ranges(bytes, ranges);
@@ -46,10 +47,10 @@ pub(super) fn put_change(bytes: &mut Vec<u8>, base: &CausalContext, context: &Ca
         .enumerate()
         .filter(|(_, (replica, ranges))| context.of(*replica) != Some(*ranges));
     let changed: Vec<_> = changed.collect();
-    put(bytes, changed.len() as u64);
+    varint::write(bytes, changed.len() as u64);
     let mut next = 0;
     for (index, (replica, _)) in changed {
-        put(bytes, (index - next) as u64);
+        varint::write(bytes, (index - next) as u64);
         next = index + 1;
         put_ranges(bytes, context.of(replica).unwrap_or(&DotRanges::default()));
     }
@@ -94,7 +95,7 @@ fn check_count(count: usize) -> Result<(), Malformed> {
 }
 
 fn put_ranges(bytes: &mut Vec<u8>, ranges: &DotRanges) {
-    put(bytes, ranges.range_count() as u64);
+    varint::write(bytes, ranges.range_count() as u64);
     let mut last = None;
     for (start, end) in ranges.iter() {
         put_range(bytes, last.map_or(start - 1, |last: u64| start - last - 2), end - start + 1);

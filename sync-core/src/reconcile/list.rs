@@ -1,8 +1,9 @@
 //! Lists of live positions: as ranges or as bits, whichever is shorter, with or without hashes.
 
-use super::codec::{Reader, broken, put, put_range, range_length, take_range};
+use super::codec::{Reader, broken, put_range, range_length, take_range};
 use super::space::Places;
 use crate::error::Malformed;
+use crate::pack::varint;
 
 /// The most runs of one list: 1 MiB of memory. Arbitrary.
 const RUNS_MAX: usize = 1 << 16;
@@ -97,7 +98,7 @@ impl ListWriter {
         } else {
             last
         };
-        put(bytes, until - self.from);
+        varint::write(bytes, until - self.from);
         if is_bits(until) {
             bytes.push(FORM_BITS);
             let at = bytes.len();
@@ -108,7 +109,7 @@ impl ListWriter {
             }
         } else {
             bytes.push(FORM_RANGES);
-            put(bytes, self.runs.len() as u64);
+            varint::write(bytes, self.runs.len() as u64);
             let mut next = self.from;
             for (at, (start, end)) in self.runs.iter().enumerate() {
                 put_range(bytes, start - next - u64::from(at > 0), end - start);

@@ -135,18 +135,11 @@ impl DotStore for SqliteDocument<'_> {
 
     fn add(&mut self, entry: Entry) -> Result<bool, StoreError> {
         let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
-        let entry = match <[Entry; 1]>::try_from(known) {
-            Ok([mut known]) => {
-                let before = known.clone();
-                if !known.overlay(&entry) {
-                    return Ok(false);
-                }
-                self.hub.count(self.document, &before, false)?;
-                known
-            }
-            Err(known) if known.is_empty() => entry,
-            Err(_) => return Ok(false),
-        };
+        let before = known.first().cloned();
+        let Some(entry) = entry.laid_over(known) else { return Ok(false) };
+        if let Some(before) = before {
+            self.hub.count(self.document, &before, false)?;
+        }
         self.hub.count(self.document, &entry, true)?;
         self.write(&StoredEntry { seq: self.seq, entry })?;
         Ok(true)
