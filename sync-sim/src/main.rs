@@ -173,8 +173,8 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
         tally.restless_copies
     );
     println!(
-        "{} writes replaced by a change that was lost with its disks; {} partial records, {} torn",
-        tally.lost_with_successor, tally.partial_records, tally.torn_records
+        "{} writes replaced by a change that was lost with its disks; {} partial records",
+        tally.lost_with_successor, tally.partial_records
     );
     if arguments.marks {
         for mark in Mark::ALL {

@@ -68,8 +68,6 @@ pub struct Tally {
     pub restless_copies: u64,
     /// Writes that were replaced by a change which then was lost with every disk that had it.
     pub lost_with_successor: u64,
-    /// Records that lost a field to a removal which did not see their insert.
-    pub torn_records: u64,
     /// Records that are there only as the edit that met a delete.
     pub partial_records: u64,
 }
@@ -88,7 +86,6 @@ impl Tally {
         self.accused_copies += other.accused_copies;
         self.restless_copies += other.restless_copies;
         self.lost_with_successor += other.lost_with_successor;
-        self.torn_records += other.torn_records;
         self.partial_records += other.partial_records;
     }
 
