@@ -19,6 +19,7 @@ use sync_core::causal::{Dot, ReplicaId, join};
 use sync_core::session::{
     LogEntry, OutboxItem, OutboxState, Persist, SavedDocument, Step, decode_log, encode_log,
 };
+use sync_core::types::Renaming;
 use sync_sqlite::{Database, Schema, seal, unseal};
 
 use self::dots::SqlDots;
@@ -219,7 +220,24 @@ fn apply(connection: &Connection, document: i64, step: &Step) -> Result<(), Stor
             let row = read_document(connection, document)?;
             write_document(connection, document, &DocumentRow { replica: *replica, ..row })
         }
+        Step::Rename(renaming) => rename(connection, document, renaming),
     }
+}
+
+/// Lets a part of a replica's history stand under another one, in the state and in the outbox.
+fn rename(
+    connection: &Connection,
+    document: i64,
+    renaming: &Renaming,
+) -> Result<(), StoreError> {
+    renaming.apply(&mut SqlDots { connection, document })?;
+    let items = load_outbox(connection, document)?;
+    connection.prepare_cached("DELETE FROM outbox WHERE document = ?1")?.execute([document])?;
+    for item in items {
+        enqueue(connection, document, &item.renamed(renaming), None)?;
+    }
+    let row = read_document(connection, document)?;
+    write_document(connection, document, &DocumentRow { cursor: None, ..row })
 }
 
 fn read_document(connection: &Connection, document: i64) -> Result<DocumentRow, StoreError> {

@@ -2,6 +2,7 @@
 
 mod edit;
 mod kept;
+mod openings;
 mod ordered;
 mod orphan;
 mod target;

@@ -4,16 +4,20 @@
 pub(crate) mod element;
 mod field;
 mod name;
+pub(crate) mod opening;
 pub(crate) mod place;
 mod record;
 mod record_id;
+mod renaming;
 mod value;
 
 pub use element::{Claim, Content, CopyOf, Element, SEPARATOR, Share};
 pub use field::Field;
 pub use name::NAME_BYTES_MAX;
 pub(crate) use name::check_name;
+pub use opening::{Opening, fork};
 pub use place::Place;
 pub use record::{Conflict, Record, Version, Written};
 pub use record_id::RecordId;
+pub use renaming::Renaming;
 pub use value::{VALUE_DEPTH_MAX, Value};

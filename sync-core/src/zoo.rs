@@ -82,6 +82,14 @@ mutants! {
     TwoOwners = "two-owners-of-one-replica",
     /// A hub confirms a dot of which it keeps another content.
     TwoContents = "two-contents-confirmed",
+    /// A hub does not say which openings of a replica it knows.
+    OpeningsUntold = "openings-not-told",
+    /// A hub takes what a client wrote as a replica of which another one brought something meanwhile.
+    StrangersUnseen = "strangers-not-seen",
+    /// What is written again as a fresh replica stays seen as the old one.
+    RenamesWithoutForgetting = "written-again-and-not-forgotten",
+    /// All that waits is written again, also what was written before the histories parted.
+    RenamesTooMuch = "written-again-from-before-the-fork",
     /// A hub takes no dots that it should ask for.
     NothingWanted = "wanted-not-asked",
     /// Changes are not passed on.

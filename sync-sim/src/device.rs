@@ -8,6 +8,8 @@ use sync_core::session::{
     Persist,
 };
 
+use sync_core::types::Renaming;
+
 use crate::disk::{Batch, Disk};
 use crate::invariant::Invariant;
 use crate::kernel::{self, Accepted};
@@ -134,9 +136,30 @@ impl World<'_> {
     }
 
     fn put_on_disk(&mut self, device: usize, batch: Batch) {
+        let document = batch.document;
+        let renamings = kernel::renamings(&batch.persist.steps);
         if let Err(violation) = self.devices[device].disk.apply(batch) {
             self.fail(violation.invariant, violation.detail);
         }
+        for renaming in renamings {
+            self.rename_changes(device, document, &renaming);
+        }
+    }
+
+    /// What a device has under other dots from here on.
+    fn rename_changes(&mut self, device: usize, document: usize, renaming: &Renaming) {
+        self.marks.hit(Mark::WrittenAgain);
+        let Device { disk, process, .. } = &mut self.devices[device];
+        let store = &disk.documents[document].saved.store;
+        let (moved, count) = self.model.rename(document, renaming, &disk.has, store);
+        for (old, new) in moved {
+            disk.has.remove(&old);
+            disk.has.insert(new);
+            let watched = process.iter_mut().flat_map(|process| &mut process.watched);
+            watched.filter(|(_, _, change)| *change == old).for_each(|(_, _, change)| *change = new);
+        }
+        self.tally.written_again += count;
+        self.note(&[10, device as u64], || format!("device {device} has on disk {renaming:?}"));
     }
 
     fn now_of(&self, device: usize) -> Now {
@@ -236,8 +259,8 @@ impl World<'_> {
 
     /// Somebody says that another one broke the protocol.
     pub(crate) fn accuse(&mut self, detail: String) {
-        if self.devices.iter().any(|device| device.disk.is_copied) {
-            self.tally.accused_copies += 1;
+        if self.model.is_any_taken_twice() {
+            self.tally.restless_by_twice += 1;
         } else {
             self.fail(Invariant::NoFalseAccusation, detail);
         }
@@ -246,6 +269,12 @@ impl World<'_> {
     fn begin_storing(&mut self, device: usize, persist: Persist) {
         let document = document_number(&persist.document);
         let is_copied = self.devices[device].disk.is_copied;
+        for renaming in kernel::renamings(&persist.steps) {
+            let Some(process) = &mut self.devices[device].process else { return };
+            let Ok(opened) = process.client.document(&persist.document) else { continue };
+            let last = opened.context().max_of(renaming.to);
+            process.written.insert((document, renaming.to), last);
+        }
         let mut changes = Vec::new();
         for accepted in kernel::accepted(&persist.steps) {
             self.check_first(device, document, &accepted);

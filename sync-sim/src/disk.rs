@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use sync_core::causal::ReplicaId;
+use sync_core::error::Sure;
 use sync_core::session::{OutboxItem, OutboxState, Persist, SavedDocument, Step};
 
 use crate::invariant::{Invariant, Violation};
@@ -85,6 +86,12 @@ impl DocumentFile {
                 saved.log.push(entry);
             }
             Step::Renew(fresh) => *replica = fresh,
+            Step::Rename(renaming) => {
+                renaming.apply(&mut saved.store).sure();
+                let items = std::mem::take(&mut saved.outbox).into_iter();
+                saved.outbox = items.map(|item| item.renamed(&renaming)).collect();
+                saved.cursor = None;
+            }
         }
         Ok(())
     }

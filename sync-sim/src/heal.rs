@@ -69,8 +69,8 @@ impl World<'_> {
     }
 
     fn restless(&mut self) {
-        if self.devices.iter().any(|device| device.disk.is_copied) {
-            self.tally.restless_copies += 1;
+        if self.model.is_any_taken_twice() {
+            self.tally.restless_by_twice += 1;
             return;
         }
         let mut detail = Vec::new();

@@ -196,14 +196,42 @@ impl World<'_> {
             if let HubInput::Frame(frame) = &input {
                 self.measure(hub, link, frame);
             }
+            let pushed = self.pushed(link, &input);
+            let fresh = self.not_taken(hub, pushed);
             let host = &mut self.hubs[hub];
             let Some(session) = &mut host.hub else { return outputs };
             let Ok(()) = session.handle(&mut host.disk.store, now, link, input);
             while let Some(output) = session.poll() {
                 outputs.push(output);
             }
+            let rest = self.not_taken(hub, fresh.clone());
+            for id in fresh.into_iter().filter(|id| !rest.contains(id)) {
+                self.model.change_mut(id).was_taken = true;
+            }
         }
         outputs
+    }
+
+    /// The changes that a push has whole.
+    fn pushed(&self, id: u64, input: &HubInput) -> Vec<ChangeId> {
+        let HubInput::Frame(frame) = input else { return Vec::new() };
+        let Upward::Push { channel, id: number, .. } = kernel::upward(frame) else {
+            return Vec::new();
+        };
+        let channel = self.links.get(&id).and_then(|link| link.channels.get(&channel));
+        channel.and_then(|channel| channel.pushes.get(&number)).cloned().unwrap_or_default()
+    }
+
+    /// Those of some changes whose dots a hub has not all seen.
+    fn not_taken(&self, hub: usize, mut changes: Vec<ChangeId>) -> Vec<ChangeId> {
+        changes.retain(|id| {
+            let change = &self.model.changes()[*id];
+            let state = self.hubs[hub].disk.store.state(&document_name(change.document));
+            !state.is_some_and(|state| {
+                kernel::has_seen(state, change.replica, change.first, change.last)
+            })
+        });
+        changes
     }
 
     /// Begins to measure a catch-up: what the client lacks of what the hub has.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId};
 use sync_core::session::{OutboxItem, Step};
-use sync_core::types::{Content, Element, Place, Share};
+use sync_core::types::{Content, Element, Place, Renaming, Share};
 use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
 
 /// One live dot that a change brought: what it stands for.
@@ -57,6 +57,32 @@ pub(crate) fn accepted(steps: &[Step]) -> Vec<Accepted> {
         _ => None,
     });
     own.collect()
+}
+
+/// The parts of histories that stand under other replicas once a batch is stored.
+pub(crate) fn renamings(steps: &[Step]) -> Vec<Renaming> {
+    let renamings = steps.iter().filter_map(|step| match step {
+        Step::Rename(renaming) => Some(*renaming),
+        _ => None,
+    });
+    renamings.collect()
+}
+
+/// What a live dot stands for in a state.
+pub(crate) fn content_in(store: &MemoryStore, dot: Dot) -> Option<u64> {
+    content_of(store.entry_of(dot)?, dot)
+}
+
+/// The dots of a delta that are of other incarnations of a replica.
+pub(crate) fn of_kin(delta: &Delta, replica: ReplicaId) -> CausalContext {
+    let mut kin = delta.context();
+    let others: Vec<_> = kin.iter().map(|(other, _)| other).collect();
+    for other in others {
+        if other == replica || !other.is_kin(&replica) {
+            kin.remove_range(other, 1, u64::MAX);
+        }
+    }
+    kin
 }
 
 fn accepted_of(delta: &Delta, item: &OutboxItem, replaces: Option<Dot>) -> Accepted {
@@ -267,7 +293,7 @@ pub(crate) fn describe(up: bool, frame: &[u8]) -> String {
         decode_hub(frame).map(|message| format!("{message:?}"))
     };
     let mut text = text.unwrap_or_else(|error| error.to_string());
-    if let Some((at, _)) = text.char_indices().nth(800) {
+    if let Some((at, _)) = text.char_indices().nth(80000) {
         text.truncate(at);
     }
     text

@@ -20,7 +20,7 @@ const ZOO_SEEDS: u64 = 20_000;
 /// common.
 const FAILURES_MAX: usize = 8;
 
-const USAGE: &str = "usage: sync-sim [--seeds N] [--seed S] [--marks] [--trace] [--strict] [--mutant NAME] [--failures N] [--zoo] [--zoo-kept]";
+const USAGE: &str = "usage: sync-sim [--seeds N] [--seed S] [--marks] [--trace] [--mutant NAME] [--failures N] [--zoo] [--zoo-kept]";
 
 /// What was asked for.
 #[derive(Debug, Default)]
@@ -29,7 +29,6 @@ struct Arguments {
     seed: Option<u64>,
     marks: bool,
     trace: bool,
-    strict: bool,
     mutant: Option<String>,
     failures: Option<u64>,
     zoo: bool,
@@ -59,7 +58,6 @@ fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--seed" => arguments.seed = Some(number(value()?)?),
             "--marks" => arguments.marks = true,
             "--trace" => arguments.trace = true,
-            "--strict" => arguments.strict = true,
             "--zoo" => arguments.zoo = true,
             "--zoo-kept" => arguments.zoo_kept = true,
             "--failures" => arguments.failures = Some(number(value()?)?),
@@ -138,13 +136,13 @@ fn run(arguments: &Arguments) -> ExitCode {
     let mut seeds = kept;
     seeds.extend(first..first.saturating_add(count));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (mutant, is_strict) = (arguments.mutant.clone(), arguments.strict);
+    let mutant = arguments.mutant.clone();
     let start = clock();
     let failures_max = arguments.failures.map_or(FAILURES_MAX, |max| max as usize);
     let on_failure = Some(tell_failure as fn(u64, &Violation));
     let on_progress = Some(tell_progress as fn(&Summary));
     let sweep_of =
-        Sweep { seeds, threads, mutant, failures_max, is_strict, on_failure, on_progress };
+        Sweep { seeds, threads, mutant, failures_max, on_failure, on_progress };
     let summary = sweep(&sweep_of);
     let seconds = start.elapsed().as_secs_f64().max(1e-9);
     print(&summary, arguments, seconds, threads)
@@ -165,12 +163,13 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
         print_catch_ups(name, catch_ups);
     }
     println!(
-        "copies: {} writes lost, {} items refused, {} documents apart, {} accused, {} restless",
-        tally.lost_to_copies,
-        tally.parked_by_copies,
-        tally.diverged_by_copies,
-        tally.accused_copies,
-        tally.restless_copies
+        "copies: {} changes written again; dots that hubs took as two things in {} documents: {} writes \
+         lost, {} apart, {} restless",
+        tally.written_again,
+        tally.taken_twice,
+        tally.lost_to_twice,
+        tally.apart_by_twice,
+        tally.restless_by_twice
     );
     println!(
         "{} writes replaced by a change that was lost with its disks; {} partial records",
@@ -179,12 +178,6 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
     if arguments.marks {
         for mark in Mark::ALL {
             println!("{:<24} {:>10}", mark.name(), summary.marks.count(*mark));
-        }
-        for (seed, marred) in &summary.marred {
-            println!(
-                "spoiled by copies: seed {seed}: {} writes lost, {} items refused, {} documents apart",
-                marred.lost_to_copies, marred.parked_by_copies, marred.diverged_by_copies
-            );
         }
     }
     let mut has_failed = !summary.failures.is_empty();

@@ -81,6 +81,8 @@ marks! {
     OpenedAgain,
     /// A push was refused.
     Refused,
+    /// A copy of a database wrote again as a fresh replica what it had written since it was made.
+    WrittenAgain,
     /// Two devices gave one dot two meanings.
     DotContested,
     /// A device was away for a year and thousands of changes.

@@ -56,16 +56,16 @@ pub struct Tally {
     pub compared: CatchUps,
     /// Catch-ups from a cursor that brought 4 KiB or more, in chunks of the hub's own size.
     pub large: CatchUps,
-    /// Writes under a dot that another copy of the same database used too, and which no hub has.
-    pub lost_to_copies: u64,
-    /// Items that a hub refused, on devices whose database was copied or put back.
-    pub parked_by_copies: u64,
-    /// Documents in which a copied device and the hub differ for good.
-    pub diverged_by_copies: u64,
-    /// Connections that were closed for a fault while copies were about.
-    pub accused_copies: u64,
-    /// Runs with copies that did not come to rest.
-    pub restless_copies: u64,
+    /// Changes that a copy of a database wrote again as a fresh replica.
+    pub written_again: u64,
+    /// Documents in which hubs took a dot as two things.
+    pub taken_twice: u64,
+    /// Writes that were lost by that.
+    pub lost_to_twice: u64,
+    /// Documents in which a device, a hub or what the workload requires differs for good by that.
+    pub apart_by_twice: u64,
+    /// Connections that were closed for a fault, and runs that did not come to rest, by that.
+    pub restless_by_twice: u64,
     /// Writes that were replaced by a change which then was lost with every disk that had it.
     pub lost_with_successor: u64,
     /// Records that are there only as the edit that met a delete.
@@ -80,23 +80,12 @@ impl Tally {
         self.resumed.add(&other.resumed);
         self.compared.add(&other.compared);
         self.large.add(&other.large);
-        self.lost_to_copies += other.lost_to_copies;
-        self.parked_by_copies += other.parked_by_copies;
-        self.diverged_by_copies += other.diverged_by_copies;
-        self.accused_copies += other.accused_copies;
-        self.restless_copies += other.restless_copies;
+        self.written_again += other.written_again;
+        self.taken_twice += other.taken_twice;
+        self.lost_to_twice += other.lost_to_twice;
+        self.apart_by_twice += other.apart_by_twice;
+        self.restless_by_twice += other.restless_by_twice;
         self.lost_with_successor += other.lost_with_successor;
         self.partial_records += other.partial_records;
-    }
-
-    /// Whether something was lost that only a copied or restored database can lose.
-    #[must_use]
-    pub fn is_marred_by_copies(&self) -> bool {
-        let sum = self.lost_to_copies
-            + self.parked_by_copies
-            + self.diverged_by_copies
-            + self.accused_copies
-            + self.restless_copies;
-        sum > 0
     }
 }

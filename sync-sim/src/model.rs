@@ -6,16 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::causal::{Dot, ReplicaId};
+use sync_core::causal::{CausalContext, Dot, MemoryStore, ReplicaId};
+use sync_core::types::Renaming;
 
 use crate::invariant::{Invariant, Violation};
-use crate::kernel::{Accepted, Brought};
+use crate::kernel::{self, Accepted, Brought};
 
 /// Numbers a change within a run.
 pub(crate) type ChangeId = usize;
 
 /// A change that was accepted on a device.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Change {
     /// The document's number.
     pub(crate) document: usize,
@@ -27,25 +28,22 @@ pub(crate) struct Change {
     pub(crate) kills: Vec<Dot>,
     /// Whether its bytes ever left the device.
     pub(crate) was_sent: bool,
-    /// Whether a hub ever had it whole.
+    /// Whether a hub ever acknowledged it.
     pub(crate) was_stored: bool,
+    /// Whether a hub ever took it: its dots stand for this change there.
+    pub(crate) was_taken: bool,
     /// Whether it was gone before anybody else could know of it.
     pub(crate) is_void: bool,
-}
-
-/// Which change brought a dot.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    change: ChangeId,
-    /// The hash of its bytes; none for a dot that was dead when it was written.
-    content: Option<u64>,
 }
 
 /// What is known of one document.
 #[derive(Debug, Default)]
 struct Dots {
-    by_dot: BTreeMap<Dot, Known>,
+    /// Which change first brought a dot.
+    by_dot: BTreeMap<Dot, ChangeId>,
     by_replica: BTreeMap<ReplicaId, Vec<ChangeId>>,
+    /// The dots that begin a replica as which something was written again.
+    marks: BTreeSet<Dot>,
     /// The first dot of each replica that two devices wrote, each another change.
     contested: BTreeMap<ReplicaId, u64>,
 }
@@ -73,28 +71,16 @@ impl Model {
     ) -> Result<(ChangeId, bool), Violation> {
         let id = self.changes.len();
         let Accepted { replica, first, last, live, removed, kills, .. } = accepted;
-        let dots = &mut self.documents[document];
         let mut is_contested = false;
         for counter in first..=last {
-            let dot = Dot::new(replica, counter);
-            let brought = live.iter().find(|brought| brought.counter == counter);
-            let known = Known { change: id, content: brought.map(|brought| brought.content) };
-            match dots.by_dot.get(&dot) {
-                None => {
-                    dots.by_dot.insert(dot, known);
-                }
-                Some(_) if is_copied => {
-                    is_contested = true;
-                    let start = dots.contested.entry(replica).or_insert(counter);
-                    *start = counter.min(*start);
-                }
-                Some(_) => {
-                    let detail =
-                        format!("{dot} was written twice by a device that was never copied");
-                    return Err(Violation { invariant: Invariant::OneContentPerDot, detail });
-                }
-            }
+            is_contested |= self.name(document, Dot::new(replica, counter), id);
         }
+        if is_contested && !is_copied {
+            let detail =
+                format!("{replica}:{first} was written twice by a device that was never copied");
+            return Err(Violation { invariant: Invariant::OneContentPerDot, detail });
+        }
+        let dots = &mut self.documents[document];
         dots.by_replica.entry(replica).or_default().push(id);
         let change = Change {
             document,
@@ -106,11 +92,128 @@ impl Model {
             kills,
             was_sent: false,
             was_stored: false,
+            was_taken: false,
             is_void: false,
         };
         self.check_places(&change)?;
         self.changes.push(change);
         Ok((id, is_contested))
+    }
+
+    /// Gives a dot to a change. Says whether another one has it too.
+    fn name(&mut self, document: usize, dot: Dot, change: ChangeId) -> bool {
+        let dots = &mut self.documents[document];
+        if !dots.by_dot.contains_key(&dot) {
+            dots.by_dot.insert(dot, change);
+            return false;
+        }
+        let start = dots.contested.entry(dot.replica).or_insert(dot.counter);
+        *start = dot.counter.min(*start);
+        true
+    }
+
+    /// Changes of a disk stand under other dots from here on. Gives the old and the new of each.
+    pub(crate) fn rename(
+        &mut self,
+        document: usize,
+        renaming: &Renaming,
+        has: &BTreeSet<ChangeId>,
+        store: &MemoryStore,
+    ) -> (Vec<(ChangeId, ChangeId)>, u64) {
+        if renaming.mark.is_some() {
+            self.documents[document].marks.insert(Dot::new(renaming.to, 1));
+        }
+        let mut moved = Vec::new();
+        let mut count = 0;
+        for id in has {
+            let change = &mut self.changes[*id];
+            if change.document != document {
+                continue;
+            }
+            for kill in &mut change.kills {
+                *kill = renaming.dot(*kill);
+            }
+            let first = renaming.dot(Dot::new(change.replica, change.first));
+            if first.replica == change.replica {
+                continue;
+            }
+            let mut change = change.clone();
+            let last = renaming.dot(Dot::new(change.replica, change.last)).counter;
+            for brought in &mut change.live {
+                let dot = renaming.dot(Dot::new(change.replica, brought.counter));
+                brought.counter = dot.counter;
+                // What a copy says of where it comes from goes along.
+                brought.content = kernel::content_in(store, dot).unwrap_or(brought.content);
+            }
+            (change.replica, change.first, change.last) = (first.replica, first.counter, last);
+            (change.was_sent, change.was_stored, change.was_taken) = (false, false, false);
+            count += 1;
+            moved.push((*id, self.put_renamed(change)));
+        }
+        (moved, count)
+    }
+
+    /// Takes a change under new dots. Whoever had the same made the same of it.
+    fn put_renamed(&mut self, change: Change) -> ChangeId {
+        let Change { document, replica, first, last, .. } = change;
+        let known = self.documents[document].by_replica.get(&replica).into_iter().flatten();
+        let same = |id: &&ChangeId| {
+            let other = &self.changes[**id];
+            (other.first, other.last, &other.live) == (first, last, &change.live)
+        };
+        if let Some(same) = known.copied().collect::<Vec<_>>().iter().find(same) {
+            return *same;
+        }
+        let id = self.changes.len();
+        for counter in first..=last {
+            self.name(document, Dot::new(replica, counter), id);
+        }
+        self.documents[document].by_replica.entry(replica).or_default().push(id);
+        self.changes.push(change);
+        id
+    }
+
+    /// The first dot of each replica that hubs took as two things. Both have left their writers then,
+    /// and nobody who has one of them can tell.
+    pub(crate) fn taken_twice(&self, document: usize) -> BTreeMap<ReplicaId, u64> {
+        let mut twice = BTreeMap::new();
+        for replica in self.documents[document].contested.keys() {
+            let mut taken: BTreeSet<u64> = BTreeSet::new();
+            let all = self.documents[document].by_replica.get(replica).into_iter().flatten();
+            for change in all.map(|id| &self.changes[*id]).filter(|change| change.was_taken) {
+                for counter in change.first..=change.last {
+                    if !taken.insert(counter) {
+                        let first = twice.entry(*replica).or_insert(counter);
+                        *first = counter.min(*first);
+                    }
+                }
+            }
+        }
+        twice
+    }
+
+    /// Whether hubs took any dot as two things.
+    pub(crate) fn is_any_taken_twice(&self) -> bool {
+        (0..self.documents.len()).any(|document| !self.taken_twice(document).is_empty())
+    }
+
+    /// The changes of a disk that lie in a part of a delta as a whole.
+    pub(crate) fn changes_within(
+        &self,
+        document: usize,
+        dots: &CausalContext,
+        has: &BTreeSet<ChangeId>,
+    ) -> Vec<ChangeId> {
+        let replicas = dots.iter().map(|(replica, ranges)| (replica, ranges.max()));
+        let all = replicas.flat_map(|(replica, max)| {
+            self.changes_between(document, replica, (1, max), has)
+        });
+        let is_within = |id: &ChangeId| {
+            let change = &self.changes[*id];
+            (change.first..=change.last)
+                .all(|counter| dots.contains(Dot::new(change.replica, counter)))
+        };
+        all.filter(is_within).collect()
     }
 
     /// A change takes the place only of dots of the places that it names.
@@ -141,7 +244,7 @@ impl Model {
         let dots = &mut self.documents[change.document].by_dot;
         for counter in change.first..=change.last {
             let dot = Dot::new(change.replica, counter);
-            if dots.get(&dot).is_some_and(|known| known.change == id) {
+            if dots.get(&dot) == Some(&id) {
                 dots.remove(&dot);
             }
         }
@@ -162,18 +265,23 @@ impl Model {
 
     fn brought(&self, document: usize, dot: Dot) -> Option<&Brought> {
         let known = self.documents[document].by_dot.get(&dot)?;
-        let live = &self.changes[known.change].live;
+        let live = &self.changes[*known].live;
         live.iter().find(|brought| brought.counter == dot.counter)
     }
 
     /// The change that first brought a dot.
     pub(crate) fn change_of(&self, document: usize, dot: Dot) -> Option<ChangeId> {
-        Some(self.documents[document].by_dot.get(&dot)?.change)
+        self.documents[document].by_dot.get(&dot).copied()
     }
 
-    /// What a dot was written as.
-    pub(crate) fn content_of(&self, document: usize, dot: Dot) -> Option<u64> {
-        self.documents[document].by_dot.get(&dot)?.content
+    /// Every dot that was written live, or that marks where a history parts.
+    pub(crate) fn written(&self, document: usize) -> BTreeSet<Dot> {
+        let changes = self.changes.iter().filter(|change| change.document == document);
+        let live = changes.flat_map(|change| {
+            let counters = change.live.iter().map(|brought| brought.counter);
+            counters.map(|counter| Dot::new(change.replica, counter))
+        });
+        live.chain(self.documents[document].marks.iter().copied()).collect()
     }
 
     /// Whether this dot comes at or after one of its replica that was written twice.

@@ -32,12 +32,10 @@ impl World<'_> {
         let (client, model) = (&process.client, &self.model);
         process.watched.retain(|(document, dot, change)| {
             let Ok(receipt) = client.receipt(&document_name(*document), *dot) else { return false };
-            let is_contested =
-                disk.is_copied && model.is_contested(*document, dot.replica, dot.counter);
             if receipt.disk && !disk.has.contains(change) {
                 early = Some(format!("{dot} is said to be on disk"));
             }
-            if receipt.hub && !model.changes()[*change].was_stored && !is_contested {
+            if receipt.hub && !model.changes()[*change].was_stored {
                 early = Some(format!("{dot} is said to be on the hub's disk"));
             }
             !receipt.hub && !receipt.parked
@@ -115,6 +113,9 @@ impl World<'_> {
             }
             let has = &self.devices[device].disk.has;
             changes.extend(self.model.changes_between(document, replica, (first, last), has));
+            // What was written before the histories of a replica parted goes along.
+            let older = kernel::of_kin(&item.delta, replica);
+            changes.extend(self.model.changes_within(document, &older, has));
         }
         if let Some(detail) = unfrozen {
             self.fail(Invariant::DurableBeforeVisible, detail);

@@ -24,8 +24,6 @@ pub struct Sweep {
     pub mutant: Option<String>,
     /// How many failures end it.
     pub failures_max: usize,
-    /// Whether what copies spoil is a failure as well.
-    pub is_strict: bool,
     /// What is told of each failure as it happens.
     pub on_failure: Option<fn(u64, &Violation)>,
     /// What is told every so many runs.
@@ -43,12 +41,7 @@ pub struct Summary {
     pub marks: Marks,
     /// The sums.
     pub tally: Tally,
-    /// Seeds in which copies spoiled something, with what they came to.
-    pub marred: Vec<(u64, Tally)>,
 }
-
-/// How many seeds with spoiled copies are named.
-const MARRED_MAX: usize = 40;
 
 /// Runs one seed of this project's own workload.
 #[must_use]
@@ -82,7 +75,7 @@ pub fn sweep(sweep: &Sweep) -> Summary {
             let report = run_seed(*seed, sweep.mutant.as_deref(), false);
             let Ok(mut summary) = summary.lock() else { return };
             let before = summary.failures.len();
-            summary.take(report, sweep.is_strict);
+            summary.take(report);
             if let (Some(tell), Some((seed, violation))) =
                 (sweep.on_failure, summary.failures.get(before))
             {
@@ -103,26 +96,16 @@ pub fn sweep(sweep: &Sweep) -> Summary {
     });
     let mut summary = summary.into_inner().unwrap_or_default();
     summary.failures.sort_by_key(|(seed, _)| *seed);
-    summary.marred.sort_by_key(|(seed, _)| *seed);
     summary
 }
 
 impl Summary {
-    fn take(&mut self, report: Report, is_strict: bool) {
+    fn take(&mut self, report: Report) {
         self.runs += 1;
         self.marks.add(&report.marks);
         self.tally.add(&report.tally);
         if let Some(violation) = report.violation {
             self.failures.push((report.seed, violation));
-        } else if report.tally.is_marred_by_copies() {
-            if is_strict {
-                let detail = format!("spoiled by copies: {:?}", report.tally);
-                let violation = Violation { invariant: Invariant::NoLostWrite, detail };
-                self.failures.push((report.seed, violation));
-            }
-            if self.marred.len() < MARRED_MAX {
-                self.marred.push((report.seed, report.tally));
-            }
         }
     }
 }

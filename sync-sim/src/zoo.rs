@@ -2,7 +2,7 @@
 //! that passes when nothing is broken.
 
 use crate::sweep::{Sweep, run_seed, sweep};
-use crate::{Report, Violation};
+use crate::Violation;
 
 /// Rules of drivers that a run may break, by name, each with what it does.
 pub const DRIVERS: &[(&str, &str)] = &[
@@ -12,9 +12,6 @@ pub const DRIVERS: &[(&str, &str)] = &[
     ("hub-acks-early", "a hub answers before its transaction ends"),
     ("network-reorders", "frames of one connection overtake each other"),
 ];
-
-/// Rules whose breach harms only copies of databases: what they spoil counts.
-const OF_COPIES: &[&str] = &["never-renews", "two-owners-of-one-replica", "two-contents-confirmed"];
 
 /// The names of all rules that can be broken.
 #[must_use]
@@ -50,21 +47,8 @@ pub enum Found {
 /// Whether a seed catches a mutant and passes without it.
 #[must_use]
 pub fn catches(name: &str, seed: u64) -> Option<Violation> {
-    let is_strict = OF_COPIES.contains(&name);
-    let violation = verdict(run_seed(seed, Some(name), false), is_strict)?;
-    verdict(run_seed(seed, None, false), is_strict).is_none().then_some(violation)
-}
-
-fn verdict(report: Report, is_strict: bool) -> Option<Violation> {
-    let tally = report.tally;
-    let spoiled = (is_strict && tally.is_marred_by_copies()).then(|| Violation {
-        invariant: crate::Invariant::NoLostWrite,
-        detail: format!(
-            "copies: {} lost, {} apart",
-            tally.lost_to_copies, tally.diverged_by_copies
-        ),
-    });
-    report.violation.or(spoiled)
+    let violation = run_seed(seed, Some(name), false).violation?;
+    run_seed(seed, None, false).violation.is_none().then_some(violation)
 }
 
 /// Looks for a seed that catches a mutant: the kept one first, then all below a bound.
@@ -80,8 +64,7 @@ pub fn hunt(name: &str, kept: Option<u64>, seeds_max: u64, threads: usize) -> Fo
             seeds: (first..last).collect(),
             threads,
             mutant: Some(name.to_owned()),
-            failures_max: if OF_COPIES.contains(&name) { usize::MAX } else { 4 },
-            is_strict: OF_COPIES.contains(&name),
+            failures_max: 4,
             on_failure: None,
             on_progress: None,
         });

@@ -28,9 +28,6 @@ pub(crate) struct Choice {
     /// Prints every event of one run.
     #[arg(long)]
     trace: bool,
-    /// Counts as failed also what only copied or restored databases lose.
-    #[arg(long)]
-    strict: bool,
     /// Breaks a rule on purpose, by name: the run should fail.
     #[arg(long)]
     mutant: Option<String>,
@@ -127,7 +124,7 @@ fn command(workspace: &Workspace, choice: &Choice) -> Command {
             command.args([name.to_owned(), number.to_string()]);
         }
     }
-    let flags = [("--marks", choice.marks), ("--trace", choice.trace), ("--strict", choice.strict)];
+    let flags = [("--marks", choice.marks), ("--trace", choice.trace)];
     command.args(flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name));
     if let Some(mutant) = &choice.mutant {
         command.args(["--mutant", mutant]);

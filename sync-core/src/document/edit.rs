@@ -145,7 +145,9 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let mut targets = Targets::with(take(&mut self.document.buffer));
         targets.push_existence();
         push_fields(&mut targets, fields)?;
-        self.push_counters(&mut targets, fields);
+        if fields.iter().any(|(_, field)| may_count(field)) {
+            push_counters(&mut targets, self.owner()?, fields);
+        }
         self.document.kept.forget(&space, id.as_place_id());
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         let all: SmallVec<[usize; 8]> = (0..targets.leaves().len()).collect();
@@ -489,33 +491,6 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.write(space, id, &targets, &all, dots)
     }
 
-    /// Puts counters of a new record where they are wanted.
-    fn push_counters(&self, targets: &mut Targets, fields: &[(&str, &Field)]) {
-        fn walk<'f>(
-            targets: &mut Targets,
-            owner: ReplicaId,
-            path: &mut SmallVec<[&'f str; 4]>,
-            field: &'f Field,
-        ) {
-            match field {
-                Field::Counter(sum) => {
-                    targets.push_share(path, share(owner, (0, 0), *sum));
-                }
-                Field::Map(fields) => {
-                    for (name, field) in fields {
-                        path.push(name);
-                        walk(targets, owner, path, field);
-                        path.pop();
-                    }
-                }
-                Field::Register(_) | Field::Latest(_) | Field::Set(_) => {}
-            }
-        }
-        for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
-            walk(targets, self.author.replica, &mut SmallVec::from_slice(&[*name]), field);
-        }
-    }
-
     /// Brings the counters of a field to where they are wanted.
     fn count_to<'f>(
         &mut self,
@@ -540,7 +515,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         }
     }
 
-    /// Replaces this replica's share of a counter.
+    /// Replaces this opening's share of a counter.
     pub(super) fn add_share(
         &mut self,
         space: &Space,
@@ -548,28 +523,38 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         path: &[&str],
         amount: i64,
     ) -> Step<S> {
-        let owner = self.author.replica;
+        let owner = self.owner()?;
         let joined = path.join("\u{1f}");
         let record = self.record_at(space, id)?;
-        let mut sums = (0, 0);
-        let mut gone = Dots::new();
-        let mut is_there = false;
-        for element in record.elements().iter().filter(|element| element.path() == joined) {
-            if let Content::Share(known) = element.content {
-                is_there = true;
-                if known.owner == owner {
-                    sums = (sums.0.max(known.up), sums.1.max(known.down));
-                    gone.push(element.claim.dot);
-                }
+        let elements = record.elements().iter().filter(|element| element.path() == joined);
+        let shares = elements.filter_map(|element| match element.content {
+            Content::Share(share) => Some((element.claim.dot, share)),
+            Content::Exists | Content::Register(_) | Content::Latest(_) | Content::Member(_) => {
+                None
             }
-        }
-        if amount == 0 && is_there {
+        });
+        let shares: Vec<(Dot, Share)> = shares.collect();
+        if amount == 0 && !shares.is_empty() {
             return Ok(());
         }
+        let mut gone = Dots::new();
+        let sums = sums_of(&shares, owner, &mut gone);
         let mut targets = Targets::default();
         targets.push_share(path, share(owner, sums, amount));
+        // What earlier openings counted becomes one where there is too much of it.
+        let owners = self.earlier_owners()?;
+        let mut earlier = owners.iter().filter(|one| shares.iter().any(|(_, of)| of.owner == **one));
+        if earlier.clone().count() >= SHARES_MAX
+            && let (Some(oldest), Some(next)) = (earlier.next(), earlier.next())
+        {
+            let (one, other) =
+                (sums_of(&shares, *oldest, &mut gone), sums_of(&shares, *next, &mut gone));
+            let (up, down) = (one.0.saturating_add(other.0), one.1.saturating_add(other.1));
+            targets.push_share(path, Share { owner: *oldest, up, down });
+        }
         self.counts.push(Count { space: space.clone(), id: id.clone(), path: joined, amount });
-        self.write(space, id, &targets, &[0], &gone)
+        let all: SmallVec<[usize; 2]> = (0..targets.leaves().len()).collect();
+        self.write(space, id, &targets, &all, &gone)
     }
 
     /// Removes dots of a place under a dot of the removal's own.
@@ -637,7 +622,24 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         Dot::new(self.author.replica, self.next)
     }
 
-    fn step(&mut self, delta: Delta) -> Step<S> {
+    /// Takes a dot.
+    pub(super) fn take_dot(&mut self) -> Dot {
+        let dot = self.next_dot();
+        self.next += 1;
+        dot
+    }
+
+    /// Who changes the document, and when.
+    pub(super) fn author(&self) -> Author {
+        self.author
+    }
+
+    /// How many dots the change has so far.
+    pub(crate) fn dot_count(&self) -> u64 {
+        self.next - 1 - self.before
+    }
+
+    pub(super) fn step(&mut self, delta: Delta) -> Step<S> {
         // All of this is new here, and what it supersedes was read here: there is nothing to compare.
         let store = &mut self.document.store;
         for entry in &delta.entries {
@@ -671,6 +673,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         Ok(())
     }
 }
+
+/// How many shares of earlier openings of one replica a counter holds. Arbitrary: what a copy counted
+/// under an opening before all of these, unknown to all others, may be lost in what was added up since.
+const SHARES_MAX: usize = 8;
 
 /// For how many replaced entries memory is kept. Arbitrary.
 const KILLED_MAX: usize = 16;
@@ -757,6 +763,31 @@ fn push_fields<'f>(targets: &mut Targets, fields: &[(&'f str, &'f Field)]) -> Re
     Ok(())
 }
 
+/// Puts counters of a new record where they are wanted.
+fn push_counters(targets: &mut Targets, owner: ReplicaId, fields: &[(&str, &Field)]) {
+    fn walk<'f>(
+        targets: &mut Targets,
+        owner: ReplicaId,
+        path: &mut SmallVec<[&'f str; 4]>,
+        field: &'f Field,
+    ) {
+        match field {
+            Field::Counter(sum) => targets.push_share(path, share(owner, (0, 0), *sum)),
+            Field::Map(fields) => {
+                for (name, field) in fields {
+                    path.push(name);
+                    walk(targets, owner, path, field);
+                    path.pop();
+                }
+            }
+            Field::Register(_) | Field::Latest(_) | Field::Set(_) => {}
+        }
+    }
+    for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
+        walk(targets, owner, &mut SmallVec::from_slice(&[*name]), field);
+    }
+}
+
 /// Whether a field is a counter, or may hold one.
 fn may_count(field: &Field) -> bool {
     matches!(field, Field::Counter(_) | Field::Map(_))
@@ -803,6 +834,15 @@ fn share(owner: ReplicaId, (up, down): (u64, u64), amount: i64) -> Share {
     } else {
         Share { owner, up: up.saturating_add(by), down }
     }
+}
+
+/// What an owner added and took away, and the dots that say so.
+fn sums_of(shares: &[(Dot, Share)], owner: ReplicaId, dots: &mut Dots) -> (u64, u64) {
+    let own = shares.iter().filter(|(_, share)| share.owner == owner);
+    own.fold((0, 0), |sums, (dot, share)| {
+        dots.push(*dot);
+        (sums.0.max(share.up), sums.1.max(share.down))
+    })
 }
 
 fn is_partial(record: &Record) -> bool {

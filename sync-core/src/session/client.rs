@@ -8,6 +8,7 @@
 mod compare;
 mod conflict_log;
 mod connection;
+mod fork;
 mod outbox;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,7 +26,8 @@ use crate::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
 use crate::document::{Author, Change, Document, Edit, Refused};
 use crate::error::Misuse;
 use crate::time::HybridClock;
-use crate::types::Place;
+use crate::types::opening::MARK_BYTES;
+use crate::types::{Place, Renaming};
 use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX};
 
 /// The most bytes of a change: a copy of any element in it, which says what it copies, still fits
@@ -129,6 +131,9 @@ pub enum Step {
     Log(LogEntry),
     /// Write under this replica from here on.
     Renew(ReplicaId),
+    /// What one replica wrote from a counter on stands under another one, in the state and in the outbox
+    /// ([`OutboxItem::renamed`]); and forget how far the hub was followed.
+    Rename(Renaming),
 }
 
 /// What the application may want to know.
@@ -215,6 +220,10 @@ struct Opened {
     /// Replicas that this client speaks for: its own, and in a browser those of the other tabs.
     claims: BTreeMap<ReplicaId, Claimed>,
     author: Option<ReplicaId>,
+    /// The author, once its opening is marked.
+    marked: Option<ReplicaId>,
+    /// What was written as a replica of which the hub has another history.
+    renamed: Vec<Renaming>,
     /// The highest counter on disk of each replica that was the author in this run.
     on_disk: BTreeMap<ReplicaId, u64>,
     link: Link,
@@ -326,18 +335,40 @@ impl Client {
         let replica = opened.author()?;
         let author = Author { replica, stamp };
         let first = opened.next_dot(replica);
-        let edited = opened.document.edit(author, CHANGE_BYTES_MAX, change)?;
-        if !edited.delta.is_empty() {
-            let places = edited.touched.places();
-            self.accept(now, document, first, edited.delta, places);
-        }
+        let opening = opened.unmarked();
+        let limit = CHANGE_BYTES_MAX + opening.map_or(0, |_| MARK_BYTES);
+        let mut unchanged = None;
+        let edited = opened.document.edit(author, limit, |edit| {
+            opening.map_or(Ok(()), |opening| edit.open(opening))?;
+            let before = edit.dot_count();
+            let value = change(edit)?;
+            if opening.is_some() && edit.dot_count() == before {
+                // A mark alone says nothing.
+                unchanged = Some(value);
+                return Err(Misuse::Empty.into());
+            }
+            Ok(value)
+        });
+        let value = match (edited, unchanged) {
+            (Err(_), Some(value)) => value,
+            (edited, _) => {
+                let edited = edited?;
+                if !edited.delta.is_empty() {
+                    opened.marked = Some(replica);
+                    let places = edited.touched.places();
+                    self.accept(now, document, first, edited.delta, places);
+                }
+                edited.value
+            }
+        };
         let last = self.document(document)?.context().max_of(replica);
-        Ok((edited.value, Dot::new(replica, last)))
+        Ok((value, Dot::new(replica, last)))
     }
 
     /// Where the author's changes up to this dot are.
     pub fn receipt(&self, document: &str, dot: Dot) -> Result<Receipt, Misuse> {
         let opened = self.opened(document)?;
+        let dot = opened.renamed.iter().fold(dot, |dot, renaming| renaming.dot(dot));
         let state = opened.outbox.state_of(dot);
         let on_disk = opened.on_disk.get(&dot.replica);
         let disk = on_disk.is_none_or(|counter| dot.counter <= *counter);
@@ -498,11 +529,20 @@ impl Client {
         if let Ok(replica) = opened.author() {
             let author = Author { replica, stamp };
             let mut first = opened.next_dot(replica);
+            let mut edits = Vec::new();
+            if !orphans.is_empty()
+                && let Some(opening) = opened.unmarked()
+            {
+                let marked = opened.document.edit(author, MARK_BYTES, |edit| edit.open(opening));
+                edits.extend(marked);
+                opened.marked = Some(replica);
+            }
             let asserted = orphans.iter().flat_map(|orphan| {
                 let Ok(edited) = opened.document.assert(author, DELTA_BYTES_MAX, orphan);
                 edited
             });
-            for edited in asserted.collect::<Vec<_>>() {
+            edits.extend(asserted);
+            for edited in edits.into_iter().filter(|edited| !edited.delta.is_empty()) {
                 let last = edited.delta.context().max_of(replica);
                 then.on_disk = Some(Dot::new(replica, last));
                 places.extend(edited.touched.places());
@@ -573,6 +613,12 @@ impl Opened {
         Dot::new(replica, self.document.context().max_of(replica) + 1)
     }
 
+    /// The author's opening, where what it writes is not marked yet.
+    fn unmarked(&self) -> Option<u64> {
+        let author = self.author.filter(|author| self.marked != Some(*author))?;
+        Some(self.claims.get(&author)?.opening)
+    }
+
     fn is_stored(&self) -> bool {
         self.storing.is_empty()
     }
@@ -582,6 +628,9 @@ impl Opened {
         let mut waiting = CausalContext::default();
         for item in self.outbox.iter() {
             waiting.insert_range(item.replica, item.first, item.last);
+            for entry in item.delta.entries.iter().filter(|entry| item.is_older(entry.replica())) {
+                waiting.insert_ranges(entry.replica(), &entry.live_ranges());
+            }
         }
         context.difference(&waiting)
     }

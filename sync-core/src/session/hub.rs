@@ -17,7 +17,8 @@ pub(super) use self::compare::LIMITS;
 use super::chunks::ChunkSize;
 use super::hub_store::{Buried, DocumentId, HubStore};
 use super::{Boot, Now};
-use crate::causal::{CausalContext, Delta, ReplicaId, join};
+use crate::causal::{CausalContext, Delta, DotStore, ReplicaId, join};
+use crate::types::Opening;
 use crate::wire::{
     CHANNELS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Fault, HubMessage, Push,
     VERSION, Welcome, decode_client,
@@ -35,6 +36,10 @@ const HELLO_MS_MAX: u64 = 10_000;
 /// The most replicas that one connection may claim in one document. Arbitrary; a browser profile
 /// claims one for each tab.
 const CLAIMS_MAX: usize = 256;
+
+/// The most replicas whose marks a client is told of when it opens a document. Arbitrary; as many as it
+/// may claim, and as many more of which it has changes.
+const WRITERS_MAX: usize = 2 * CLAIMS_MAX;
 
 /// The most bytes of presence that a newcomer is told of. Arbitrary, far below what a connection may
 /// have waiting.
@@ -100,6 +105,13 @@ struct Channel {
     catch_up: Option<CatchUp>,
     /// What takes place before the catch-up.
     compare: Option<Compare>,
+    /// Whose changes the client may have that are not here yet.
+    unsent: BTreeSet<ReplicaId>,
+    /// What others brought of these since the channel was opened: nobody said whether the client has
+    /// the same.
+    strange: CausalContext,
+    /// Whether it has something else. Nothing more is taken then: the client opens anew.
+    is_apart: bool,
 }
 
 /// Who is there for one document.
@@ -220,9 +232,9 @@ impl Hub {
             ClientMessage::Hello { version, token: _, agent } => {
                 self.handle_hello(store.boot(), now, connection, version, agent)
             }
-            ClientMessage::Open { channel, document, cursor, context, claims, compares } => {
-                let at = (connection, channel);
-                self.handle_open(store, at, &document, (cursor, compares), &context, claims)
+            ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent } => {
+                let (at, writers) = ((connection, channel), (claims, unsent));
+                self.handle_open(store, at, &document, (cursor, compares), &context, writers)
             }
             ClientMessage::Claim { channel, claims } => {
                 self.channel(connection, channel)?;
@@ -286,7 +298,7 @@ impl Hub {
         name: &str,
         (cursor, compares): (Option<Cursor>, bool),
         context: &CausalContext,
-        claims: Vec<Claim>,
+        (claims, unsent): (Vec<Claim>, Vec<ReplicaId>),
     ) -> Step<S> {
         let Some(state) = self.connections.get_mut(&connection) else { return Ok(()) };
         if state.channels.contains_key(&channel) {
@@ -316,13 +328,31 @@ impl Hub {
         if broken!(NothingWanted) {
             wanted = CausalContext::default();
         }
+        let writers = claims.iter().map(|claim| claim.replica).chain(unsent);
+        let unsent: BTreeSet<_> = writers.take(WRITERS_MAX).collect();
+        let mut openings = Vec::new();
+        for replica in unsent.iter().filter(|_| !broken!(OpeningsUntold)) {
+            let marks = store.openings(document, *replica).map_err(Stop::Storage)?;
+            openings.extend(marks.into_iter().map(|mark| (*replica, mark)));
+        }
         let opened = HubMessage::Opened {
             channel,
             context: own.truncated(CONTEXT_RANGES_MAX / 2, |_| false),
             resumed: resume.is_some(),
+            openings,
         };
-        let claimed = BTreeMap::new();
-        let fresh = Channel { document, claims: claimed, wanted, last_push: 0, catch_up, compare };
+        let (claims_taken, strange) = (BTreeMap::new(), CausalContext::default());
+        let fresh = Channel {
+            document,
+            claims: claims_taken,
+            wanted,
+            last_push: 0,
+            catch_up,
+            compare,
+            unsent,
+            strange,
+            is_apart: false,
+        };
         state.channels.insert(channel, fresh);
         let room = self.rooms.entry(document).or_default();
         room.members.insert((connection, channel));
@@ -354,12 +384,23 @@ impl Hub {
             return Err(Fault::OutOfOrder("pushes are numbered one by one".into()).into());
         }
         state.last_push = id;
+        if state.is_apart {
+            return Ok(());
+        }
+        if let Some(replica) = stranger(store, state, &delta).map_err(Stop::Storage)? {
+            // The client asks anew, and hears what there is of this replica.
+            state.is_apart = true;
+            self.send(connection, &HubMessage::InUse { channel, replica });
+            return Ok(());
+        }
+        let state = self.channel(connection, channel)?;
         let (document, claims) = (state.document, &state.claims);
         let admit = admission::admit(store, document, claims, &state.wanted, &delta);
         if let Some(reason) = admit.map_err(Stop::Storage)?? {
             self.send(connection, &HubMessage::Refused { channel, id, reason });
             return Ok(());
         }
+        self.note_strange(store, document, (connection, channel), &delta)?;
         let seq = store.seq() + 1;
         let mut joined = join(&mut store.document(document, seq), &delta).map_err(Stop::Storage)?;
         self.note_killed(document, &joined.killed);
@@ -385,6 +426,38 @@ impl Hub {
             }
         };
         self.send(connection, &answer);
+        Ok(())
+    }
+
+    /// Notes on the other channels of a document what a delta brings of replicas that they have changes
+    /// of.
+    fn note_strange<S: HubStore>(
+        &mut self,
+        store: &mut S,
+        document: DocumentId,
+        from: (ConnectionId, u32),
+        delta: &Delta,
+    ) -> Step<S> {
+        let Some(room) = self.rooms.get(&document) else { return Ok(()) };
+        let others: Vec<_> = room.members.iter().copied().filter(|other| *other != from).collect();
+        let context = delta.context();
+        for (replica, ranges) in context.iter() {
+            let mut new = None;
+            for (connection, channel) in &others {
+                let Ok(state) = self.channel(*connection, *channel) else { continue };
+                if state.unsent.contains(&replica) {
+                    let new = match &new {
+                        Some(new) => new,
+                        None => {
+                            let view = store.document(document, 0);
+                            let seen = view.seen(replica).map_err(Stop::Storage)?.into_owned();
+                            new.insert(ranges.difference(&seen))
+                        }
+                    };
+                    state.strange.insert_ranges(replica, new);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -477,6 +550,7 @@ impl Hub {
                 self.close(older, Fault::Superseded);
             }
             let state = self.channel(connection, channel)?;
+            state.unsent.insert(replica);
             state.claims.insert(replica, opening);
             if state.claims.len() > CLAIMS_MAX {
                 let (found, limit) = (state.claims.len() as u64, CLAIMS_MAX as u64);
@@ -546,4 +620,29 @@ impl Hub {
     fn send(&mut self, connection: ConnectionId, message: &HubMessage) {
         self.outputs.push_back(HubOutput::Send { connection, frame: message.encode().into() });
     }
+}
+
+/// The replica of which a push has another history than what others brought since its channel was
+/// opened: histories that part do so at a mark of one of them.
+fn stranger<S: HubStore>(
+    store: &mut S,
+    channel: &Channel,
+    delta: &Delta,
+) -> Result<Option<ReplicaId>, S::Error> {
+    if channel.strange.is_empty() || broken!(StrangersUnseen) {
+        return Ok(None);
+    }
+    let doubtful = delta.context().intersection(&channel.strange);
+    for (replica, ranges) in doubtful.iter() {
+        let is_doubtful = |one: &Opening| ranges.contains(one.first);
+        let mut here = store.openings(channel.document, replica)?;
+        here.retain(is_doubtful);
+        let of_it = delta.entries.iter().filter(|entry| entry.replica() == replica);
+        let mut there: Vec<_> = of_it.filter_map(|entry| Opening::read(entry.view())).collect();
+        there.retain(is_doubtful);
+        if here != there {
+            return Ok(Some(replica));
+        }
+    }
+    Ok(None)
 }

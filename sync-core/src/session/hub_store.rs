@@ -1,6 +1,7 @@
 //! What a hub keeps, behind a trait: state with sequence numbers, not history.
 
 use crate::causal::{CausalContext, Dot, DotStore, Entry, Note, ReplicaId, Sum, Total};
+use crate::types::Opening;
 use crate::wire::Cursor;
 
 /// Numbers a document within one store.
@@ -84,6 +85,13 @@ pub trait HubStore {
 
     /// The dots of a document that are live.
     fn live(&self, document: DocumentId) -> Result<CausalContext, Self::Error>;
+
+    /// The marks of a replica that are live, in order.
+    fn openings(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+    ) -> Result<Vec<Opening>, Self::Error>;
 
     /// Views a document for a join at a sequence number.
     fn document(&mut self, document: DocumentId, seq: u64) -> Self::Document<'_>;

@@ -10,6 +10,8 @@ use crate::causal::{
     CausalContext, Dot, DotRanges, DotStore, Entry, MemoryStore, Note, ReplicaId, Sum, Total,
 };
 use crate::reconcile::Summary;
+use crate::types::Opening;
+use crate::types::opening::openings;
 use crate::wire::Cursor;
 
 /// A hub's storage in memory.
@@ -110,6 +112,14 @@ impl HubStore for MemoryHub {
 
     fn live(&self, document: DocumentId) -> Result<CausalContext, Infallible> {
         Ok(self.kept(document).store.live())
+    }
+
+    fn openings(
+        &self,
+        document: DocumentId,
+        replica: ReplicaId,
+    ) -> Result<Vec<Opening>, Infallible> {
+        openings(&self.kept(document).store, replica)
     }
 
     fn document(&mut self, document: DocumentId, seq: u64) -> MemoryDocument<'_> {

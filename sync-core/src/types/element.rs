@@ -226,6 +226,19 @@ pub(crate) fn value_bytes(kind: u8, bytes: &[u8]) -> Result<&[u8], Malformed> {
     Ok(&bytes[bytes.len() - reader.rest_len()..])
 }
 
+/// A slot's bytes with other dots in what a copy says of itself.
+pub(crate) fn with_dots(kind: u8, bytes: &[u8], dot: impl Fn(Dot) -> Dot) -> Vec<u8> {
+    let mut reader = Reader::new(bytes);
+    let copy = Some(kind).filter(|kind| kind & kind::COPY != 0);
+    let Some(Ok(copy)) = copy.map(|_| CopyOf::decode(&mut reader)) else { return bytes.to_vec() };
+    let CopyOf { origin, stamp, edit, removal } = copy;
+    let (origin, edit, removal) = (dot(origin), dot(edit), removal.map(dot));
+    let mut out = Vec::new();
+    CopyOf { origin, stamp, edit, removal }.encode_into(&mut out);
+    out.extend_from_slice(&bytes[bytes.len() - reader.rest_len()..]);
+    out
+}
+
 /// The id of a member of a document's set: its bytes, or where they are too long, a hash of them
 /// (XXH3, 128 bits) behind their first ones. Members whose ids are equal share a place, and are told
 /// from each other by their bytes.

@@ -32,6 +32,9 @@ pub enum Place {
 /// A space's bytes: what kind of place, then its name.
 pub(crate) type Space = SmallVec<[u8; 48]>;
 
+/// The space of marks, which are no place.
+pub(super) const OPENINGS: u8 = 0;
+
 const COLLECTION: u8 = 1;
 const SET: u8 = 2;
 const VALUE: u8 = 3;

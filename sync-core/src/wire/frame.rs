@@ -15,6 +15,7 @@ use crate::causal::{Delta, ReplicaId};
 use crate::checksum::crc32;
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
+use crate::types::Opening;
 
 /// The most bytes that channel and number add to the delta of a push.
 const PUSH_BYTES: usize = 16;
@@ -54,13 +55,14 @@ impl ClientMessage {
                 }
                 pack::str(&mut out, agent);
             }
-            Self::Open { channel, document, cursor, context, claims, compares } => {
-                start_on(&mut out, OPEN, 6, *channel);
+            Self::Open { channel, document, cursor, context, claims, compares, unsent } => {
+                start_on(&mut out, OPEN, 7, *channel);
                 pack::str(&mut out, document);
                 write_cursor(&mut out, *cursor);
                 write_context(&mut out, context);
                 write_claims(&mut out, claims);
                 pack::bool(&mut out, *compares);
+                write_replicas(&mut out, unsent);
             }
             Self::Claim { channel, claims } => {
                 start_on(&mut out, CLAIM, 2, *channel);
@@ -104,10 +106,11 @@ impl HubMessage {
                     pack::uint(&mut out, number);
                 }
             }
-            Self::Opened { channel, context, resumed } => {
-                start_on(&mut out, OPENED, 3, *channel);
+            Self::Opened { channel, context, resumed, openings } => {
+                start_on(&mut out, OPENED, 4, *channel);
                 write_context(&mut out, context);
                 pack::bool(&mut out, *resumed);
+                write_openings(&mut out, openings);
             }
             Self::Chunk { channel, number, delta, cursor } => {
                 start_on(&mut out, CHUNK, 4, *channel);
@@ -167,7 +170,7 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
             ClientMessage::Hello { version, token, agent: agent.to_owned() }
         }
         OPEN => {
-            beyond = body.at_least(6)?;
+            beyond = body.at_least(7)?;
             let (channel, document) = (body.narrow()?, body.str()?);
             check_len("the document's name", document.len(), NAME_BYTES_MAX)?;
             if document.is_empty() {
@@ -176,8 +179,8 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
             let document = document.to_owned();
             let cursor = body.option(Cursor::decode)?;
             let (context, claims) = (read_context(body)?, read_claims(body)?);
-            let compares = body.bool()?;
-            ClientMessage::Open { channel, document, cursor, context, claims, compares }
+            let (compares, unsent) = (body.bool()?, read_replicas(body)?);
+            ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent }
         }
         CLAIM => {
             beyond = body.at_least(2)?;
@@ -238,9 +241,10 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
             })
         }
         OPENED => {
-            beyond = body.at_least(3)?;
+            beyond = body.at_least(4)?;
             let (channel, context) = (body.narrow()?, read_context(body)?);
-            HubMessage::Opened { channel, context, resumed: body.bool()? }
+            let (resumed, openings) = (body.bool()?, read_openings(body)?);
+            HubMessage::Opened { channel, context, resumed, openings }
         }
         CHUNK => {
             beyond = body.at_least(4)?;
@@ -398,6 +402,27 @@ fn read_claims(reader: &mut Reader<'_>) -> Result<Vec<Claim>, Malformed> {
         claims.push(Claim { replica: ReplicaId::decode(reader)?, opening: reader.uint()? });
     }
     Ok(claims)
+}
+
+fn write_openings(out: &mut Vec<u8>, openings: &[(ReplicaId, Opening)]) {
+    pack::array(out, openings.len());
+    for (replica, Opening { first, opening }) in openings {
+        pack::array(out, 3);
+        replica.encode_into(out);
+        pack::uint(out, *first);
+        pack::uint(out, *opening);
+    }
+}
+
+fn read_openings(reader: &mut Reader<'_>) -> Result<Vec<(ReplicaId, Opening)>, Malformed> {
+    let len = reader.list(ReplicaId::ENCODED_LEN + 3)?;
+    let mut openings = Vec::with_capacity(len);
+    for _ in 0..len {
+        reader.exactly(3)?;
+        let replica = ReplicaId::decode(reader)?;
+        openings.push((replica, Opening { first: reader.uint()?, opening: reader.uint()? }));
+    }
+    Ok(openings)
 }
 
 fn read_shown(reader: &mut Reader<'_>) -> Result<(String, Vec<u8>), Malformed> {

@@ -1,6 +1,7 @@
 //! What a client and a hub say to each other.
 
 use crate::causal::{CausalContext, Delta, ReplicaId};
+use crate::types::Opening;
 
 /// How far a client has followed a hub: the hub's start and the sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +72,8 @@ pub enum ClientMessage {
         claims: Vec<Claim>,
         /// Whether it would rather compare than receive everything, where its cursor is not valid.
         compares: bool,
+        /// Whose unconfirmed changes it has besides.
+        unsent: Vec<ReplicaId>,
     },
     /// Claims more replicas.
     Claim {
@@ -131,6 +134,8 @@ pub enum HubMessage {
         context: CausalContext,
         /// Whether the catch-up starts from the client's cursor.
         resumed: bool,
+        /// The marks that the hub has of the replicas which the client writes for or has changes of.
+        openings: Vec<(ReplicaId, Opening)>,
     },
     /// A part of the catch-up.
     Chunk {

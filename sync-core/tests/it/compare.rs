@@ -122,6 +122,7 @@ fn opened(context: CausalContext) -> (Hub, MemoryHub) {
             context: said,
             claims,
             compares: true,
+            unsent: Vec::new(),
         };
         let mut messages = vec![hello, open];
         if connection == 1 {

@@ -42,7 +42,7 @@ fn an_item_begins_at_the_first_dot_of_its_change_even_where_that_died_in_it() {
     });
     change.unwrap();
     let items: Vec<_> = world.devices[0].client.outbox(DOCUMENT).unwrap().collect();
-    assert_eq!((items[0].first, items[0].last, items.len()), (1, 5, 1));
+    assert_eq!((items[0].first, items[0].last, items.len()), (1, 6, 1));
 }
 
 #[test]

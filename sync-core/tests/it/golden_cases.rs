@@ -12,7 +12,7 @@ use sync_core::session::{
     Now, SavedDocument,
 };
 use sync_core::time::Stamp;
-use sync_core::types::{Conflict, Field, RecordId, Value};
+use sync_core::types::{Conflict, Field, Opening, RecordId, Value};
 use sync_core::wire::{
     Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, Push, Welcome, encode_delta,
 };
@@ -130,7 +130,7 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
         ClientMessage::Hello { version, token, agent } => {
             json!({ "type": "hello", "version": version, "token": token, "agent": agent })
         }
-        ClientMessage::Open { channel, document, cursor, context, claims, compares } => json!({
+        ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent } => json!({
             "type": "open",
             "channel": channel,
             "document": document,
@@ -138,6 +138,7 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
             "context": context_json(context),
             "claims": claims_json(claims),
             "compares": compares,
+            "unsent": unsent.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
         ClientMessage::Claim { channel, claims } => {
             json!({ "type": "claim", "channel": channel, "claims": claims_json(claims) })
@@ -176,11 +177,14 @@ pub(crate) fn hub_json(message: &HubMessage) -> Json {
             "boot": boot.to_string(),
             "now_ms": now_ms,
         }),
-        HubMessage::Opened { channel, context, resumed } => json!({
+        HubMessage::Opened { channel, context, resumed, openings } => json!({
             "type": "opened",
             "channel": channel,
             "context": context_json(context),
             "resumed": resumed,
+            "openings": openings.iter().map(|(replica, one)| {
+                json!([replica.to_string(), one.first, one.opening.to_string()])
+            }).collect::<Vec<_>>(),
         }),
         HubMessage::Chunk { channel, number, delta, cursor } => json!({
             "type": "chunk",
@@ -234,6 +238,7 @@ fn frames() -> Json {
             context: CausalContext::default(),
             claims: Vec::new(),
             compares: false,
+            unsent: Vec::new(),
         },
         ClientMessage::Open {
             channel: 1,
@@ -242,6 +247,7 @@ fn frames() -> Json {
             context: context.clone(),
             claims: claims.clone(),
             compares: true,
+            unsent: vec![replica(2)],
         },
         ClientMessage::Claim { channel: 2, claims },
         ClientMessage::Release { channel: 2, replicas: vec![replica(1)] },
@@ -256,11 +262,12 @@ fn frames() -> Json {
         ClientMessage::Ping,
         ClientMessage::Sync { channel: 1, message: vec![1, 2, 3] },
     ];
+    let openings = vec![(replica(1), Opening { first: 3, opening: u64::MAX })];
     let welcome = Welcome { version: 1, hub: 5, boot: u64::MAX, now_ms: 1_700_000_000_000 };
     let shown = Some(("laptop".into(), vec![1, 2]));
     let hub = [
         HubMessage::Welcome(welcome),
-        HubMessage::Opened { channel: 1, context, resumed: true },
+        HubMessage::Opened { channel: 1, context, resumed: true, openings },
         HubMessage::Chunk { channel: 1, number: 1, delta: Delta::default(), cursor: Some(cursor) },
         HubMessage::Chunk { channel: 1, number: 2, delta: delta.clone(), cursor: None },
         HubMessage::Delta { channel: 1, cursor, delta },
@@ -447,6 +454,7 @@ fn other(delta: &Delta) -> Vec<Vec<u8>> {
         context: CausalContext::default(),
         claims,
         compares: false,
+        unsent: Vec::new(),
     };
     let push = ClientMessage::Push(Push { channel: 1, id: 1, delta: delta.clone() });
     let hello = ClientMessage::Hello { version: 1, token: None, agent: "other".into() };

@@ -89,6 +89,7 @@ fn open(channel: u32, document: &str, writers: &[u8]) -> ClientMessage {
         context: CausalContext::default(),
         claims,
         compares: false,
+        unsent: Vec::new(),
     }
 }
 
@@ -125,6 +126,7 @@ fn each_kind_of_wrong_frame_has_its_close_code() {
         context: many,
         claims: Vec::new(),
         compares: false,
+        unsent: Vec::new(),
     };
     let mut broken = push(1, 1, 1);
     broken[9] ^= 1;

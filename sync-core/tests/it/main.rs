@@ -9,6 +9,7 @@
 mod alone;
 mod chaos;
 mod compare;
+mod copies;
 mod deltas;
 mod documents;
 mod edges;

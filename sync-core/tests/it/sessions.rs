@@ -383,6 +383,6 @@ fn a_refill_that_is_cut_goes_on_wherever_it_was_cut() {
         }
         world.heal();
         let title = world.store.state(DOCUMENT).unwrap().live();
-        assert_eq!(title.iter().map(|(_, dots)| dots.len()).sum::<u64>(), 5, "cut after {cut}");
+        assert_eq!(title.iter().map(|(_, dots)| dots.len()).sum::<u64>(), 6, "cut after {cut}");
     }
 }

@@ -10,7 +10,7 @@ use sync_core::session::{
     HubOutput, IN_USE, MemoryHub, Now, OutboxItem, OutboxState, Persist, Phase, SavedDocument,
     Step,
 };
-use sync_core::types::{Field, RecordId, Value};
+use sync_core::types::{Field, Opening, RecordId, Value};
 
 pub(crate) const DOCUMENT: &str = "d";
 
@@ -156,6 +156,12 @@ impl World {
             other => format!("{other:?}"),
         };
         Some(record.fields().into_iter().map(|(name, field)| (name, text(field))).collect())
+    }
+
+    /// How many entries the hub has of what applications wrote.
+    pub(crate) fn entry_count(&self) -> usize {
+        let state = self.store.state(DOCUMENT).unwrap();
+        state.iter().filter(|entry| !Opening::is_mark(&entry.to_entry())).count()
     }
 
     /// The last dot that a device wrote.
@@ -382,5 +388,11 @@ fn apply(disk: &mut SavedDocument, replica: &mut ReplicaId, step: Step) {
             disk.log.push(entry);
         }
         Step::Renew(fresh) => *replica = fresh,
+        Step::Rename(renaming) => {
+            renaming.apply(&mut disk.store).sure();
+            let items = std::mem::take(&mut disk.outbox).into_iter();
+            disk.outbox = items.map(|item| item.renamed(&renaming)).collect();
+            disk.cursor = None;
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use rusqlite::params;
 use sync_core::causal::{Dot, DotRanges, DotStore, Entry, RUN_DOTS_MAX, ReplicaId};
 use sync_core::session::DocumentId;
+use sync_core::types::Opening;
 
 use super::rows::{StoredEntry, read_seen, write_seen};
 use super::{SqliteHub, StoreError, signed};
@@ -68,15 +69,26 @@ impl<'a> SqliteDocument<'a> {
             signed(*seq)?,
             stored.body(self.document)
         ])?;
+        if Opening::is_mark(entry) {
+            let sql = "INSERT OR IGNORE INTO marks (document, replica, first) VALUES (?1, ?2, ?3)";
+            self.execute_at(sql, entry.first)?;
+        }
         Ok(())
     }
 
-    fn delete(&self, first: Dot) -> Result<(), StoreError> {
-        let mut statement = self
-            .hub
-            .prepare("DELETE FROM entries WHERE document = ?1 AND replica = ?2 AND first = ?3")?;
-        let key = params![signed(self.document)?, first.replica.as_bytes(), signed(first.counter)?];
-        statement.execute(key)?;
+    /// Takes an entry out whose last dots these are.
+    fn delete(&self, entry: &Entry) -> Result<(), StoreError> {
+        if Opening::is_mark(entry) {
+            let sql = "DELETE FROM marks WHERE document = ?1 AND replica = ?2 AND first = ?3";
+            self.execute_at(sql, entry.first)?;
+        }
+        let sql = "DELETE FROM entries WHERE document = ?1 AND replica = ?2 AND first = ?3";
+        self.execute_at(sql, entry.first)
+    }
+
+    fn execute_at(&self, sql: &str, at: Dot) -> Result<(), StoreError> {
+        let key = params![signed(self.document)?, at.replica.as_bytes(), signed(at.counter)?];
+        self.hub.prepare(sql)?.execute(key)?;
         Ok(())
     }
 
@@ -155,7 +167,7 @@ impl DotStore for SqliteDocument<'_> {
         for mut stored in self.rows(replica, start, end)? {
             let Some(taken) = stored.entry.take(start, end) else { continue };
             if stored.entry.slots.live() == 0 {
-                self.delete(taken.first)?;
+                self.delete(&taken)?;
             } else {
                 self.write(&stored)?;
             }

@@ -53,6 +53,14 @@ CREATE TABLE entries (
 ) STRICT;
 CREATE INDEX arrivals ON entries (document, seq, replica, first);
 
+-- Which of the entries mark openings of replicas; a row whose entry is gone says nothing.
+CREATE TABLE marks (
+    document INTEGER NOT NULL REFERENCES documents (id),
+    replica BLOB NOT NULL,
+    first INTEGER NOT NULL,
+    PRIMARY KEY (document, replica, first)
+) STRICT, WITHOUT ROWID;
+
 -- What the live dots of a block of counters sum up to; it follows from the entries.
 CREATE TABLE sums (
     document INTEGER NOT NULL REFERENCES documents (id),

@@ -150,6 +150,7 @@ impl Client {
             context,
             claims,
             compares: false,
+            unsent: Vec::new(),
         })
         .await;
         let HubMessage::Opened { context, resumed, .. } = self.hear().await else {

@@ -69,6 +69,7 @@ fn a_few_differences_among_many_cost_a_few_kilobytes() {
         context,
         claims: vec![Claim { replica: replica(9), opening: 1 }],
         compares: true,
+        unsent: Vec::new(),
     };
     let first = ClientMessage::Sync { channel: 1, message: side.start(&client).unwrap() };
     let (mut bytes, mut chunks, mut syncs) = (0, 0, 0);

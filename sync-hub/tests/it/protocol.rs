@@ -224,6 +224,7 @@ async fn a_damaged_entry_is_never_served_and_is_filled_in_again() {
         context: CausalContext::default(),
         claims: Vec::new(),
         compares: false,
+        unsent: Vec::new(),
     };
     b.say(&open).await;
     assert_eq!(b.closed().await, (1011, Fault::Storage.close_reason()));

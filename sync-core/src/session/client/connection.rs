@@ -60,6 +60,8 @@ pub(super) struct Link {
     channel: u32,
     /// What was said to be here when the document was opened.
     pub(super) said: CausalContext,
+    /// What the hub had then.
+    pub(super) told: CausalContext,
     last_push: u64,
     under_way: BTreeMap<u64, Sent>,
     next_chunk: u64,
@@ -186,8 +188,20 @@ impl Client {
         }
         match message {
             HubMessage::Welcome(_) | HubMessage::Pong => Ok(()),
-            HubMessage::Opened { channel, context, resumed } => {
-                self.handle_opened(&self.name_of(channel)?, &context, resumed)
+            HubMessage::Opened { channel, context, resumed, openings } => {
+                let name = self.name_of(channel)?;
+                if self.phase(&name) == Ok(Phase::Opening)
+                    && self.resolve_forks(&name, &context, &openings)
+                {
+                    return Ok(());
+                }
+                self.handle_opened(&name, &context, resumed)
+            }
+            HubMessage::Chunk { channel, delta, .. } | HubMessage::Delta { channel, delta, .. }
+                if self.is_strange(&self.name_of(channel)?, &delta) =>
+            {
+                self.disconnect(IN_USE);
+                Ok(())
             }
             HubMessage::Chunk { channel, number, delta, cursor } => {
                 self.handle_chunk(now, &self.name_of(channel)?, number, &delta, cursor)
@@ -259,6 +273,7 @@ impl Client {
             context: said.clone(),
             claims: claims.collect(),
             compares: Compare::IS_BUILT,
+            unsent: opened.unsent().into_iter().collect(),
         };
         let phase = Phase::Opening;
         opened.link = Link { phase, channel, said, ..Link::default() };
@@ -280,6 +295,7 @@ impl Client {
             return Err("the hub opened a document twice");
         }
         opened.link.phase = Phase::CatchingUp;
+        opened.link.told = context.clone();
         let mut lacking = opened.settled(&opened.link.said).difference(context);
         if resumed && broken!(NoCompareOnResume) {
             lacking = CausalContext::default();
@@ -414,8 +430,9 @@ impl Client {
             [key] if !sent.is_refill => {
                 opened.outbox.park(key, &reason);
                 self.persist(name, vec![Step::Park { key, reason }], Then::default());
-                // A copy of this replica wrote something else, or holds it.
+                // A copy of this replica wrote something else, or holds it: the hub tells from where on.
                 self.renew(name, key.replica);
+                self.disconnect(IN_USE);
             }
             // Which of them is refused, each alone tells.
             _ => opened.outbox.unsend(&sent.keys),
@@ -586,8 +603,9 @@ impl Client {
         self.renew(name, replica);
         let Some(opened) = self.documents.get(name) else { return };
         let said = opened.link.said.max_of(replica);
-        if opened.outbox.iter().any(|item| item.replica == replica && item.last > said)
-            && !broken!(NeverOpensAgain)
+        let waits =
+            opened.outbox.iter().any(|item| item.replica == replica && item.last > said);
+        if (waits || !opened.link.under_way.is_empty()) && !broken!(NeverOpensAgain)
         {
             self.disconnect(IN_USE);
         }
@@ -633,7 +651,7 @@ impl Client {
         self.outputs.push_back(ClientOutput::Event(event));
     }
 
-    fn disconnect(&mut self, reason: &str) {
+    pub(super) fn disconnect(&mut self, reason: &str) {
         self.outputs.push_back(ClientOutput::Disconnect { reason: reason.to_owned() });
         self.handle_disconnected();
     }

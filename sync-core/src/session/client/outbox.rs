@@ -1,8 +1,9 @@
 //! The outbox: deltas accepted here and not yet acknowledged by the hub.
 
-use crate::causal::{Delta, Dot, ReplicaId};
+use crate::causal::{Delta, Dot, Entry, ReplicaId};
 use crate::error::Malformed;
 use crate::pack::{self, Kind, Reader};
+use crate::types::Renaming;
 
 /// Up to how many bytes adjacent deltas are joined before one is first sent. Arbitrary: large enough
 /// that typing costs its net result, small enough that joining costs nothing.
@@ -78,6 +79,49 @@ impl OutboxItem {
     #[must_use]
     pub fn key(&self) -> Dot {
         Dot::new(self.replica, self.last)
+    }
+
+    /// The item once a part of a replica's history stands under another one. What it has from before
+    /// that part goes with it.
+    #[must_use]
+    pub fn renamed(self, renaming: &Renaming) -> Self {
+        let Renaming { from, first: start, last: end, to, .. } = *renaming;
+        let is_hit = self.replica == from && self.last >= start;
+        let mut item = Self { delta: renaming.delta(self.delta), ..self };
+        if !is_hit {
+            return item;
+        }
+        if item.first <= start
+            && let Some(mark) = renaming.mark()
+        {
+            item.delta.entries.push(mark);
+        }
+        if item.last > end {
+            item.first = end.saturating_add(1).max(item.first);
+            return item;
+        }
+        let (is_whole, first) = (item.first > start, Dot::new(from, item.first));
+        item.first = if is_whole { renaming.dot(first).counter } else { 1 };
+        item.last = renaming.dot(item.key()).counter;
+        item.replica = to;
+        item.state = OutboxState::Pending;
+        item
+    }
+
+    /// Whether the item may have dots of a replica from before its own was parted from that.
+    pub(super) fn is_older(&self, replica: ReplicaId) -> bool {
+        replica != self.replica && replica.is_kin(&self.replica)
+    }
+
+    fn has(&self, dot: Dot) -> bool {
+        if self.is_older(dot.replica) {
+            let brings = |entry: &Entry| {
+                entry.replica() == dot.replica
+                    && (entry.first.counter..=entry.last()).contains(&dot.counter)
+            };
+            return self.delta.dead.contains(dot) || self.delta.entries.iter().any(brings);
+        }
+        self.replica == dot.replica && (self.first..=self.last).contains(&dot.counter)
     }
 }
 
@@ -155,10 +199,7 @@ impl Outbox {
 
     /// Where the item is that holds this dot.
     pub(super) fn state_of(&self, dot: Dot) -> Option<&OutboxState> {
-        let holds = |item: &&OutboxItem| {
-            item.replica == dot.replica && (item.first..=item.last).contains(&dot.counter)
-        };
-        self.iter().find(holds).map(|item| &item.state)
+        self.iter().find(|item| item.has(dot)).map(|item| &item.state)
     }
 
     /// Notes that items are on disk as they are here.
@@ -251,6 +292,36 @@ impl Outbox {
         let before = self.0.len();
         self.0.retain(|slot| slot.item.key() != key);
         self.0.len() < before
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Lets a part of a replica's history stand under another one. Gives the items that changed; they
+    /// are on disk so once the driver says so.
+    pub(super) fn rename(&mut self, renaming: &Renaming) -> Vec<Dot> {
+        let mut changed = Vec::new();
+        for slot in &mut self.0 {
+            let renamed = slot.item.clone().renamed(renaming);
+            if renamed != slot.item {
+                (slot.item, slot.is_stored, slot.is_sent) = (renamed, false, false);
+                changed.push(slot.item.key());
+            }
+        }
+        changed
+    }
+
+    /// Sets the items of a replica from a counter on aside. Gives those that were not.
+    pub(super) fn park_from(&mut self, Dot { replica, counter }: Dot, reason: &str) -> Vec<Dot> {
+        let is_hit = |item: &&OutboxItem| {
+            item.replica == replica
+                && item.last >= counter
+                && !matches!(item.state, OutboxState::Parked { .. })
+        };
+        let keys: Vec<Dot> = self.iter().filter(is_hit).map(OutboxItem::key).collect();
+        keys.iter().for_each(|key| self.park(*key, reason));
+        keys
     }
 
     /// Sets an item aside.

@@ -1,0 +1,146 @@
+//! A copy of this client's database wrote as the same replica, and the hub has what that wrote.
+//!
+//! The hub tells whose marks it has of the replicas that this client writes for. Where these are not
+//! those here, what was written here from there on is written again under a replica of its own: others
+//! know the same dots as something else. What was written before the copy was made keeps its dots.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::connection::IN_USE;
+use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Step, Then};
+use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
+use crate::types::{Opening, Renaming, fork};
+
+/// Why an item waits whose replica another tab of this profile writes as.
+const WRITTEN_ELSEWHERE: &str = "a copy of this replica wrote something else";
+
+impl Client {
+    /// Looks for histories that part, and writes again what nobody else can know. Says whether there was
+    /// anything; then the connection is over.
+    pub(super) fn resolve_forks(
+        &mut self,
+        name: &str,
+        context: &CausalContext,
+        openings: &[(ReplicaId, Opening)],
+    ) -> bool {
+        let Some(opened) = self.documents.get_mut(name) else { return false };
+        let mut renamings = Vec::new();
+        let mut parked = Vec::new();
+        for (replica, first) in opened.forks(context, openings) {
+            if opened.author != Some(replica) && opened.claims.contains_key(&replica) {
+                // Its own tab does that.
+                parked.extend(opened.outbox.park_from(Dot::new(replica, first), WRITTEN_ELSEWHERE));
+                continue;
+            }
+            let first = if broken!(RenamesTooMuch) { 1 } else { first };
+            let Ok(found) = opened.document.renamings(replica, first);
+            renamings.extend(found);
+        }
+        let reason = WRITTEN_ELSEWHERE.to_owned();
+        let park = |key| Step::Park { key, reason: reason.clone() };
+        let mut steps: Vec<Step> = parked.into_iter().map(park).collect();
+        if renamings.is_empty() {
+            self.persist(name, steps, Then::default());
+            return false;
+        }
+        let author = opened.author;
+        let mut then = Then::default();
+        for renaming in &renamings {
+            then.enqueued.extend(opened.rename(renaming));
+            steps.push(Step::Rename(*renaming));
+        }
+        let fresh = opened.author.filter(|fresh| Some(*fresh) != author);
+        steps.extend(fresh.map(Step::Renew));
+        self.persist(name, steps, then);
+        if let Some(replica) = fresh {
+            let event = ClientEvent::Renewed { document: name.to_owned(), replica };
+            self.outputs.push_back(ClientOutput::Event(event));
+        }
+        self.disconnect(IN_USE);
+        true
+    }
+
+    /// Whether a delta brings something that was written as a replica of which changes wait here, and
+    /// that the hub did not have when the document was opened. Then a copy may have written it: the
+    /// document is opened again, and the hub tells.
+    pub(super) fn is_strange(&self, name: &str, delta: &Delta) -> bool {
+        let Some(opened) = self.documents.get(name) else { return false };
+        if opened.outbox.is_empty() || broken!(StrangersUnseen) {
+            return false;
+        }
+        let waiting = opened.waiting();
+        let is_hit = |replica, ranges: &DotRanges| {
+            let new = match opened.link.told.of(replica) {
+                Some(told) => ranges.difference(told),
+                None => ranges.clone(),
+            };
+            waiting.get(&replica).is_some_and(|first| new.max() >= *first)
+        };
+        delta.dead.iter().any(|(replica, ranges)| is_hit(replica, ranges))
+            || delta.entries.iter().any(|entry| is_hit(entry.replica(), &entry.live_ranges()))
+    }
+
+    /// Makes what another tab of this profile did: it found that a copy wrote as a replica of it.
+    pub fn rename(&mut self, document: &str, renaming: &Renaming) -> Result<(), crate::error::Misuse> {
+        self.opened_mut(document)?.rename(renaming);
+        Ok(())
+    }
+}
+
+impl Opened {
+    /// Whose marks the hub is asked for, beside those of the claims.
+    pub(super) fn unsent(&self) -> BTreeSet<ReplicaId> {
+        let writers = self.outbox.iter().map(|item| item.replica);
+        writers.filter(|replica| !self.claims.contains_key(replica)).collect()
+    }
+
+    /// The first counter of each replica that waits.
+    fn waiting(&self) -> BTreeMap<ReplicaId, u64> {
+        let mut waiting = BTreeMap::new();
+        for item in self.outbox.iter() {
+            let first = waiting.entry(item.replica).or_insert(item.first);
+            *first = item.first.min(*first);
+        }
+        waiting
+    }
+
+    /// Where the histories of replicas part, here and at the hub.
+    fn forks(
+        &self,
+        context: &CausalContext,
+        openings: &[(ReplicaId, Opening)],
+    ) -> Vec<(ReplicaId, u64)> {
+        let replicas: BTreeSet<ReplicaId> = openings.iter().map(|(replica, _)| *replica).collect();
+        let found = replicas.into_iter().filter_map(|replica| {
+            let of_it = openings.iter().filter(|(of, _)| *of == replica);
+            let mut theirs: Vec<Opening> = of_it.map(|(_, one)| *one).collect();
+            theirs.sort_unstable();
+            let Ok(own) = self.document.openings(replica);
+            let (seen, seen_there) = (self.document.context().of(replica)?, context.of(replica)?);
+            Some((replica, fork((&own, seen), (&theirs, seen_there))?))
+        });
+        found.collect()
+    }
+
+    /// Lets a part of a replica's history stand under another one. Gives the items that changed.
+    fn rename(&mut self, renaming: &Renaming) -> Vec<Dot> {
+        let Ok(()) = self.document.rename(renaming);
+        let renamed = self.outbox.rename(renaming);
+        let Renaming { from, to, .. } = *renaming;
+        if let Some(counter) = self.on_disk.get(&from).copied() {
+            let Dot { replica, counter } = renaming.dot(Dot::new(from, counter));
+            self.on_disk.insert(to, if replica == to { counter } else { 0 });
+        }
+        self.renamed.push(*renaming);
+        // What the hub has under the old dots is to come anew.
+        self.cursor = None;
+        self.refill_due = true;
+        if self.author == Some(from) {
+            self.author = Some(to);
+            self.marked = None;
+            let claimed = self.claims.remove(&from);
+            self.claims.insert(to, claimed.unwrap_or(Claimed { opening: 0, shown: None }));
+        }
+        renamed
+    }
+}
