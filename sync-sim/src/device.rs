@@ -12,7 +12,7 @@ use sync_core::types::Renaming;
 
 use crate::disk::{Batch, Disk};
 use crate::invariant::Invariant;
-use crate::kernel::{self, Accepted};
+use crate::kernel::{self, Accepted, Counter};
 use crate::marks::Mark;
 use crate::model::ChangeId;
 use crate::network::Link;
@@ -46,6 +46,8 @@ pub(crate) struct Process {
     backoff: Backoff,
     connected_ms: u64,
     timer_ms: Option<u64>,
+    /// What the change that was just made added to counters.
+    counted: BTreeMap<Counter, i64>,
     /// The last counter that it wrote as each replica.
     written: BTreeMap<(usize, ReplicaId), u64>,
     /// Its latest changes that are not known to be on a hub's disk.
@@ -96,6 +98,7 @@ impl World<'_> {
             backoff: Backoff::default(),
             connected_ms: self.now_ms,
             timer_ms: None,
+            counted: BTreeMap::new(),
             written: BTreeMap::new(),
             watched: VecDeque::new(),
         });
@@ -197,11 +200,20 @@ impl World<'_> {
         let name = document_name(document);
         let (workload, random) = (&mut *self.workload, &mut self.chance.application);
         let Some(process) = &mut self.devices[device].process else { return };
+        let before = process.client.document(&name).map(kernel::counts).unwrap_or_default();
         let changed = process.client.change(now, &name, |edit| workload.change(random, edit));
+        let mut after = process.client.document(&name).map(kernel::counts).unwrap_or_default();
+        for (counter, count) in before {
+            *after.entry(counter).or_default() -= count;
+        }
+        process.counted = after;
         if changed.is_ok() {
             self.tally.changes += 1;
         }
         self.drain(device);
+        if let Some(process) = &mut self.devices[device].process {
+            process.counted.clear();
+        }
     }
 
     /// Does everything that a client asks for.
@@ -287,7 +299,10 @@ impl World<'_> {
             let dot = Dot::new(accepted.replica, accepted.last);
             let is_traced = self.scenario.is_traced;
             let text = if is_traced { format!("{accepted:?}") } else { String::new() };
-            match self.model.accept(document, accepted, is_copied) {
+            let process = self.devices[device].process.as_mut();
+            let counted = process.map(|process| std::mem::take(&mut process.counted));
+            let counted = counted.unwrap_or_default();
+            match self.model.accept(document, accepted, counted, is_copied) {
                 Ok((change, is_contested)) => {
                     if is_contested {
                         self.marks.hit(Mark::DotContested);

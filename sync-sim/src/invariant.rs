@@ -12,6 +12,8 @@ pub enum Invariant {
     NoResurrection,
     /// No record is listed in parts.
     RecordsWhole,
+    /// A counter stands at the sum of what was added to it, each once.
+    CountersExact,
     /// A dot has one meaning.
     OneContentPerDot,
     /// Bytes of a delta are on disk before they are on the network, and an item that was sent never

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId};
+use sync_core::document::Document;
+use sync_core::error::Sure;
 use sync_core::session::{OutboxItem, Step};
 use sync_core::types::{Content, Element, Place, Renaming, Share};
 use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
@@ -114,6 +116,28 @@ fn accepted_of(delta: &Delta, item: &OutboxItem, replaces: Option<Dot>) -> Accep
     let is_old = |dot: &Dot| dot.replica != replica || dot.counter < first;
     let kills = dots(&delta.dead).filter(is_old).collect();
     Accepted { replica, first, last, live, removed, kills, is_joined: replaces.is_some() }
+}
+
+/// A counter: its place and its path there.
+pub(crate) type Counter = (String, String);
+
+/// What every counter of a document stands at.
+pub(crate) fn counts(document: &Document) -> BTreeMap<Counter, i64> {
+    let mut counts = BTreeMap::new();
+    for entry in document.store().iter() {
+        let Some(place) = Place::of(entry.label.space(), entry.id) else { continue };
+        let elements = entry.live().filter_map(|(dot, slot)| {
+            let at = (dot.counter - entry.first.counter) as usize;
+            Element::decode(dot, entry.stamp, entry.label, at, slot).ok()
+        });
+        for element in elements.filter(|element| share_of(element).is_some()) {
+            let key = (name_of(&place), element.path().to_owned());
+            counts.entry(key).or_insert_with(|| {
+                document.elements(&place).sure().count(element.path())
+            });
+        }
+    }
+    counts
 }
 
 fn field_of(element: &Element) -> String {

@@ -171,6 +171,7 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
         tally.apart_by_twice,
         tally.restless_by_twice
     );
+    println!("{} counters exact", tally.counters);
     println!(
         "{} writes replaced by a change that was lost with its disks; {} partial records",
         tally.lost_with_successor, tally.partial_records

@@ -56,6 +56,8 @@ pub struct Tally {
     pub compared: CatchUps,
     /// Catch-ups from a cursor that brought 4 KiB or more, in chunks of the hub's own size.
     pub large: CatchUps,
+    /// Counters that were held against the sum of what was added to them.
+    pub counters: u64,
     /// Changes that a copy of a database wrote again as a fresh replica.
     pub written_again: u64,
     /// Documents in which hubs took a dot as two things.
@@ -80,6 +82,7 @@ impl Tally {
         self.resumed.add(&other.resumed);
         self.compared.add(&other.compared);
         self.large.add(&other.large);
+        self.counters += other.counters;
         self.written_again += other.written_again;
         self.taken_twice += other.taken_twice;
         self.lost_to_twice += other.lost_to_twice;

@@ -10,7 +10,7 @@ use sync_core::causal::{CausalContext, Dot, MemoryStore, ReplicaId};
 use sync_core::types::Renaming;
 
 use crate::invariant::{Invariant, Violation};
-use crate::kernel::{self, Accepted, Brought};
+use crate::kernel::{self, Accepted, Brought, Counter};
 
 /// Numbers a change within a run.
 pub(crate) type ChangeId = usize;
@@ -26,6 +26,8 @@ pub(crate) struct Change {
     pub(crate) live: Vec<Brought>,
     pub(crate) removed: Vec<String>,
     pub(crate) kills: Vec<Dot>,
+    /// What it added to counters.
+    counted: BTreeMap<Counter, i64>,
     /// Whether its bytes ever left the device.
     pub(crate) was_sent: bool,
     /// Whether a hub ever acknowledged it.
@@ -67,6 +69,7 @@ impl Model {
         &mut self,
         document: usize,
         accepted: Accepted,
+        counted: BTreeMap<Counter, i64>,
         is_copied: bool,
     ) -> Result<(ChangeId, bool), Violation> {
         let id = self.changes.len();
@@ -90,6 +93,7 @@ impl Model {
             live,
             removed,
             kills,
+            counted,
             was_sent: false,
             was_stored: false,
             was_taken: false,
@@ -195,6 +199,28 @@ impl Model {
     /// Whether hubs took any dot as two things.
     pub(crate) fn is_any_taken_twice(&self) -> bool {
         (0..self.documents.len()).any(|document| !self.taken_twice(document).is_empty())
+    }
+
+    /// What the counters of a document must stand at: the sum of what was added to each by the changes
+    /// that are there. Those of records that anybody ever removed are left out.
+    pub(crate) fn counts(
+        &self,
+        document: usize,
+        is_there: impl Fn(ChangeId, &Change) -> bool,
+    ) -> BTreeMap<Counter, i64> {
+        let changes = || self.changes.iter().filter(|change| change.document == document);
+        let removed: BTreeSet<&String> = changes().flat_map(|change| &change.removed).collect();
+        let mut counts = BTreeMap::new();
+        for (id, change) in self.changes.iter().enumerate() {
+            if change.document != document || change.is_void || !is_there(id, change) {
+                continue;
+            }
+            let counted = change.counted.iter().filter(|((place, _), _)| !removed.contains(place));
+            for (counter, amount) in counted {
+                *counts.entry(counter.clone()).or_default() += amount;
+            }
+        }
+        counts
     }
 
     /// The changes of a disk that lie in a part of a delta as a whole.

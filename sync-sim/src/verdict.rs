@@ -42,6 +42,7 @@ impl World<'_> {
             let spoiled = self.spoiled(document);
             self.compare(document, &states, &spoiled);
             self.hold_against_model(document, &states[0], &spoiled);
+            self.check_counters(document, &states[0], &spoiled);
             self.check_context(&states[0], &spoiled);
             self.ask_application(document, &spoiled);
         }
@@ -244,6 +245,30 @@ impl World<'_> {
         let place = shown
             .find(|place| kept.get(place) == Some(&false) && !spoiled.places.contains(place))?;
         Some(format!("{place} is shown, and only copies are left of it"))
+    }
+
+    /// Each counter stands at what was added by the changes that are promised, and by those that a hub
+    /// took and has, though nobody else does.
+    fn check_counters(&mut self, document: usize, hub: &MemoryStore, spoiled: &Spoiled) {
+        if !spoiled.dots.is_empty() {
+            return;
+        }
+        let expected = self.model.counts(document, |id, change| {
+            let is_kept =
+                kernel::has_seen(hub, change.replica, change.first, change.last) && change.was_taken;
+            self.is_promised(id) || is_kept
+        });
+        let process = self.devices.iter().find_map(|device| device.process.as_ref());
+        let opened = process.map(|process| process.client.document(&document_name(document)));
+        let Some(Ok(opened)) = opened else { return };
+        let found = kernel::counts(opened);
+        let wrong = expected.iter().find(|(counter, sum)| found.get(*counter) != Some(*sum));
+        self.tally.counters += expected.len() as u64;
+        if let Some(((place, path), sum)) = wrong {
+            let is = found.get(&(place.clone(), path.clone()));
+            let detail = format!("d{document}: {path} of {place} stands at {is:?}, not at {sum}");
+            self.fail(Invariant::CountersExact, detail);
+        }
     }
 
     fn check_context(&mut self, hub: &MemoryStore, spoiled: &Spoiled) {

@@ -20,7 +20,8 @@ pub trait Workload {
     fn check(&mut self, document: &Document) -> Result<(), String>;
 }
 
-/// Notes with a title, a body, a flag and tags, and a set of favourites: the workload of this project.
+/// Notes with a title, a body, a flag, tags and a counter, a set of favourites, a counter that only
+/// grows and one that goes up and down: the workload of this project.
 #[derive(Debug, Clone)]
 pub struct Notes {
     /// How many ids there are: few of them make many conflicts.
@@ -30,10 +31,15 @@ pub struct Notes {
     /// How long a body is at most.
     pub body_bytes_max: u64,
     written: u64,
+    /// What is counted is drawn apart, so that it shifts nothing else.
+    counting: Random,
 }
 
 const NOTES: &str = "notes";
 const FAVOURITES: &str = "favourites";
+const VIEWS: &str = "views";
+const BALANCE: &str = "balance";
+const LIKES: &str = "likes";
 const FIELDS: [&str; 3] = ["title", "body", "done"];
 
 impl Notes {
@@ -43,7 +49,7 @@ impl Notes {
         let ids = [3, 6, 12, 40][random.index(4)];
         let removals = [40, 150, 300][random.index(3)];
         let body_bytes_max = [8, 60, 400][random.index(3)];
-        Self { ids, removals, body_bytes_max, written: 0 }
+        Self { ids, removals, body_bytes_max, written: 0, counting: random.stream(11) }
     }
 
     fn value(&mut self, random: &mut Random, field: &str) -> Field {
@@ -68,6 +74,10 @@ impl Notes {
             FIELDS.iter().map(|name| ((*name).to_owned(), self.value(random, name))).collect();
         let tags = (0..random.below(3)).map(|_| self.tag(random)).collect();
         fields.insert("tags".to_owned(), Field::Set(tags));
+        if self.counting.chance(300) {
+            let likes = self.counting.below(5) as i64 - 1;
+            fields.insert(LIKES.to_owned(), Field::Counter(likes));
+        }
         edit.insert(NOTES, id, &fields)?;
         assert!(
             edit.document().record(NOTES, id).sure().is_some(),
@@ -103,6 +113,19 @@ impl Notes {
 
     fn tag(&mut self, random: &mut Random) -> Value {
         Value::from(format!("tag {}", random.below(6)).as_str())
+    }
+
+    /// Counts something, now and then.
+    fn count(&mut self, edit: &mut Edit<'_>, id: &RecordId) -> Result<(), Refused> {
+        let amount = self.counting.below(9) as i64 - 4;
+        match self.counting.below(12) {
+            0 => edit.count_value(VIEWS, amount.abs()),
+            1 => edit.count_value(BALANCE, amount),
+            2 if edit.document().record(NOTES, id).sure().is_some() => {
+                edit.count(NOTES, id, &[LIKES], amount)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes a note again of what is left of one, and gives it what is missing.
@@ -167,6 +190,7 @@ impl Workload for Notes {
             } else {
                 self.insert(random, edit, &id)?;
             }
+            self.count(edit, &id)?;
         }
         Ok(())
     }

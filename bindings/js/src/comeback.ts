@@ -22,6 +22,7 @@ export function comeBack(store: Store, kernel: Kernel, slot: SlotRow, seen: numb
   return store.transact("readwrite", async (tables) => {
     const row = await check(tables, slot);
     const missed = await readNews(tables, slot.doc, slot.slot, seen);
+    for (const renaming of missed.renamings) kernel.call((handle) => handle.rename(renaming));
     kernel.rejoin(now, missed.pieces);
     await release(tables, row);
     const { base: _, ...online } = row;
@@ -29,7 +30,7 @@ export function comeBack(store: Store, kernel: Kernel, slot: SlotRow, seen: numb
     const outputs = kernel.drain();
     for (const output of outputs) {
       if (output.type === "persist") {
-        await write(tables, online, { steps: output.steps, held: false, repeated: true });
+        await write(tables, online, { steps: output.steps, held: false, repeated: true }, []);
       }
     }
     const news = await readNews(tables, slot.doc, slot.slot, missed.seen);

@@ -1,5 +1,5 @@
 /** Writes what the core wants stored, within a transaction. */
-import type { Step } from "./kernel.js";
+import { renamed, renamedItem, renamingMark, type Item, type Step } from "./kernel.js";
 import type { OutboxRow, SlotRow, Tables } from "./store.js";
 
 /** Steps that are stored together or not at all. */
@@ -11,19 +11,31 @@ export interface Batch {
   readonly repeated: boolean;
 }
 
-/** Writes a batch and gives the ids of its rows in the log. */
-export async function write(tables: Tables, slot: SlotRow, batch: Batch): Promise<number[]> {
+/**
+ * Writes a batch and gives the ids of its rows in the log. `renamings` are those that other tabs have
+ * stored and this one does not know yet: what it writes speaks of the dots as they were.
+ */
+export async function write(
+  tables: Tables,
+  slot: SlotRow,
+  batch: Batch,
+  renamings: readonly Uint8Array[],
+): Promise<number[]> {
   const { doc } = slot;
   const ids: number[] = [];
   for (const step of batch.steps) {
     switch (step.type) {
-      case "join":
-        ids.push(await tables.addLog({ doc, slot: slot.slot, held: batch.held, pieces: step.pieces }));
+      case "join": {
+        const pieces = renamings.reduce((all: Uint8Array[], one) => renamed(all, one), step.pieces);
+        ids.push(await tables.addLog({ doc, slot: slot.slot, held: batch.held, pieces }));
         break;
-      case "enqueue":
+      }
+      case "enqueue": {
+        const item = renamings.reduce((row: Item, one) => renamedItem(row, one) ?? row, step.item);
         // The delta of the item is the row of the log just before.
-        await enqueue(tables, slot, batch.held, step, ids.at(-1) ?? 0);
+        await enqueue(tables, slot, batch.held, { ...step, item }, ids.at(-1) ?? 0);
         break;
+      }
       case "freeze":
         await change(tables, doc, step.key, (row) => (row.state === "pending" ? { ...row, state: "frozen" } : row));
         break;
@@ -44,9 +56,37 @@ export async function write(tables: Tables, slot: SlotRow, batch: Batch): Promis
       case "renew":
         tables.table("slots").put({ ...slot, replica: step.replica });
         break;
+      case "rename":
+        ids.push(await rename(tables, slot, step.renaming));
+        break;
     }
   }
   return ids;
+}
+
+/** How many renamings are kept for tabs that were away. Arbitrary; there is one for each copy that was found. */
+const RENAMINGS_MAX = 64;
+
+/** Puts a part of a replica's history under another one, in all that is stored. Gives the row that it is known by. */
+async function rename(tables: Tables, { doc, slot }: SlotRow, renaming: Uint8Array): Promise<number> {
+  for (const row of await tables.log(doc, 0)) {
+    tables.table("log").put({ ...row, pieces: renamed(row.pieces, renaming) });
+  }
+  const snapshot = await tables.snapshot(doc);
+  if (snapshot) tables.table("snapshots").put({ doc, pieces: renamed(snapshot.pieces, renaming) });
+  for (const row of await tables.outbox(doc)) {
+    const item = renamedItem(row, renaming);
+    if (!item) continue;
+    const { reason: _, ...rest } = row;
+    tables.table("outbox").delete([doc, row.replica, row.last]);
+    tables.table("outbox").put({ ...rest, ...item });
+  }
+  tables.table("cursors").delete(doc);
+  const id = await tables.addLog({ doc, slot, held: false, pieces: renamingMark(renaming) });
+  const head = (await tables.head(doc)) ?? { doc, upto: 0, pieceCount: 0 };
+  const renamings = [...(head.renamings ?? []), { id, slot, renaming }].slice(-RENAMINGS_MAX);
+  tables.table("heads").put({ ...head, renamings });
+  return id;
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Environment } from "./environment.js";
 import { SyncError, storageError } from "./errors.js";
 import { foldLog, isDue } from "./fold.js";
 import type { Handle, Kernel, Now, Output } from "./kernel.js";
-import { readNews, type News } from "./read.js";
+import { laterRenamings, readNews, type News } from "./read.js";
 import { Deferred, Receipts } from "./receipts.js";
 import { check } from "./slot.js";
 import type { SlotRow, Store } from "./store.js";
@@ -137,7 +137,10 @@ export class Engine {
     const news = await this.store.transact("readonly", (tables) => readNews(tables, doc, slot, this.seen));
     // The tab may have been isolated while it read.
     if (this.isHeld || this.failure) return undefined;
-    this.take(news, () => this.kernel.rejoin(this.now(), news.pieces));
+    this.take(news, () => {
+      for (const renaming of news.renamings) this.kernel.call((handle) => handle.rename(renaming));
+      this.kernel.rejoin(this.now(), news.pieces);
+    });
     if (isDue(news)) await foldLog(this.store, doc);
     return news;
   }
@@ -222,9 +225,11 @@ export class Engine {
     try {
       const ids = await this.store.transact("readwrite", async (tables) => {
         this.slot = await check(tables, this.slot);
+        const { doc, slot } = this.slot;
+        const renamings = laterRenamings(await tables.head(doc), slot, this.seen);
         const ids: number[] = [];
         for (const batch of batches) {
-          ids.push(...(await write(tables, this.slot, batch)));
+          ids.push(...(await write(tables, this.slot, batch, renamings)));
           if (batch.steps.some((step) => step.type === "renew")) this.slot = await check(tables, this.slot);
         }
         return ids;

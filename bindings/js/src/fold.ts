@@ -33,7 +33,7 @@ export async function foldLog(store: Store, doc: string): Promise<void> {
     const pieces = fold([...(snapshot?.pieces ?? []), ...rows.flatMap((row) => row.pieces)]);
     if (pieces === undefined) return;
     const newSnapshot: SnapshotRow = { doc, pieces };
-    const newHead: HeadRow = { doc, upto, pieceCount: pieces.length };
+    const newHead: HeadRow = { ...head, doc, upto, pieceCount: pieces.length };
     tables.table("snapshots").put(newSnapshot);
     tables.table("heads").put(newHead);
     for (const row of rows) tables.table("log").delete(row.id);

@@ -35,7 +35,8 @@ export type Step =
   | { readonly type: "park"; readonly key: ItemKey; readonly reason: string }
   | { readonly type: "follow"; readonly cursor: Uint8Array }
   | { readonly type: "log"; readonly key: string; readonly clash: boolean; readonly entry: Uint8Array }
-  | { readonly type: "renew"; readonly replica: string };
+  | { readonly type: "renew"; readonly replica: string }
+  | { readonly type: "rename"; readonly renaming: Uint8Array };
 
 /** What the core wants done, and what it tells. */
 export type Output =
@@ -124,6 +125,21 @@ export function freshId(unix: number, random: Uint8Array): string {
 /** Joins pieces of a state into fewer; nothing where one of them is damaged. */
 export function fold(pieces: readonly Uint8Array[]): Uint8Array[] | undefined {
   return guarded(() => wasm.fold([...pieces]));
+}
+
+/** Pieces once a part of a replica's history stands under another one. */
+export function renamed(pieces: readonly Uint8Array[], renaming: Uint8Array): Uint8Array[] {
+  return guarded(() => wasm.renamed([...pieces], renaming));
+}
+
+/** An item of the outbox then; nothing where it is damaged. */
+export function renamedItem(item: Item, renaming: Uint8Array): Item | undefined {
+  return guarded(() => wasm.renamed_item(item, renaming));
+}
+
+/** What begins the replica under which it stands. */
+export function renamingMark(renaming: Uint8Array): Uint8Array[] {
+  return guarded(() => wasm.renaming_mark(renaming));
 }
 
 /** One document of one tab. */

@@ -1,6 +1,6 @@
 /** Reads what is stored: all of it for opening, and what is new since. */
 import type { Saved } from "./kernel.js";
-import type { LogRow, OutboxRow, SlotRow, Tables } from "./store.js";
+import type { HeadRow, LogRow, OutboxRow, SlotRow, Tables } from "./store.js";
 
 /** A document as it was stored, and up to which row of the log. */
 export interface Opened {
@@ -37,6 +37,8 @@ export async function readAll(tables: Tables, doc: string, slot: number, base: n
 
 /** What other tabs have stored since. */
 export interface News {
+  /** What stands under other replicas now; what is known here must do so before the rest is joined. */
+  readonly renamings: readonly Uint8Array[];
   readonly pieces: readonly Uint8Array[];
   readonly outbox: readonly OutboxRow[];
   readonly slots: readonly SlotRow[];
@@ -65,6 +67,7 @@ export async function readNews(tables: Tables, doc: string, slot: number, seen: 
   const rows = await tables.log(doc, from);
   pieces.push(...rows.filter((row) => !row.held && row.slot !== slot).flatMap((row) => row.pieces));
   return {
+    renamings: laterRenamings(head, slot, seen),
     pieces,
     outbox: outbox.filter((row) => isVisible(row, slot)),
     slots,
@@ -73,6 +76,12 @@ export async function readNews(tables: Tables, doc: string, slot: number, seen: 
     rowCount: await tables.logCount(doc),
     snapshotPieceCount: head?.pieceCount ?? 0,
   };
+}
+
+/** What other tabs than that of a slot have put under other replicas since a row of the log. */
+export function laterRenamings(head: HeadRow | undefined, slot: number, seen: number): Uint8Array[] {
+  const later = head?.renamings?.filter((row) => row.id > seen && row.slot !== slot) ?? [];
+  return later.map((row) => row.renaming);
 }
 
 function isVisible(row: OutboxRow, slot: number): boolean {

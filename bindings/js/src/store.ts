@@ -40,6 +40,17 @@ export interface HeadRow {
   readonly doc: string;
   readonly upto: number;
   readonly pieceCount: number;
+  /** The last of what was stored as a fresh replica; absent where there is nothing. */
+  readonly renamings?: readonly RenamingRow[];
+}
+
+/** That a part of a replica's history stands under another one: what is stored does, in one go. */
+export interface RenamingRow {
+  /** The row of the log behind which everything is written so. */
+  readonly id: number;
+  /** Of the tab that found it. */
+  readonly slot: number;
+  readonly renaming: Uint8Array;
 }
 
 /** What the hub has not acknowledged. */

@@ -17,7 +17,9 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::failure::{bad_argument, misuse};
 use crate::object::{bytes_of, get, number, object, whole};
 use crate::output::output_to_js;
-use crate::stored::{cursor_from_js, items_from_js, open_pieces, replica_from_js};
+use crate::stored::{
+    cursor_from_js, items_from_js, open_pieces, renaming_from_js, replica_from_js,
+};
 use crate::value::{amount_from_js, fields_from_js, fields_to_js, record_to_js, value_to_js};
 
 /// Where a frame has the type of its message, and the type of the hub's `InUse`.
@@ -308,6 +310,11 @@ impl Kernel {
         let (deltas, damaged) = open_pieces(pieces);
         self.damaged += damaged;
         self.join(now(monotonic_ms, unix_ms), deltas)
+    }
+
+    /// Makes what another tab has stored: a part of a replica's history stands under another one.
+    pub fn rename(&mut self, renaming: &JsValue) -> Result<(), JsValue> {
+        self.client.rename(&self.name, &renaming_from_js(renaming)?).map_err(misuse)
     }
 
     /// Takes the outbox as it is stored.

@@ -6,7 +6,7 @@ use sync_core::types::Place;
 use wasm_bindgen::JsValue;
 
 use crate::object::{js_bytes, number, object};
-use crate::stored::{cursor_to_js, dot_to_js, item_to_js, seal_all};
+use crate::stored::{cursor_to_js, dot_to_js, item_to_js, renaming_to_js, seal_all};
 
 /// One output.
 pub(crate) fn output_to_js(output: ClientOutput) -> JsValue {
@@ -73,6 +73,9 @@ fn step_to_js(step: &Step) -> JsValue {
         ]),
         Step::Renew(replica) => {
             object(&[("type", "renew".into()), ("replica", replica.to_string().into())])
+        }
+        Step::Rename(renaming) => {
+            object(&[("type", "rename".into()), ("renaming", renaming_to_js(renaming))])
         }
     }
 }

@@ -6,7 +6,9 @@
 use js_sys::{Array, Object};
 use sync_core::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
 use sync_core::checksum::crc32;
+use sync_core::pack::Reader;
 use sync_core::session::{OutboxItem, OutboxState};
+use sync_core::types::Renaming;
 use sync_core::wire::{
     CHUNK_BYTES, CONTEXT_RANGES_MAX, Cursor, DELTA_BYTES_MAX, REPLICAS_MAX, decode_delta,
     encode_delta,
@@ -32,6 +34,44 @@ pub fn fold(pieces: &Array) -> Option<Array> {
         store.join(delta);
     }
     Some(seal_all(&store.to_delta()))
+}
+
+/// Pieces once a part of a replica's history stands under another one. A damaged piece stays as it is.
+#[wasm_bindgen]
+pub fn renamed(pieces: &Array, renaming: &JsValue) -> Result<Array, JsValue> {
+    let renaming = renaming_from_js(renaming)?;
+    let piece = |piece: JsValue| {
+        let delta = bytes_of(&piece).ok().and_then(|bytes| open_piece(&bytes));
+        delta.map_or(piece, |delta| seal(&encode_delta(&renaming.delta(delta))))
+    };
+    Ok(pieces.iter().map(piece).collect())
+}
+
+/// What begins the replica under which it stands.
+#[wasm_bindgen]
+pub fn renaming_mark(renaming: &JsValue) -> Result<Array, JsValue> {
+    let entries = renaming_from_js(renaming)?.mark().into_iter().collect();
+    Ok(seal_all(&Delta { entries, ..Delta::default() }))
+}
+
+/// A row of the outbox then; nothing where it is damaged.
+#[wasm_bindgen]
+pub fn renamed_item(row: &JsValue, renaming: &JsValue) -> Result<JsValue, JsValue> {
+    let renaming = renaming_from_js(renaming)?;
+    let (items, _) = items_from_js(&Array::of1(row))?;
+    let item = items.into_iter().next().map(|item| item_to_js(&item.renamed(&renaming)));
+    Ok(item.unwrap_or(JsValue::UNDEFINED))
+}
+
+pub(crate) fn renaming_to_js(renaming: &Renaming) -> JsValue {
+    let mut bytes = Vec::new();
+    renaming.encode_into(&mut bytes);
+    js_bytes(&bytes)
+}
+
+pub(crate) fn renaming_from_js(js: &JsValue) -> Result<Renaming, JsValue> {
+    let bytes = bytes_of(js)?;
+    Renaming::decode(&mut Reader::new(&bytes)).map_err(|malformed| failure::malformed(&malformed))
 }
 
 /// Reads pieces, and counts those that are damaged.

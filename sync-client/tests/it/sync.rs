@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::hub::TestHub;
 
 /// Far longer than anything here takes: it ends a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn open(folder: &Path, hub: &TestHub) -> Client {
     Client::builder(folder).hub(hub.address()).document("notes").open().unwrap()
@@ -28,7 +28,7 @@ fn title(text: &str) -> [(&'static str, Field); 1] {
 }
 
 /// Waits until something is so, asking after each event.
-async fn until(client: &Client, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(client: &Client, mut is_so: impl FnMut() -> bool) {
     let mut events = client.subscribe();
     let wait = async {
         while !is_so() {
