@@ -225,11 +225,7 @@ fn apply(connection: &Connection, document: i64, step: &Step) -> Result<(), Stor
 }
 
 /// Lets a part of a replica's history stand under another one, in the state and in the outbox.
-fn rename(
-    connection: &Connection,
-    document: i64,
-    renaming: &Renaming,
-) -> Result<(), StoreError> {
+fn rename(connection: &Connection, document: i64, renaming: &Renaming) -> Result<(), StoreError> {
     renaming.apply(&mut SqlDots { connection, document })?;
     let items = load_outbox(connection, document)?;
     connection.prepare_cached("DELETE FROM outbox WHERE document = ?1")?.execute([document])?;

@@ -159,7 +159,9 @@ impl World<'_> {
             disk.has.remove(&old);
             disk.has.insert(new);
             let watched = process.iter_mut().flat_map(|process| &mut process.watched);
-            watched.filter(|(_, _, change)| *change == old).for_each(|(_, _, change)| *change = new);
+            watched
+                .filter(|(_, _, change)| *change == old)
+                .for_each(|(_, _, change)| *change = new);
         }
         self.tally.written_again += count;
         self.note(&[10, device as u64], || format!("device {device} has on disk {renaming:?}"));
@@ -206,6 +208,7 @@ impl World<'_> {
         for (counter, count) in before {
             *after.entry(counter).or_default() -= count;
         }
+        after.retain(|_, amount| *amount != 0);
         process.counted = after;
         if changed.is_ok() {
             self.tally.changes += 1;

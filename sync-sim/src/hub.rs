@@ -218,8 +218,7 @@ impl World<'_> {
         let Upward::Push { channel, id: number, .. } = kernel::upward(frame) else {
             return Vec::new();
         };
-        let channel = self.links.get(&id).and_then(|link| link.channels.get(&channel));
-        channel.and_then(|channel| channel.pushes.get(&number)).cloned().unwrap_or_default()
+        self.pushes.get(&(id, channel, number)).cloned().unwrap_or_default()
     }
 
     /// Those of some changes whose dots a hub has not all seen.

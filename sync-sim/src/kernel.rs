@@ -63,11 +63,13 @@ pub(crate) fn accepted(steps: &[Step]) -> Vec<Accepted> {
 
 /// The parts of histories that stand under other replicas once a batch is stored.
 pub(crate) fn renamings(steps: &[Step]) -> Vec<Renaming> {
-    let renamings = steps.iter().filter_map(|step| match step {
-        Step::Rename(renaming) => Some(*renaming),
-        _ => None,
-    });
-    renamings.collect()
+    let mut renamings = Vec::new();
+    for step in steps {
+        if let Step::Rename(renaming) = step {
+            renamings.push(*renaming);
+        }
+    }
+    renamings
 }
 
 /// What a live dot stands for in a state.
@@ -132,9 +134,9 @@ pub(crate) fn counts(document: &Document) -> BTreeMap<Counter, i64> {
         });
         for element in elements.filter(|element| share_of(element).is_some()) {
             let key = (name_of(&place), element.path().to_owned());
-            counts.entry(key).or_insert_with(|| {
-                document.elements(&place).sure().count(element.path())
-            });
+            counts
+                .entry(key)
+                .or_insert_with(|| document.elements(&place).sure().count(element.path()));
         }
     }
     counts
@@ -317,7 +319,7 @@ pub(crate) fn describe(up: bool, frame: &[u8]) -> String {
         decode_hub(frame).map(|message| format!("{message:?}"))
     };
     let mut text = text.unwrap_or_else(|error| error.to_string());
-    if let Some((at, _)) = text.char_indices().nth(80000) {
+    if let Some((at, _)) = text.char_indices().nth(800) {
         text.truncate(at);
     }
     text

@@ -141,8 +141,7 @@ fn run(arguments: &Arguments) -> ExitCode {
     let failures_max = arguments.failures.map_or(FAILURES_MAX, |max| max as usize);
     let on_failure = Some(tell_failure as fn(u64, &Violation));
     let on_progress = Some(tell_progress as fn(&Summary));
-    let sweep_of =
-        Sweep { seeds, threads, mutant, failures_max, on_failure, on_progress };
+    let sweep_of = Sweep { seeds, threads, mutant, failures_max, on_failure, on_progress };
     let summary = sweep(&sweep_of);
     let seconds = start.elapsed().as_secs_f64().max(1e-9);
     print(&summary, arguments, seconds, threads)

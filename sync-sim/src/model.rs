@@ -107,8 +107,7 @@ impl Model {
     /// Gives a dot to a change. Says whether another one has it too.
     fn name(&mut self, document: usize, dot: Dot, change: ChangeId) -> bool {
         let dots = &mut self.documents[document];
-        if !dots.by_dot.contains_key(&dot) {
-            dots.by_dot.insert(dot, change);
+        if *dots.by_dot.entry(dot).or_insert(change) == change {
             return false;
         }
         let start = dots.contested.entry(dot.replica).or_insert(dot.counter);
@@ -231,9 +230,8 @@ impl Model {
         has: &BTreeSet<ChangeId>,
     ) -> Vec<ChangeId> {
         let replicas = dots.iter().map(|(replica, ranges)| (replica, ranges.max()));
-        let all = replicas.flat_map(|(replica, max)| {
-            self.changes_between(document, replica, (1, max), has)
-        });
+        let all = replicas
+            .flat_map(|(replica, max)| self.changes_between(document, replica, (1, max), has));
         let is_within = |id: &ChangeId| {
             let change = &self.changes[*id];
             (change.first..=change.last)

@@ -128,6 +128,7 @@ impl World<'_> {
             }
             change.was_sent = true;
         }
+        self.pushes.insert((link, channel, number), changes.clone());
         open.pushes.insert(number, changes);
     }
 }

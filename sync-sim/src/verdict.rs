@@ -254,8 +254,8 @@ impl World<'_> {
             return;
         }
         let expected = self.model.counts(document, |id, change| {
-            let is_kept =
-                kernel::has_seen(hub, change.replica, change.first, change.last) && change.was_taken;
+            let is_kept = kernel::has_seen(hub, change.replica, change.first, change.last)
+                && change.was_taken;
             self.is_promised(id) || is_kept
         });
         let process = self.devices.iter().find_map(|device| device.process.as_ref());

@@ -9,7 +9,7 @@ use crate::hub::HubHost;
 use crate::invariant::{Invariant, Violation};
 use crate::marks::{Mark, Marks};
 use crate::measure::Tally;
-use crate::model::Model;
+use crate::model::{ChangeId, Model};
 use crate::network::Link;
 use crate::queue::{Event, Queue};
 use crate::{Random, Scenario, Trace, Workload};
@@ -44,6 +44,9 @@ pub(crate) struct World<'w> {
     pub(crate) model: Model,
     /// The last dot of every item that was sent, by document, replica and first dot.
     pub(crate) sent_items: BTreeMap<(usize, ReplicaId, u64), u64>,
+    /// The changes that each push had whole, by connection, channel and number. A push may arrive when
+    /// its connection is no more.
+    pub(crate) pushes: BTreeMap<(u64, u32, u64), Vec<ChangeId>>,
     pub(crate) marks: Marks,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
@@ -87,6 +90,7 @@ impl<'w> World<'w> {
             next_link: 1,
             model: Model::new(scenario.documents),
             sent_items: BTreeMap::new(),
+            pushes: BTreeMap::new(),
             marks: Marks::default(),
             trace: Trace::new(scenario.is_traced),
             violation: None,

@@ -1,8 +1,8 @@
 //! The bug zoo: rules that are broken on purpose, each of which an invariant must catch, on a seed
 //! that passes when nothing is broken.
 
-use crate::sweep::{Sweep, run_seed, sweep};
 use crate::Violation;
+use crate::sweep::{Sweep, run_seed, sweep};
 
 /// Rules of drivers that a run may break, by name, each with what it does.
 pub const DRIVERS: &[(&str, &str)] = &[

@@ -543,7 +543,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         targets.push_share(path, share(owner, sums, amount));
         // What earlier openings counted becomes one where there is too much of it.
         let owners = self.earlier_owners()?;
-        let mut earlier = owners.iter().filter(|one| shares.iter().any(|(_, of)| of.owner == **one));
+        let mut earlier =
+            owners.iter().filter(|one| shares.iter().any(|(_, of)| of.owner == **one));
         if earlier.clone().count() >= SHARES_MAX
             && let (Some(oldest), Some(next)) = (earlier.next(), earlier.next())
         {

@@ -232,7 +232,15 @@ impl Hub {
             ClientMessage::Hello { version, token: _, agent } => {
                 self.handle_hello(store.boot(), now, connection, version, agent)
             }
-            ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent } => {
+            ClientMessage::Open {
+                channel,
+                document,
+                cursor,
+                context,
+                claims,
+                compares,
+                unsent,
+            } => {
                 let (at, writers) = ((connection, channel), (claims, unsent));
                 self.handle_open(store, at, &document, (cursor, compares), &context, writers)
             }

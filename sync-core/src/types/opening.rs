@@ -7,7 +7,9 @@
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::place::OPENINGS;
-use crate::causal::{Dot, DotRanges, Entry, EntryView, Label, PlaceId, PlaceStore, ReplicaId, Slots};
+use crate::causal::{
+    Dot, DotRanges, Entry, EntryView, Label, PlaceId, PlaceStore, ReplicaId, Slots,
+};
 use crate::time::Stamp;
 
 /// The most marks of a replica that are kept; older ones are superseded. Arbitrary: a copy that comes
@@ -72,7 +74,10 @@ impl Opening {
             && **entry.id == *entry.first.replica.as_bytes()
             && entry.slots.len() == 1;
         let slot = entry.live().next().filter(|_| is_mark)?.1;
-        Some(Self { first: entry.first.counter, opening: u64::from_be_bytes(slot.try_into().ok()?) })
+        Some(Self {
+            first: entry.first.counter,
+            opening: u64::from_be_bytes(slot.try_into().ok()?),
+        })
     }
 }
 
@@ -87,9 +92,9 @@ pub fn fork(
     let stranger = |ones: &[Opening], others: &[Opening], seen: &DotRanges| {
         let oldest = others.first().filter(|_| others.len() >= OPENINGS_MAX);
         let is_forgotten = |one: &&Opening| oldest.is_some_and(|oldest| one.first < oldest.first);
-        let found = ones.iter().find(|one| {
-            seen.contains(one.first) && !others.contains(one) && !is_forgotten(one)
-        });
+        let found = ones
+            .iter()
+            .find(|one| seen.contains(one.first) && !others.contains(one) && !is_forgotten(one));
         found.map(|one| one.first)
     };
     let found = [stranger(own, theirs, seen_there), stranger(theirs, own, seen)];

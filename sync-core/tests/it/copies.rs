@@ -317,14 +317,8 @@ fn an_item_that_spans_the_place_where_histories_part_keeps_what_is_older() {
     let to = replica.with_incarnation(9);
     let mut delta = sync_core::causal::Delta::default();
     delta.dead.insert_range(replica, 3, 8);
-    let item = OutboxItem {
-        replica,
-        first: 3,
-        last: 8,
-        changes: 2,
-        state: OutboxState::Frozen,
-        delta,
-    };
+    let item =
+        OutboxItem { replica, first: 3, last: 8, changes: 2, state: OutboxState::Frozen, delta };
     let renaming = Renaming { from: replica, first: 6, last: Dot::COUNTER_MAX, to, mark: Some(7) };
     let renamed = item.clone().renamed(&renaming);
     assert_eq!(renamed.key(), Dot::new(to, 4));

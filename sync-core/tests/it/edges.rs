@@ -273,7 +273,15 @@ impl Bench {
         let (document, cursor) = (DOCUMENT.into(), None);
         self.say(
             connection,
-            &ClientMessage::Open { channel, document, cursor, context, claims, compares: false, unsent: Vec::new() },
+            &ClientMessage::Open {
+                channel,
+                document,
+                cursor,
+                context,
+                claims,
+                compares: false,
+                unsent: Vec::new(),
+            },
         )
     }
 

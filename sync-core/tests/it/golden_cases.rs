@@ -130,16 +130,18 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
         ClientMessage::Hello { version, token, agent } => {
             json!({ "type": "hello", "version": version, "token": token, "agent": agent })
         }
-        ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent } => json!({
-            "type": "open",
-            "channel": channel,
-            "document": document,
-            "cursor": cursor.map(cursor_json),
-            "context": context_json(context),
-            "claims": claims_json(claims),
-            "compares": compares,
-            "unsent": unsent.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        }),
+        ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent } => {
+            json!({
+                "type": "open",
+                "channel": channel,
+                "document": document,
+                "cursor": cursor.map(cursor_json),
+                "context": context_json(context),
+                "claims": claims_json(claims),
+                "compares": compares,
+                "unsent": unsent.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        }
         ClientMessage::Claim { channel, claims } => {
             json!({ "type": "claim", "channel": channel, "claims": claims_json(claims) })
         }

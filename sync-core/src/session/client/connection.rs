@@ -603,10 +603,8 @@ impl Client {
         self.renew(name, replica);
         let Some(opened) = self.documents.get(name) else { return };
         let said = opened.link.said.max_of(replica);
-        let waits =
-            opened.outbox.iter().any(|item| item.replica == replica && item.last > said);
-        if (waits || !opened.link.under_way.is_empty()) && !broken!(NeverOpensAgain)
-        {
+        let waits = opened.outbox.iter().any(|item| item.replica == replica && item.last > said);
+        if (waits || !opened.link.under_way.is_empty()) && !broken!(NeverOpensAgain) {
             self.disconnect(IN_USE);
         }
     }

@@ -81,7 +81,11 @@ impl Client {
     }
 
     /// Makes what another tab of this profile did: it found that a copy wrote as a replica of it.
-    pub fn rename(&mut self, document: &str, renaming: &Renaming) -> Result<(), crate::error::Misuse> {
+    pub fn rename(
+        &mut self,
+        document: &str,
+        renaming: &Renaming,
+    ) -> Result<(), crate::error::Misuse> {
         self.opened_mut(document)?.rename(renaming);
         Ok(())
     }
