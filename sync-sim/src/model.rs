@@ -126,6 +126,12 @@ impl Model {
         if renaming.mark.is_some() {
             self.documents[document].marks.insert(Dot::new(renaming.to, 1));
         }
+        let twice = self.taken_twice(document);
+        if twice.get(&renaming.from).is_some_and(|first| *first <= renaming.last) {
+            // A device may have been given some of it, mixed with what it wrote itself.
+            let live = kernel::live(store).into_keys().filter(|dot| dot.replica == renaming.to);
+            self.documents[document].marks.extend(live);
+        }
         let mut moved = Vec::new();
         let mut count = 0;
         for id in has {
@@ -162,7 +168,9 @@ impl Model {
         let known = self.documents[document].by_replica.get(&replica).into_iter().flatten();
         let same = |id: &&ChangeId| {
             let other = &self.changes[**id];
-            (other.first, other.last, &other.live) == (first, last, &change.live)
+            (other.first, other.last) == (first, last)
+                && (&other.live, &other.removed, &other.kills)
+                    == (&change.live, &change.removed, &change.kills)
         };
         if let Some(same) = known.copied().collect::<Vec<_>>().iter().find(same) {
             return *same;
