@@ -14,10 +14,10 @@ use crate::sync::{PATIENCE, list, open, until};
 fn write_alone(folder: &Path, id: &RecordId, name: &str, likes: i64) {
     let client = Client::open(folder, "notes").unwrap();
     let notes = client.document("notes").unwrap().collection("notes");
-    notes.count(id, &["likes"], likes).unwrap();
+    let _ = notes.count(id, &["likes"], likes).unwrap();
     let own = notes.insert([("title", Field::from(name))]).unwrap().0;
     let gone = notes.insert([("title", "gone".into())]).unwrap().0;
-    notes.update(&own, [("title", Field::from(format!("{name}, edited")))]).unwrap();
+    let _ = notes.update(&own, [("title", Field::from(format!("{name}, edited")))]).unwrap();
     notes.remove(&gone).unwrap().wait_disk().unwrap();
     client.shutdown().unwrap();
 }

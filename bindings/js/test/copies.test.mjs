@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { write } from "../dist/commit.js";
+import { Store } from "../dist/store.js";
+import { Profile, plain, settle, until } from "./support/profile.mjs";
+
+/** That what a replica wrote from a counter on stands under another one, as the core writes it. */
+function renamingOf(from, first, to, mark) {
+  const id = (replica) => [0xc4, 16, ...Buffer.from(replica, "hex")];
+  const last = [0xcf, 0x7f, ...new Array(7).fill(0xff)];
+  return Uint8Array.from([0x95, ...id(from), first, ...last, ...id(to), ...(mark === undefined ? [0xc0] : [mark])]);
+}
+
+test("what a copy wrote stands under another replica, in all that is stored and in every tab", async () => {
+  const profile = new Profile();
+  const writer = profile.tab();
+  const a = await writer.open("a", { name: "writer" });
+  const b = await profile.tab().open("a", { name: "reader" });
+  const older = a.collection("notes").insert({ title: "older" });
+  await older.disk;
+  const newer = a.collection("notes").insert({ title: "newer" });
+  await newer.disk;
+  await until(() => b.collection("notes").list().length === 2, "the other tab has both");
+  const from = a.replica;
+  const to = `${from.slice(0, 24)}0000002a`;
+  await a.close();
+
+  // The mark and the older note are the counters 1 to 3, the newer one is 4 and 5.
+  const store = await Store.open(profile.databases, () => {});
+  const slot = await store.transact("readonly", async (tables) => (await tables.slots("a")).find((row) => row.replica === from));
+  const renaming = renamingOf(from, 4, to, 7);
+  const steps = [{ type: "rename", renaming }, { type: "renew", replica: to }];
+  await store.transact("readwrite", (tables) => write(tables, slot, { steps, held: false, repeated: false }, []));
+  const rows = await store.transact("readonly", (tables) => tables.outbox("a"));
+  assert.deepEqual(rows.map((row) => [row.replica, row.first, row.last, row.state]), [[to, 1, 3, "pending"]]);
+  assert.equal(await store.transact("readonly", (tables) => tables.cursor("a")), undefined);
+
+  // A tab that has not heard of it writes over what was there before.
+  const edited = b.collection("notes").update(newer.id, { title: "edited" });
+  await edited.disk;
+  await settle();
+  const titles = (document) => plain(document.collection("notes")).map((note) => note.title).sort();
+  assert.deepEqual(titles(b), ["edited", "older"]);
+
+  const again = await writer.open("a", { name: "writer" });
+  assert.deepEqual(titles(again), ["edited", "older"]);
+  assert.deepEqual(again.conflicts(), [], "the old title is gone, under either name");
+  assert.equal(again.replica, to);
+  await again.collection("notes").update(older.id, { title: "again" }).disk;
+  await until(() => titles(b).includes("again"), "the tabs go on together");
+  assert.deepEqual(titles(b), titles(again));
+  store.close();
+});
