@@ -139,14 +139,16 @@ impl Model {
             if change.document != document {
                 continue;
             }
-            for kill in &mut change.kills {
-                *kill = renaming.dot(*kill);
-            }
+            let kills: Vec<Dot> = change.kills.iter().map(|dot| renaming.dot(*dot)).collect();
             let first = renaming.dot(Dot::new(change.replica, change.first));
             if first.replica == change.replica {
+                // What a hub has of it speaks of the dots as they were.
+                if !change.was_taken {
+                    change.kills = kills;
+                }
                 continue;
             }
-            let mut change = change.clone();
+            let mut change = Change { kills, ..change.clone() };
             let last = renaming.dot(Dot::new(change.replica, change.last)).counter;
             for brought in &mut change.live {
                 let dot = renaming.dot(Dot::new(change.replica, brought.counter));
@@ -155,7 +157,8 @@ impl Model {
                 brought.content = kernel::content_in(store, dot).unwrap_or(brought.content);
             }
             (change.replica, change.first, change.last) = (first.replica, first.counter, last);
-            (change.was_sent, change.was_stored, change.was_taken) = (false, false, false);
+            // What was acknowledged goes out again with a refill.
+            (change.was_stored, change.was_taken) = (false, false);
             count += 1;
             moved.push((*id, self.put_renamed(change)));
         }

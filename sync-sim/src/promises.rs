@@ -88,12 +88,15 @@ impl World<'_> {
         let items: Vec<_> = items.collect();
         let own = items.iter().filter(|item| item.delta == *delta);
         let mut carried: Vec<&OutboxItem> = own.copied().collect();
+        let mut whole_changes = Vec::new();
         if carried.is_empty() {
             if !delta.entries.is_empty() {
                 self.marks.hit(Mark::Refilled);
             }
             // A refill may have the removals that wait, and what stands before them.
             let whole = delta.context();
+            let has = &self.devices[device].disk.has;
+            whole_changes = self.model.changes_within(document, &whole, has);
             let within = items.iter().filter(|item| whole.covers(&item.delta.context()));
             carried = within.copied().collect();
         }
@@ -128,7 +131,8 @@ impl World<'_> {
             }
             change.was_sent = true;
         }
-        self.pushes.insert((link, channel, number), changes.clone());
+        whole_changes.extend(&changes);
+        self.pushes.insert((link, channel, number), whole_changes);
         open.pushes.insert(number, changes);
     }
 }
