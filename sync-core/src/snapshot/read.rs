@@ -130,6 +130,11 @@ impl<'l> Sections<'l> {
             let first = Dot::new(replica.ok_or(SHORT)?, counter);
             self.store.push(first, Stamp::from_bits(stamp), number, id, slots)?;
         }
+        if left > 0 || writers.next().is_some() {
+            return Err(Malformed::Inconsistent {
+                what: "a section has the entries of its writers",
+            });
+        }
         Ok(())
     }
 
@@ -182,14 +187,12 @@ impl<'l> Sections<'l> {
 fn read_run(run: &[u32], places: &[u32], columns: &mut [Values<'_>]) -> Slots {
     let mut found: SmallVec<[(usize, (usize, usize)); 8]> = SmallVec::new();
     for column in run {
-        found.push(if *column == NONE {
-            (usize::MAX, (0, 0))
-        } else {
-            let place = places[*column as usize] as usize;
-            (place, columns[place].step())
-        });
+        let place = places.get(*column as usize).map_or(usize::MAX, |place| *place as usize);
+        found.push((place, columns.get_mut(place).map_or((0, 0), Values::step)));
     }
-    Slots::new(found.iter().map(|(place, at)| Some(columns.get(*place)?.get(*at))))
+    let slots = found.iter().map(|(place, at)| columns.get(*place).map(|column| column.get(*at)));
+    let slots: SmallVec<[Option<&[u8]>; 8]> = slots.collect();
+    Slots::new(slots.iter().copied())
 }
 
 /// Reads the replicas, and how many entries in a row are theirs.
@@ -228,12 +231,18 @@ fn end(rest: &[u8]) -> Result<(), Malformed> {
 
 fn read_context(bytes: &mut &[u8]) -> Result<CausalContext, Malformed> {
     let mut context = CausalContext::default();
+    let mut last = None;
     for _ in 0..read_count(bytes, 18)? {
         let (id, rest) = bytes.split_first_chunk::<16>().ok_or(SHORT)?;
         *bytes = rest;
         let count = read_count(bytes, 2)?;
         let gaps = (0..2 * count).map(|_| read(bytes)).collect::<Result<Vec<_>, _>>()?;
         let ranges = DotRanges::from_gaps(&gaps)?;
+        if ranges.is_empty() || last.is_some_and(|last| last >= *id) {
+            let what = "replicas stand in the order of ids, and were seen";
+            return Err(Malformed::Inconsistent { what });
+        }
+        last = Some(*id);
         let (found, limit) = (ranges.max(), Dot::COUNTER_MAX);
         if found > limit {
             return Err(Malformed::Limit { what: "a counter", found, limit });

@@ -154,11 +154,13 @@ impl<'a> Builder<'a> {
 
 /// The rows of a space by their ids: of each object one, the others in a chain behind it.
 fn index(store: &mut MemoryStore, mut objects: Vec<(u64, u32)>) -> Sorted {
+    objects.sort_unstable_by_key(|(key, _)| *key);
     let rows = &store.rows;
-    objects.sort_unstable_by(|(a, row), (b, other)| {
-        let ids = || rows.of(*row).id.cmp(&rows.of(*other).id);
-        a.cmp(b).then_with(ids).then_with(|| row.cmp(other))
-    });
+    for same in objects.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|same| same.len() > 1) {
+        same.sort_unstable_by(|(_, a), (_, b)| {
+            rows.of(*a).id.cmp(&rows.of(*b).id).then_with(|| a.cmp(b))
+        });
+    }
     let mut ids = Sorted::default();
     let mut last: Option<(u64, u32)> = None;
     for (key, row) in objects {
