@@ -185,9 +185,8 @@ mod tests {
         stored.extend_from_slice(&section);
         let packed_len = stored.len() as u8;
         let read = |lens: &[u8], stored: &[u8], max| {
-            read_snapshot(&with_section(1, lens, stored), max).map_err(|error| match error {
-                Malformed::Limit { .. } => "limit",
-                _ => "broken",
+            read_snapshot(&with_section(1, lens, stored), max).map_err(|error| {
+                if matches!(error, Malformed::Limit { .. }) { "limit" } else { "broken" }
             })
         };
         assert_eq!(read(&[len, packed_len, 0], &stored, BYTES_MAX), Ok(state()));

@@ -440,7 +440,7 @@ mod tests {
     #[test]
     fn numbers_that_are_too_long_or_of_no_one_length_are_refused() {
         for (layout, common) in [(2, 0), (2, 1), (2, 18), (3, 0), (3, 1), (3, 18)] {
-            let mut head = vec![0; 60];
+            let mut head = [0; 60];
             head[0] = layout | common << 2;
             assert!(Head::take(&mut &head[..], 1).is_err(), "{layout} {common}");
         }
@@ -448,7 +448,7 @@ mod tests {
         assert!(Head::take(&mut &[2 | 3 << 2, 3][..], 1).is_err());
         assert!(Head::take(&mut &[2 | 3 << 2, 2][..], 1).is_ok());
         // Nine of sixteen bits are fixed, then eight.
-        let mut head = vec![3 | 3 << 2, 0xff, 0x80, 0, 0];
+        let mut head = [3 | 3 << 2, 0xff, 0x80, 0, 0];
         assert!(Head::take(&mut &head[..], 1).is_err());
         head[2] = 0;
         assert!(Head::take(&mut &head[..], 1).is_ok());

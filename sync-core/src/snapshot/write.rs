@@ -44,6 +44,8 @@ pub fn write_snapshot(store: &MemoryStore, compression: Compression) -> Vec<u8> 
     out
 }
 
+type SpaceAndName = (Box<[u8]>, Box<[u8]>);
+
 /// Labels in the order in which they were met, and the columns of their slots.
 #[derive(Default)]
 struct Numbering {
@@ -53,7 +55,7 @@ struct Numbering {
     numbers: BTreeMap<Label, usize>,
     last: usize,
     /// The column of what has a name in a space.
-    by_name: BTreeMap<(Box<[u8]>, Box<[u8]>), usize>,
+    by_name: BTreeMap<SpaceAndName, usize>,
 }
 
 impl Numbering {
