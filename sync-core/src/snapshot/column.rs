@@ -72,12 +72,14 @@ impl Column {
     }
 
     /// The length of all values, where differences of them can be written.
+    #[cfg(any(feature = "deflate", test))]
     pub(super) fn number_len(&self) -> Option<usize> {
         self.common.filter(|len| (1..=NUMBER_BYTES_MAX).contains(len))
     }
 
     /// The layout without the bits that are the same in all values, where there are some, and no more
     /// than others.
+    #[cfg(any(feature = "deflate", test))]
     pub(super) fn without_fixed_bits(&self) -> Option<Layout> {
         let len = self.number_len()?;
         let first = number_of(self.bytes.get(..len)?);
