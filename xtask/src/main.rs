@@ -6,6 +6,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod lint;
 mod packages;
 mod process;
@@ -62,6 +63,8 @@ enum Task {
     Sim(sim::Choice),
     /// Breaks rules of the core and its drivers on purpose, and looks whether the simulator notices.
     Zoo(sim::Zoo),
+    /// Looks for inputs that break a promise, with nightly and cargo-fuzz.
+    Fuzz(fuzz::Options),
     /// Measures this core beside its peers and a floor.
     Bench(bench::Options),
     /// Checks format, clippy, layering, texts and types.
@@ -97,6 +100,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test { suites } => test::run(&workspace, &suites),
         Task::Sim(choice) => sim::run(&workspace, &choice),
         Task::Zoo(zoo) => sim::zoo(&workspace, &zoo),
+        Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Lint => lint::run(&workspace),
         Task::Size => size::run(&workspace),

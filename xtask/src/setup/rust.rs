@@ -27,3 +27,15 @@ pub(super) fn linters(workspace: &Workspace) -> Result<()> {
     }
     Ok(())
 }
+
+/// Gets a subcommand of cargo that a long task needs.
+pub(crate) fn tool(workspace: &Workspace, name: &str) -> Result<()> {
+    if process::find(name).is_some() {
+        return Ok(());
+    }
+    process::run(process::cargo(&workspace.root).args(["install", "--locked", name]))?;
+    if process::find(name).is_none() {
+        bail!("`{name}` was installed and is still not on the search path");
+    }
+    Ok(())
+}
