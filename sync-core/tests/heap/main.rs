@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is not expected is a failure")]
 
 mod churn;
+mod hostile;
 mod meter;
