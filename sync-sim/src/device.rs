@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::causal::{Dot, ReplicaId};
 use sync_core::session::{
-    Backoff, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, HubInput, IN_USE, Now,
-    Persist,
+    Backoff, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, HubInput, IN_USE,
+    NOT_HERE, Now, Persist,
 };
 
 use crate::disk::{Batch, Disk};
@@ -227,6 +227,8 @@ impl World<'_> {
             self.marks.hit(Mark::ClientTimedOut);
         } else if reason == IN_USE {
             self.marks.hit(Mark::OpenedAgain);
+        } else if reason == NOT_HERE {
+            self.accuse(format!("device {device} hangs up: {reason}"));
         } else {
             self.accuse(format!("device {device} hangs up: {reason}"));
         }
@@ -247,6 +249,7 @@ impl World<'_> {
         let document = document_number(&persist.document);
         let is_copied = self.devices[device].disk.is_copied;
         let mut changes = Vec::new();
+        self.written.entry(document).or_default().take(&persist.steps);
         for accepted in kernel::accepted(&persist.steps) {
             self.check_first(device, document, &accepted);
             if accepted.is_joined {

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId};
+use sync_core::causal::{
+    CausalContext, Delta, Dot, DotRanges, EntryView, Label, MemoryStore, PlaceId, ReplicaId,
+};
 use sync_core::session::{OutboxItem, Step};
 use sync_core::types::{Content, Element, Place, Share};
-use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
+use sync_core::wire::{
+    ClientMessage, Cursor, Dictionary, HubMessage, Objects, decode_client, decode_hub, read_delta,
+};
 
 /// One live dot that a change brought: what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,8 +167,8 @@ pub(crate) enum Upward {
         channel: u32,
         /// Its number.
         id: u64,
-        /// The delta.
-        delta: Delta,
+        /// The delta, as the hub is to read it.
+        delta: Vec<u8>,
     },
     /// Anything else.
     Other,
@@ -178,6 +182,8 @@ const CHUNK: u8 = 67;
 const DELTA: u8 = 68;
 const REFUSED: u8 = 70;
 const STORED: u8 = 69;
+const NAMES: u8 = 75;
+const UNRESOLVED: u8 = 76;
 
 fn type_of(frame: &[u8]) -> u8 {
     frame.get(5).copied().unwrap_or(0)
@@ -236,13 +242,22 @@ pub(crate) enum Downward {
     },
     /// A push was refused.
     Refused,
+    /// Things have numbers.
+    Names {
+        /// The channel.
+        channel: u32,
+        /// Which.
+        names: Vec<u8>,
+    },
+    /// A push names something that the hub does not have.
+    Unresolved,
     /// Anything else.
     Other,
 }
 
 /// Reads a frame from a hub.
 pub(crate) fn downward(frame: &[u8]) -> Downward {
-    if !matches!(type_of(frame), OPENED | CHUNK | DELTA | STORED | REFUSED) {
+    if !matches!(type_of(frame), OPENED | CHUNK | DELTA | STORED | REFUSED | NAMES | UNRESOLVED) {
         return Downward::Other;
     }
     match decode_hub(frame) {
@@ -255,7 +270,52 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
         Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },
         Ok(HubMessage::Stored { channel, id, .. }) => Downward::Stored { channel, id },
         Ok(HubMessage::Refused { .. }) => Downward::Refused,
+        Ok(HubMessage::Names { channel, names }) => Downward::Names { channel, names },
+        Ok(HubMessage::Unresolved { .. }) => Downward::Unresolved,
         Ok(_) | Err(_) => Downward::Other,
+    }
+}
+
+/// Which object each dot of a document is about, as those said who wrote it: copies of one database
+/// may differ.
+#[derive(Debug, Default)]
+pub(crate) struct Written(BTreeMap<Dot, Vec<(Label, PlaceId)>>);
+
+/// What one of those who wrote a dot said, by its number.
+struct Said<'a>(&'a Written, usize);
+
+impl Objects for Said<'_> {
+    fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)> {
+        let said = self.0.0.get(&dot)?;
+        said.get(self.1.min(said.len() - 1)).cloned()
+    }
+}
+
+impl Written {
+    /// Takes what a batch writes.
+    pub(crate) fn take(&mut self, steps: &[Step]) {
+        let deltas = steps.iter().filter_map(|step| match step {
+            Step::Join(delta) => Some(delta),
+            _ => None,
+        });
+        for entry in deltas.flat_map(|delta| &delta.entries) {
+            let object = (entry.label.clone(), entry.id.clone());
+            for counter in entry.first.counter..=entry.last() {
+                let dot = Dot::new(entry.replica(), counter);
+                let said = self.0.entry(dot).or_default();
+                if !said
+                    .iter()
+                    .any(|(label, id)| label.space() == object.0.space() && *id == object.1)
+                {
+                    said.push(object.clone());
+                }
+            }
+        }
+    }
+
+    /// Reads the delta of a push, with what the hub has numbered.
+    pub(crate) fn read(&self, bytes: &[u8], dictionary: &Dictionary) -> Option<Delta> {
+        (0..4).find_map(|number| read_delta(bytes, dictionary, &Said(self, number)).ok())
     }
 }
 

@@ -281,10 +281,14 @@ fn each_way_to_name_an_object_is_taken_where_it_can_be() {
         bytes.len()
     };
     let full = len(&edit(3, &[1]), &InFull);
-    assert_eq!(len(&edit(3, &[1]), &known), full - 17, "one byte for a dot that dies");
+    assert_eq!(
+        len(&edit(3, &[1]), &known),
+        full - 17 + 2,
+        "one byte for a dot that dies, and two to check"
+    );
     assert_eq!(
         len(&edit(3, &[2]), &known),
-        full - 17 + 2,
+        full - 17 + 2 + 2,
         "a number and a counter for another dot"
     );
     let mut twice = edit(3, &[1]);
