@@ -249,7 +249,6 @@ impl World<'_> {
         let document = document_number(&persist.document);
         let is_copied = self.devices[device].disk.is_copied;
         let mut changes = Vec::new();
-        self.written.entry(document).or_default().take(&persist.steps);
         for accepted in kernel::accepted(&persist.steps) {
             self.check_first(device, document, &accepted);
             if accepted.is_joined {

@@ -276,46 +276,36 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
     }
 }
 
-/// Which object each dot of a document is about, as those said who wrote it: copies of one database
-/// may differ.
-#[derive(Debug, Default)]
-pub(crate) struct Written(BTreeMap<Dot, Vec<(Label, PlaceId)>>);
-
-/// What one of those who wrote a dot said, by its number.
-struct Said<'a>(&'a Written, usize);
-
-impl Objects for Said<'_> {
-    fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)> {
-        let said = self.0.0.get(&dot)?;
-        said.get(self.1.min(said.len() - 1)).cloned()
-    }
-}
+/// Which object each dot of a document is about, as a disk has it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written(BTreeMap<Dot, (Label, PlaceId)>);
 
 impl Written {
-    /// Takes what a batch writes.
-    pub(crate) fn take(&mut self, steps: &[Step]) {
-        let deltas = steps.iter().filter_map(|step| match step {
-            Step::Join(delta) => Some(delta),
-            _ => None,
-        });
-        for entry in deltas.flat_map(|delta| &delta.entries) {
-            let object = (entry.label.clone(), entry.id.clone());
+    /// Takes what a delta brings. What a dot is about never changes.
+    pub(crate) fn take(&mut self, delta: &Delta) {
+        for entry in &delta.entries {
             for counter in entry.first.counter..=entry.last() {
                 let dot = Dot::new(entry.replica(), counter);
-                let said = self.0.entry(dot).or_default();
-                if !said
-                    .iter()
-                    .any(|(label, id)| label.space() == object.0.space() && *id == object.1)
-                {
-                    said.push(object.clone());
-                }
+                self.0.entry(dot).or_insert_with(|| (entry.label.clone(), entry.id.clone()));
             }
         }
     }
+}
 
+/// What a device knows of dots: by what is on its disk, and by what it shows.
+pub(crate) struct Known<'a>(pub(crate) &'a Written, pub(crate) &'a MemoryStore);
+
+impl Objects for Known<'_> {
+    fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)> {
+        let shown = || self.1.entry_of(dot).map(|entry| (entry.label.clone(), entry.id.clone()));
+        self.0.0.get(&dot).cloned().or_else(shown)
+    }
+}
+
+impl Known<'_> {
     /// Reads the delta of a push, with what the hub has numbered.
     pub(crate) fn read(&self, bytes: &[u8], dictionary: &Dictionary) -> Option<Delta> {
-        (0..4).find_map(|number| read_delta(bytes, dictionary, &Said(self, number)).ok())
+        read_delta(bytes, dictionary, self).ok()
     }
 }
 

@@ -8,7 +8,7 @@ use sync_core::wire::Dictionary;
 
 use crate::device::Device;
 use crate::invariant::Invariant;
-use crate::kernel::{self, Upward};
+use crate::kernel::{self, Known, Upward};
 use crate::marks::Mark;
 use crate::model::ChangeId;
 use crate::network::Channel;
@@ -84,10 +84,12 @@ impl World<'_> {
             return;
         };
         let document = open.document;
-        let written = self.written.get(&document);
-        let Some(delta) = written.and_then(|written| written.read(bytes, &open.dictionary)) else {
-            let detail = format!("device {device} names what nobody wrote");
-            self.fail(Invariant::NoFalseAccusation, detail);
+        let Device { process: Some(process), disk, .. } = &self.devices[device] else { return };
+        let Ok(shown) = process.client.document(&document_name(document)) else { return };
+        let known = Known(&disk.documents[document].written, shown.store());
+        let Some(delta) = known.read(bytes, &open.dictionary) else {
+            let detail = format!("device {device} names what it does not have");
+            self.fail(Invariant::DurableBeforeVisible, detail);
             return;
         };
         let delta = &delta;

@@ -7,7 +7,6 @@ use sync_core::causal::ReplicaId;
 use crate::device::Device;
 use crate::hub::HubHost;
 use crate::invariant::{Invariant, Violation};
-use crate::kernel::Written;
 use crate::marks::{Mark, Marks};
 use crate::measure::Tally;
 use crate::model::Model;
@@ -45,8 +44,6 @@ pub(crate) struct World<'w> {
     pub(crate) model: Model,
     /// The last dot of every item that was sent, by document, replica and first dot.
     pub(crate) sent_items: BTreeMap<(usize, ReplicaId, u64), u64>,
-    /// What each dot is about, by document.
-    pub(crate) written: BTreeMap<usize, Written>,
     pub(crate) marks: Marks,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
@@ -90,7 +87,6 @@ impl<'w> World<'w> {
             next_link: 1,
             model: Model::new(scenario.documents),
             sent_items: BTreeMap::new(),
-            written: BTreeMap::new(),
             marks: Marks::default(),
             trace: Trace::new(scenario.is_traced),
             violation: None,

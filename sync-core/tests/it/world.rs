@@ -248,6 +248,13 @@ impl World {
         true
     }
 
+    /// The frames that wait to be carried.
+    pub(crate) fn waiting(&self, at: usize, up: bool) -> Vec<&[u8]> {
+        let line = self.devices[at].line.iter();
+        let queue = line.flat_map(|line| if up { &line.up } else { &line.down });
+        queue.map(Vec::as_slice).collect()
+    }
+
     /// Carries one frame up or down.
     pub(crate) fn carry(&mut self, at: usize, up: bool) -> bool {
         let Some(line) = &mut self.devices[at].line else { return false };
