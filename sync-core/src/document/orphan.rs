@@ -188,9 +188,13 @@ impl<S: PlaceStore> Document<S> {
         }
         let space = Space::from_slice(orphan.label.space());
         let left = self.record_at(&space, &orphan.id)?;
+        let copies = orphan.copies(&left);
+        if copies.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut parts = vec![Targets::default()];
         let mut bytes = 0;
-        for (element, copy) in orphan.copies(&left) {
+        for (element, copy) in copies {
             let written = element::Written::new(element.path(), &element.content, Some(&copy));
             let size = written.name.len() + written.bytes.len();
             if bytes > 0 && bytes + size > ASSERTED_BYTES {
