@@ -12,7 +12,7 @@ mod message;
 pub use delta::{InFull, Names, Objects, decode_delta, encode_delta, read_delta, write_delta};
 pub use dictionary::Dictionary;
 pub use fault::Fault;
-pub use frame::{decode_client, decode_hub};
+pub use frame::{decode_client, decode_hub, presence_key};
 pub use message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
 
 use crate::error::Malformed;

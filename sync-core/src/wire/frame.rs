@@ -322,6 +322,20 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
     Ok(message)
 }
 
+/// What tells frames of a hub about one replica's presence from others, without a look at the rest: of
+/// those that wait for one connection, only the last is of use.
+#[must_use]
+pub fn presence_key(frame: &[u8]) -> Option<&[u8]> {
+    let [_, _, _, _, 0x92, HUB_PRESENCE, 0x93, rest @ ..] = frame else { return None };
+    let channel = match rest.first()? {
+        0xcc => 2,
+        0xcd => 3,
+        0xce => 5,
+        _ => 1,
+    };
+    rest.get(..channel + ReplicaId::ENCODED_LEN)
+}
+
 fn put_sync(out: &mut Vec<u8>, kind: u8, channel: u32, message: &[u8]) {
     start_on(out, kind, 2, channel);
     pack::bytes(out, message);
