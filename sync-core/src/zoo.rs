@@ -94,8 +94,6 @@ mutants! {
     TakesBehindUnresolved = "takes-behind-an-unresolved-push",
     /// A push that could not be resolved is not sent again.
     ForgetsUnresolved = "unresolved-and-not-sent-again",
-    /// A change is taken for one about the object that a dot has here, whatever the writer means.
-    AnyObject = "object-of-a-dot-unchecked",
     /// Every dot of the document comes with the first page of a catch-up.
     ContextFirst = "context-before-entries",
     /// Removals of what a client never saw are left out of its catch-up.

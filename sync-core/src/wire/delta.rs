@@ -473,7 +473,6 @@ impl Reader<'_, '_> {
         }
         if let Some(check) = ids.check
             && take(self.rest, 2)? != check_bytes(check)
-            && !broken!(AnyObject)
         {
             return Err(Malformed::Dangling);
         }

@@ -318,6 +318,10 @@ fn what_is_named_by_a_dot_that_is_not_live_here_is_asked_for_in_full() {
     let elsewhere = Entry { label: Label::new(b"other", made.label.names()), ..made };
     other = Known::of(&[elsewhere], None);
     assert_eq!(read_delta(&bytes, &dictionary, &other), Err(Malformed::Dangling), "another space");
+    // A copy of the writer's replica wrote about something else under the same name.
+    let forked = Entry { id: PlaceId::new(&[8; 16]), ..one_entry(&[7; 16], &[b"a", b"b"]) };
+    other = Known::of(&[forked], None);
+    assert_eq!(read_delta(&bytes, &dictionary, &other), Err(Malformed::Dangling), "another object");
 }
 
 #[test]
