@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::causal::{Dot, ReplicaId};
 use sync_core::session::{
-    Backoff, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, HubInput, IN_USE,
-    NOT_HERE, Now, Persist,
+    Backoff, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, HubInput, IN_USE, Now,
+    Persist,
 };
 
 use crate::disk::{Batch, Disk};
@@ -227,8 +227,6 @@ impl World<'_> {
             self.marks.hit(Mark::ClientTimedOut);
         } else if reason == IN_USE {
             self.marks.hit(Mark::OpenedAgain);
-        } else if reason == NOT_HERE {
-            self.accuse(format!("device {device} hangs up: {reason}"));
         } else {
             self.accuse(format!("device {device} hangs up: {reason}"));
         }
