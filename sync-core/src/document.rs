@@ -57,6 +57,8 @@ pub struct Change {
     pub orphans: Vec<Orphan>,
     /// Whether the delta brought anything new.
     pub is_new: bool,
+    /// What was live and is no more: entries with only these slots.
+    pub killed: Vec<Entry>,
 }
 
 /// What an edit did.
@@ -150,7 +152,8 @@ impl<S: PlaceStore> Document<S> {
         }
         let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
         orphans.extend(orphan::find_torn(self, &standing, &joined, delta)?);
-        Ok(Change { touched, orphans, is_new: !joined.is_empty() })
+        let is_new = !joined.is_empty();
+        Ok(Change { touched, orphans, is_new, killed: joined.killed })
     }
 
     /// Makes a change of this replica: applied whole, or not at all when the closure fails or the

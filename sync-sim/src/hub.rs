@@ -305,7 +305,8 @@ impl World<'_> {
                 self.check_stored(hub, document, changes);
             }
             Downward::Refused => self.marks.hit(Mark::Refused),
-            Downward::Other => {}
+            Downward::Unresolved => self.marks.hit(Mark::Unresolved),
+            Downward::Names { .. } | Downward::Other => {}
         }
     }
 
