@@ -7,6 +7,7 @@
 )]
 
 mod alone;
+mod brief;
 mod chaos;
 mod compare;
 mod copies;
@@ -19,6 +20,7 @@ mod golden;
 mod golden_cases;
 mod hostile;
 mod laws;
+mod limits;
 mod pack;
 mod places;
 mod protocol;

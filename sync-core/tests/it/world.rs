@@ -7,8 +7,8 @@ use sync_core::document::Refused;
 use sync_core::error::{Misuse, Sure};
 use sync_core::session::{
     Boot, ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, ConnectionId, Hub, HubInput,
-    HubOutput, IN_USE, MemoryHub, Now, OutboxItem, OutboxState, Persist, Phase, SavedDocument,
-    Step,
+    HubOutput, IN_USE, MemoryHub, NOT_HERE, Now, OutboxItem, OutboxState, Persist, Phase,
+    SavedDocument, Step,
 };
 use sync_core::types::{Field, Opening, RecordId, Value};
 
@@ -60,6 +60,8 @@ pub(crate) struct World {
     chunk_size: ChunkSize,
     /// Whether a client may hang up, since its hub is hostile.
     pub(crate) tolerant: bool,
+    /// How often a device hung up since the hub named an object that it did not find.
+    pub(crate) dangled: usize,
     /// Bytes that the hub sent, for each device.
     pub(crate) sent_down: BTreeMap<usize, usize>,
     next_connection: ConnectionId,
@@ -86,6 +88,7 @@ impl World {
             closed: Vec::new(),
             chunk_size,
             tolerant: false,
+            dangled: 0,
             sent_down: BTreeMap::new(),
             next_connection: 1,
         };
@@ -239,6 +242,11 @@ impl World {
         while self.store_one(at) {}
     }
 
+    /// How many frames of a device are under way to the hub.
+    pub(crate) fn frames_up(&self, at: usize) -> usize {
+        self.devices[at].line.as_ref().map_or(0, |line| line.up.len())
+    }
+
     /// Confirms the oldest batch that a device is storing.
     pub(crate) fn store_one(&mut self, at: usize) -> bool {
         let device = &mut self.devices[at];
@@ -249,6 +257,13 @@ impl World {
         device.client.handle(self.now, ClientInput::Persisted(id));
         self.drain(at);
         true
+    }
+
+    /// The frames that wait to be carried.
+    pub(crate) fn waiting(&self, at: usize, up: bool) -> Vec<&[u8]> {
+        let line = self.devices[at].line.iter();
+        let queue = line.flat_map(|line| if up { &line.up } else { &line.down });
+        queue.map(Vec::as_slice).collect()
     }
 
     /// Carries one frame up or down.
@@ -303,7 +318,7 @@ impl World {
         }
     }
 
-    fn at_hub(&mut self, connection: ConnectionId, input: HubInput) {
+    pub(crate) fn at_hub(&mut self, connection: ConnectionId, input: HubInput) {
         let Ok(()) = self.hub.handle(&mut self.store, self.now, connection, input);
         while let Some(output) = self.hub.poll() {
             match output {
@@ -340,9 +355,12 @@ impl World {
                     }
                 }
                 ClientOutput::Persist(persist) => device.storing.push_back(persist),
-                ClientOutput::Disconnect { reason } if self.tolerant || reason == IN_USE => {
+                ClientOutput::Disconnect { reason }
+                    if self.tolerant || reason == IN_USE || reason == NOT_HERE =>
+                {
                     assert!(!reason.is_empty());
                     device.line = None;
+                    self.dangled += usize::from(reason == NOT_HERE);
                 }
                 ClientOutput::Disconnect { reason } => panic!("device {at} hangs up: {reason}"),
                 ClientOutput::Event(_) => {}
