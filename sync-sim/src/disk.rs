@@ -93,6 +93,7 @@ impl DocumentFile {
             Step::Renew(fresh) => *replica = fresh,
             Step::Rename(renaming) => {
                 renaming.apply(&mut saved.store).sure();
+                written.rename(&renaming);
                 let items = std::mem::take(&mut saved.outbox).into_iter();
                 saved.outbox = items.map(|item| item.renamed(&renaming)).collect();
                 saved.cursor = None;

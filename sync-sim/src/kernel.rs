@@ -347,6 +347,14 @@ impl Written {
 /// What a device knows of dots: by what is on its disk, and by what it shows.
 pub(crate) struct Known<'a>(pub(crate) &'a Written, pub(crate) &'a MemoryStore);
 
+impl Written {
+    /// What stands under other dots from here on.
+    pub(crate) fn rename(&mut self, renaming: &Renaming) {
+        let named = std::mem::take(&mut self.0).into_iter();
+        self.0 = named.map(|(dot, object)| (renaming.dot(dot), object)).collect();
+    }
+}
+
 impl Objects for Known<'_> {
     fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)> {
         let shown = || self.1.entry_of(dot).map(|entry| (entry.label.clone(), entry.id.clone()));

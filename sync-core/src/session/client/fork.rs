@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::brief::Taken;
 use super::connection::IN_USE;
 use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
@@ -136,6 +137,8 @@ impl Opened {
             self.on_disk.insert(to, if replica == to { counter } else { 0 });
         }
         self.renamed.push(*renaming);
+        // Others name something else by the old dots.
+        self.taken = Taken::unknown();
         // What the hub has under the old dots is to come anew.
         self.cursor = None;
         self.refill_due = true;
