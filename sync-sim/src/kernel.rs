@@ -351,7 +351,13 @@ impl Written {
     /// What stands under other dots from here on.
     pub(crate) fn rename(&mut self, renaming: &Renaming) {
         let named = std::mem::take(&mut self.0).into_iter();
-        self.0 = named.map(|(dot, object)| (renaming.dot(dot), object)).collect();
+        // What was named by a dot of another history may be named so still.
+        for (dot, object) in named {
+            self.0.insert(renaming.dot(dot), object.clone());
+            self.0.entry(dot).or_insert(object);
+        }
+        let entries = renaming.mark().into_iter().collect();
+        self.take(&Delta { entries, ..Delta::default() });
     }
 }
 
