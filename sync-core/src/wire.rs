@@ -54,6 +54,10 @@ pub const CONTEXT_RANGES_MAX: usize = 8 * 1024;
 /// The most channels (open documents) of one connection. Arbitrary.
 pub const CHANNELS_MAX: usize = 64;
 
+/// The most replicas that one connection may claim in one document. Arbitrary; a browser profile
+/// claims one for each tab.
+pub const CLAIMS_MAX: usize = 256;
+
 /// The most bytes of a presence state.
 pub const PRESENCE_BYTES_MAX: usize = 4 * 1024;
 

@@ -1,12 +1,16 @@
 //! The tasks of this workspace, run as `cargo xtask …`: `setup`, `demo`, `test`, `sim`, `zoo`,
-//! `bench`, `lint`, `size`.
+//! `fuzz`, `long`, `coverage`, `mutants`, `bench`, `lint`, `size`.
 //!
 //! A fresh machine needs Rust and Node; `demo` and `test` fetch what else they need. This crate
 //! depends on nothing else in the workspace, so it builds when the rest does not.
 
 mod bench;
+mod coverage;
 mod demo;
+mod fuzz;
 mod lint;
+mod long;
+mod mutants;
 mod packages;
 mod process;
 mod setup;
@@ -62,6 +66,14 @@ enum Task {
     Sim(sim::Choice),
     /// Breaks rules of the core and its drivers on purpose, and looks whether the simulator notices.
     Zoo(sim::Zoo),
+    /// Looks for inputs that break a promise, with nightly and cargo-fuzz.
+    Fuzz(fuzz::Options),
+    /// Runs the proofs that take long at their full size.
+    Long(long::Options),
+    /// Measures which lines of the core its tests reach.
+    Coverage,
+    /// Changes the causal module in small ways and looks whether a test notices.
+    Mutants(mutants::Options),
     /// Measures this core beside its peers and a floor.
     Bench(bench::Options),
     /// Checks format, clippy, layering, texts and types.
@@ -97,6 +109,10 @@ fn run(task: Task) -> Result<()> {
         Task::Test { suites } => test::run(&workspace, &suites),
         Task::Sim(choice) => sim::run(&workspace, &choice),
         Task::Zoo(zoo) => sim::zoo(&workspace, &zoo),
+        Task::Fuzz(options) => fuzz::run(&workspace, &options),
+        Task::Long(options) => long::run(&workspace, &options),
+        Task::Coverage => coverage::run(&workspace),
+        Task::Mutants(options) => mutants::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Lint => lint::run(&workspace),
         Task::Size => size::run(&workspace),

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 pub(crate) use chromium::find as find_chromium;
 pub(crate) use debian::install as install_packages;
+pub(crate) use rust::{component as install_component, tool as install_tool};
 
 use crate::wasm::toolchain;
 use crate::workspace::Workspace;

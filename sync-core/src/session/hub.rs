@@ -22,8 +22,8 @@ use super::names::Dots;
 use super::{Boot, Now};
 use crate::causal::{CausalContext, Delta, ReplicaId, join};
 use crate::wire::{
-    CHANNELS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Dictionary, Fault, HubMessage,
-    PUSH_CREDIT, Push, VERSION, Welcome, decode_client, encode_delta, write_delta,
+    CHANNELS_MAX, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Dictionary, Fault,
+    HubMessage, PUSH_CREDIT, Push, VERSION, Welcome, decode_client, encode_delta, write_delta,
 };
 
 /// Names one connection, for ever, within one run of the hub.
@@ -34,10 +34,6 @@ const SILENCE_MS_MAX: u64 = 60_000;
 
 /// How long the first message may take, in milliseconds.
 const HELLO_MS_MAX: u64 = 10_000;
-
-/// The most replicas that one connection may claim in one document. Arbitrary; a browser profile
-/// claims one for each tab.
-const CLAIMS_MAX: usize = 256;
 
 /// The most bytes of presence that a newcomer is told of. Arbitrary, far below what a connection may
 /// have waiting.

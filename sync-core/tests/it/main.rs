@@ -19,6 +19,7 @@ mod golden;
 mod golden_cases;
 mod hostile;
 mod laws;
+mod limits;
 mod pack;
 mod places;
 mod protocol;

@@ -236,6 +236,11 @@ impl World {
         while self.store_one(at) {}
     }
 
+    /// How many frames of a device are under way to the hub.
+    pub(crate) fn frames_up(&self, at: usize) -> usize {
+        self.devices[at].line.as_ref().map_or(0, |line| line.up.len())
+    }
+
     /// Confirms the oldest batch that a device is storing.
     pub(crate) fn store_one(&mut self, at: usize) -> bool {
         let device = &mut self.devices[at];
@@ -307,7 +312,7 @@ impl World {
         }
     }
 
-    fn at_hub(&mut self, connection: ConnectionId, input: HubInput) {
+    pub(crate) fn at_hub(&mut self, connection: ConnectionId, input: HubInput) {
         let Ok(()) = self.hub.handle(&mut self.store, self.now, connection, input);
         while let Some(output) = self.hub.poll() {
             match output {

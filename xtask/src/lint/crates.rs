@@ -10,11 +10,12 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Each crate, and the crates of this workspace that it may use outside its tests.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("sync-bench", &["sync-core"]),
     ("sync-core", &[]),
     ("sync-sqlite", &[]),
     ("sync-client", &["sync-core", "sync-sqlite"]),
+    ("sync-fuzz", &["sync-core"]),
     ("sync-hub", &["sync-core", "sync-sqlite"]),
     ("sync-sim", &["sync-core"]),
     ("sync-wasm", &["sync-core"]),

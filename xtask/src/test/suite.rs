@@ -69,7 +69,7 @@ pub(super) fn run(workspace: &Workspace, suite: Suite) -> Result<Tally> {
     match suite {
         Suite::Lint => Ok(lint::checks(workspace)),
         Suite::Xtask => libtest::run(workspace, &["xtask"]),
-        Suite::Core => libtest::run(workspace, &["sync-core"]),
+        Suite::Core => libtest::run(workspace, &["sync-core", "sync-fuzz"]),
         Suite::Sim => Ok(libtest::run(workspace, &["sync-sim"])? + sim::suite(workspace)?),
         Suite::Client => libtest::run(workspace, &["sync-sqlite", "sync-client"]),
         Suite::Hub => libtest::run(workspace, &["sync-hub"]),

@@ -1,0 +1,314 @@
+//! Frames that are made to cost much: what it takes to read one and to hand it to a session is no more
+//! than a few times its bytes, and an error costs no more than an answer.
+
+use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
+use sync_core::checksum::crc32;
+use sync_core::session::{
+    Boot, Client, ClientConfig, ClientInput, Hub, HubInput, MemoryHub, Now, SavedDocument,
+};
+use sync_core::time::Stamp;
+use sync_core::wire::{
+    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION,
+    Welcome, decode_client, decode_hub,
+};
+
+use crate::meter::Meter;
+
+/// How many times the bytes of a frame may be allocated to read it: an entry takes five bytes at least,
+/// and some hundred once it is read.
+const READING_MAX: usize = 32;
+
+/// How many times the bytes of a frame may be allocated to read it, join it and answer it.
+const HANDLING_MAX: usize = 96;
+
+/// What a session allocates whatever the frame.
+const BASE_BYTES: usize = 16 * 1024;
+
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let mut frame = crc32(body).to_le_bytes().to_vec();
+    frame.extend_from_slice(body);
+    frame
+}
+
+fn replica(number: usize) -> ReplicaId {
+    ReplicaId::from_bytes((number as u128 + 1).to_be_bytes())
+}
+
+fn of_replicas(count: usize) -> CausalContext {
+    (0..count).map(|number| Dot::new(replica(number), Dot::COUNTER_MAX)).collect()
+}
+
+fn of_ranges(count: usize) -> CausalContext {
+    (0..count as u64).map(|number| Dot::new(replica(0), 1 + 2 * number)).collect()
+}
+
+/// As many entries as fit, each as small as it can be, about one object or each about its own.
+fn small_entries(is_one_object: bool) -> Delta {
+    let label = Label::new(b"s", [&b""[..]]);
+    let entries = (0..if is_one_object { 20_000u16 } else { 14_000 }).map(|number| {
+        let id = number.to_be_bytes();
+        Entry {
+            first: Dot::new(replica(0), 1 + u64::from(number)),
+            stamp: Stamp::from_bits(u64::MAX),
+            label: label.clone(),
+            id: PlaceId::new(if is_one_object { &[] } else { &id }),
+            slots: Slots::new([Some(&b""[..])].into_iter()),
+        }
+    });
+    Delta { entries: entries.collect(), ..Delta::default() }
+}
+
+fn small_notes() -> Delta {
+    let label = Label::new(b"s", []);
+    let notes = (0..16_000u64).map(|number| Note {
+        dot: Dot::new(replica(0), 1 + number),
+        stamp: Stamp::from_bits(u64::MAX),
+        label: label.clone(),
+        id: PlaceId::default(),
+    });
+    let mut dead = CausalContext::default();
+    dead.insert_range(replica(0), 1, 16_000);
+    Delta { entries: Vec::new(), dead, notes: notes.collect() }
+}
+
+fn many_labels() -> Delta {
+    let entries = (0..4_000u64).map(|number| Entry {
+        first: Dot::new(replica(0), 1 + number),
+        stamp: Stamp::default(),
+        label: Label::new(&(number as u16).to_be_bytes(), [&b"n"[..]]),
+        id: PlaceId::default(),
+        slots: Slots::new([Some(&b""[..])].into_iter()),
+    });
+    Delta { entries: entries.collect(), ..Delta::default() }
+}
+
+fn deltas() -> Vec<(&'static str, Delta)> {
+    let dead = |dead| Delta { dead, ..Delta::default() };
+    vec![
+        ("entries of one object", small_entries(true)),
+        ("entries of many objects", small_entries(false)),
+        ("notes", small_notes()),
+        ("labels", many_labels()),
+        ("replicas", dead(of_replicas(4_096))),
+        ("ranges", dead(of_ranges(8_192))),
+    ]
+}
+
+/// Frames that say how much follows, and end there; and such as nest as deep as they are long.
+fn broken() -> Vec<(String, Vec<u8>)> {
+    let mut frames = Vec::new();
+    for kind in (1..=9).chain(65..=74) {
+        for (name, count) in [
+            ("array", &[0xdd, 0xff, 0xff, 0xff, 0xff][..]),
+            ("text", &[0xdb, 0xff, 0xff, 0xff, 0xff]),
+            ("bytes", &[0xc6, 0xff, 0xff, 0xff, 0xff]),
+            ("map", &[0xdf, 0xff, 0xff, 0xff, 0xff]),
+        ] {
+            for fields in 0..6 {
+                let mut body = vec![0x92, kind, 0x96];
+                body.extend(vec![1; fields]);
+                body.extend_from_slice(count);
+                frames.push((format!("type {kind}: a {name} at {fields}"), sealed(&body)));
+            }
+        }
+        for item in [0x91, 0x81, 0x90, 0xc0] {
+            let mut body = vec![0x92, kind];
+            body.extend(vec![item; 60_000]);
+            frames.push((format!("type {kind}: {item:x} again and again"), sealed(&body)));
+            // In a field that a later version added.
+            let mut body = vec![0x92, kind, 0xdc, 0x00, 0x10];
+            body.extend([1; 8]);
+            body.extend(vec![item; 60_000]);
+            frames.push((format!("type {kind}: {item:x} beyond its fields"), sealed(&body)));
+        }
+    }
+    frames
+}
+
+fn from_client() -> Vec<(String, Vec<u8>)> {
+    let claims = |count| (0..count).map(|at| Claim { replica: replica(at), opening: 1 }).collect();
+    let open = |context, claims| ClientMessage::Open {
+        channel: 2,
+        document: "d".into(),
+        cursor: Some(Cursor { boot: u64::MAX, seq: u64::MAX }),
+        context,
+        claims,
+        compares: true,
+    };
+    let long = "x".repeat(200_000);
+    let mut messages = vec![
+        ("hello", ClientMessage::Hello { version: VERSION, token: Some(long), agent: "a".into() }),
+        ("open, replicas", open(of_replicas(4_095), Vec::new())),
+        ("open, ranges", open(of_ranges(8_192), Vec::new())),
+        ("open, claims", open(CausalContext::default(), claims(10_000))),
+        ("claim", ClientMessage::Claim { channel: 1, claims: claims(12_000) }),
+        (
+            "release",
+            ClientMessage::Release { channel: 1, replicas: (0..13_000).map(replica).collect() },
+        ),
+        ("chunk stored", ClientMessage::ChunkStored { channel: 1, number: u64::MAX }),
+        (
+            "presence",
+            ClientMessage::Presence {
+                channel: 1,
+                replica: replica(0),
+                name: "n".repeat(128),
+                state: vec![0; 4_096],
+            },
+        ),
+        ("ping", ClientMessage::Ping),
+    ];
+    for kind in 0..12 {
+        let mut message = vec![0xff; 190_000];
+        message[0] = kind;
+        messages.push(("sync", ClientMessage::Sync { channel: 1, message }));
+    }
+    for (name, delta) in deltas() {
+        messages.push((name, ClientMessage::Push(Push { channel: 1, id: 1, delta })));
+    }
+    messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
+}
+
+fn from_hub() -> Vec<(String, Vec<u8>)> {
+    let (channel, cursor) = (1, Cursor { boot: u64::MAX, seq: u64::MAX });
+    let opened = |context| HubMessage::Opened { channel, context, resumed: true };
+    let mut messages = vec![
+        (
+            "welcome",
+            HubMessage::Welcome(Welcome {
+                version: VERSION,
+                hub: u64::MAX,
+                boot: u64::MAX,
+                now_ms: u64::MAX,
+            }),
+        ),
+        ("opened, replicas", opened(of_replicas(4_095))),
+        ("opened, ranges", opened(of_ranges(8_192))),
+        ("stored", HubMessage::Stored { channel, id: u64::MAX, cursor }),
+        ("refused", HubMessage::Refused { channel, id: 1, reason: "x".repeat(200_000) }),
+        ("in use", HubMessage::InUse { channel, replica: replica(usize::MAX - 1) }),
+        (
+            "presence",
+            HubMessage::Presence {
+                channel,
+                replica: replica(0),
+                shown: Some(("n".repeat(100_000), vec![0; 100_000])),
+            },
+        ),
+        ("pong", HubMessage::Pong),
+        ("sync", HubMessage::Sync { channel, message: vec![3; 190_000] }),
+    ];
+    for (name, delta) in deltas() {
+        let chunk = delta.clone();
+        messages.push((name, HubMessage::Chunk { channel, number: 1, delta: chunk, cursor: None }));
+        messages.push((name, HubMessage::Delta { channel, cursor, delta }));
+    }
+    messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
+}
+
+/// What came of the frames of one side: the largest multiple of the bytes, and of which frame.
+#[derive(Default)]
+struct Worst(usize, String);
+
+impl Worst {
+    fn take(&mut self, name: &str, frame: &[u8], peak: usize, most: usize) {
+        assert!(frame.len() <= MESSAGE_BYTES_MAX, "{name}: {} bytes", frame.len());
+        let times = peak.saturating_sub(BASE_BYTES).div_ceil(frame.len());
+        assert!(times <= most, "{name}: {peak} bytes of heap for {} of a frame", frame.len());
+        if times > self.0 {
+            *self = Self(times, name.to_owned());
+        }
+    }
+}
+
+fn hub() -> (Hub, MemoryHub) {
+    let (mut hub, mut store) = (Hub::new(), MemoryHub::new(Boot { hub: 1, boot: 2 }));
+    let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+    let open = ClientMessage::Open {
+        channel: 1,
+        document: "d".into(),
+        cursor: None,
+        context: CausalContext::default(),
+        claims: vec![Claim { replica: replica(0), opening: 1 }],
+        compares: false,
+    };
+    let inputs =
+        [HubInput::Connected, HubInput::Frame(hello.encode()), HubInput::Frame(open.encode())];
+    for input in inputs {
+        let Ok(()) = hub.handle(&mut store, Now::default(), 1, input);
+    }
+    while hub.poll().is_some() {}
+    (hub, store)
+}
+
+fn client() -> Client {
+    let mut client = Client::new(ClientConfig::default());
+    client.open("d", SavedDocument::default(), replica(9), 1);
+    client.handle(Now::default(), ClientInput::Connected);
+    let welcome = Welcome { version: VERSION, hub: 1, boot: 2, now_ms: 0 };
+    let opened =
+        HubMessage::Opened { channel: 1, context: CausalContext::default(), resumed: false };
+    for message in [HubMessage::Welcome(welcome), opened] {
+        client.handle(Now::default(), ClientInput::Frame(message.encode()));
+    }
+    while client.poll().is_some() {}
+    client
+}
+
+#[test]
+fn a_hostile_frame_costs_a_few_times_its_bytes() {
+    let meter = Meter::new();
+    let (mut reading, mut handling) = (Worst::default(), Worst::default());
+    for (name, frame) in from_client().into_iter().chain(from_hub()).chain(broken()) {
+        let count = meter.start();
+        let _ = decode_client(&frame).is_ok();
+        let _ = decode_hub(&frame).is_ok();
+        reading.take(&name, &frame, count.peak(), READING_MAX);
+    }
+    for (name, frame) in from_client().into_iter().chain(broken()) {
+        let (mut hub, mut store) = hub();
+        let input = HubInput::Frame(frame.clone());
+        let count = meter.start();
+        let Ok(()) = hub.handle(&mut store, Now::default(), 1, input);
+        while hub.poll().is_some() {}
+        handling.take(&format!("hub: {name}"), &frame, count.peak(), HANDLING_MAX);
+    }
+    for (name, frame) in from_hub().into_iter().chain(broken()) {
+        let mut client = client();
+        let input = ClientInput::Frame(frame.clone());
+        let count = meter.start();
+        client.handle(Now::default(), input);
+        while client.poll().is_some() {}
+        handling.take(&format!("client: {name}"), &frame, count.peak(), HANDLING_MAX);
+    }
+    println!("reading takes up to {} times ({})", reading.0, reading.1);
+    println!("handling takes up to {} times ({})", handling.0, handling.1);
+}
+
+#[test]
+fn what_is_broken_is_an_error() {
+    for (name, frame) in broken() {
+        assert!(decode_client(&frame).is_err() && decode_hub(&frame).is_err(), "{name}");
+        let (mut hub, mut store) = hub();
+        let Ok(()) = hub.handle(&mut store, Now::default(), 1, HubInput::Frame(frame));
+        let closes = std::iter::from_fn(|| hub.poll())
+            .any(|output| matches!(output, sync_core::session::HubOutput::Close { .. }));
+        assert!(closes, "{name}");
+    }
+}
+
+#[test]
+fn nested_values_need_little_stack() {
+    const _: () = assert!(60_000 < DELTA_BYTES_MAX);
+    let run = || {
+        for (_, frame) in broken() {
+            let _ = decode_client(&frame).is_ok();
+            let _ = decode_hub(&frame).is_ok();
+        }
+        let mut value = vec![0x91; 60_000];
+        value.push(0xc0);
+        let mut reader = sync_core::pack::Reader::new(&value);
+        assert!(sync_core::types::Value::decode(&mut reader).is_err());
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
+}

@@ -1,0 +1,362 @@
+//! Every limit of the protocol's page at its value and one above, each where it is held.
+
+use std::collections::BTreeMap;
+
+use sync_core::causal::{
+    CausalContext, Delta, Dot, Entry, LABEL_BYTES_MAX, Label, PLACE_ID_BYTES_MAX, PlaceId,
+    RUN_DOTS_MAX, ReplicaId, Slots,
+};
+use sync_core::document::{Author, Document};
+use sync_core::error::Malformed;
+use sync_core::pack::Reader;
+use sync_core::session::{Boot, ChunkSize, Hub, HubInput, HubOutput, MemoryHub, Now};
+use sync_core::time::{SKEW_MS_MAX, Stamp};
+use sync_core::types::{Field, RecordId, VALUE_DEPTH_MAX, Value};
+use sync_core::wire::{
+    CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor,
+    HubMessage, LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT,
+    Push, REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION, decode_client, decode_delta,
+    decode_hub, encode_delta,
+};
+
+use crate::world::{DOCUMENT, World};
+
+fn replica(number: usize) -> ReplicaId {
+    ReplicaId::from_bytes((number as u128 + 1).to_be_bytes())
+}
+
+fn entry(counter: u64, label: Label, id: &[u8]) -> Entry {
+    let slots = Slots::new((0..label.len()).map(|_| Some(&b"x"[..])));
+    let (first, stamp) = (Dot::new(replica(0), counter), Stamp::default());
+    Entry { first, stamp, label, id: PlaceId::new(id), slots }
+}
+
+fn of_entries(entries: Vec<Entry>) -> Delta {
+    Delta { entries, ..Delta::default() }
+}
+
+fn of_replicas(count: usize) -> CausalContext {
+    (0..count).map(|number| Dot::new(replica(number), 1)).collect()
+}
+
+fn of_ranges(count: usize) -> CausalContext {
+    (0..count as u64).map(|number| Dot::new(replica(0), 1 + 2 * number)).collect()
+}
+
+fn open(document: &str, context: CausalContext, claims: Vec<Claim>) -> ClientMessage {
+    let (channel, document, cursor, compares) = (1, document.into(), None, false);
+    ClientMessage::Open { channel, document, cursor, context, claims, compares }
+}
+
+fn claims(count: usize) -> Vec<Claim> {
+    (0..count).map(|number| Claim { replica: replica(number), opening: 1 }).collect()
+}
+
+fn client_reads(message: &ClientMessage) -> Result<(), Malformed> {
+    decode_client(&message.encode()).map(|_| ())
+}
+
+fn reads_delta(delta: &Delta) -> Result<(), Malformed> {
+    decode_delta(&encode_delta(delta)).map(|_| ())
+}
+
+/// A frame of so many bytes, all but a few in a field that a later version added.
+fn frame_of(bytes: usize) -> Result<(), Malformed> {
+    let head = [0x92, 6, 0x93, 1, 1, 0xc6];
+    let room = bytes - 4 - head.len() - 4;
+    let mut body = head.to_vec();
+    body.extend((room as u32).to_be_bytes());
+    body.extend(vec![0; room]);
+    let mut frame = crc32fast::hash(&body).to_le_bytes().to_vec();
+    frame.extend(body);
+    assert_eq!(frame.len(), bytes);
+    decode_client(&frame).map(|_| ())
+}
+
+/// The first part of a delta: no replica, one label of so many names, each of one byte.
+fn delta_with_names(count: usize) -> Vec<u8> {
+    let mut bytes = vec![0, 1, 1, b's', count as u8];
+    (0..count).for_each(|_| bytes.extend([1, b'n']));
+    bytes.extend([0, 0, 0]);
+    bytes
+}
+
+fn presence(name: usize, state: usize) -> ClientMessage {
+    let (name, state) = ("n".repeat(name), vec![0; state]);
+    ClientMessage::Presence { channel: 1, replica: replica(0), name, state }
+}
+
+fn nested(depth: usize) -> Result<Value, Malformed> {
+    let mut bytes = vec![0x91; depth - 1];
+    bytes.push(0x90);
+    Value::decode(&mut Reader::new(&bytes))
+}
+
+fn counter(counter: u64) -> Delta {
+    let mut dead = CausalContext::default();
+    dead.insert(Dot::new(replica(0), counter));
+    Delta { dead, ..Delta::default() }
+}
+
+#[test]
+fn what_is_read_is_limited() {
+    type Case = (&'static str, usize, fn(usize) -> Result<(), Malformed>);
+    let cases: [Case; 17] = [
+        ("bytes of a frame", MESSAGE_BYTES_MAX, frame_of),
+        ("labels of a delta", LABELS_MAX, |count| {
+            let label = |number: usize| Label::new(&number.to_be_bytes(), [&b"n"[..]]);
+            let entries = (0..count).map(|number| entry(1 + number as u64, label(number), b""));
+            reads_delta(&of_entries(entries.collect()))
+        }),
+        ("bytes of a label", LABEL_BYTES_MAX, |bytes| {
+            let label = Label::new(b"space", [&vec![b'n'; bytes - 5][..]]);
+            reads_delta(&of_entries(vec![entry(1, label, b"")]))
+        }),
+        ("bytes of a space", PLACE_ID_BYTES_MAX, |bytes| {
+            let label = Label::new(&vec![b's'; bytes], [&b"n"[..]]);
+            reads_delta(&of_entries(vec![entry(1, label, b"")]))
+        }),
+        ("bytes of an id", PLACE_ID_BYTES_MAX, |bytes| {
+            let label = Label::new(b"s", [&b"n"[..]]);
+            reads_delta(&of_entries(vec![entry(1, label, &vec![b'i'; bytes])]))
+        }),
+        ("dots of an entry", RUN_DOTS_MAX, |count| {
+            decode_delta(&delta_with_names(count)).map(|_| ())
+        }),
+        ("replicas of a context", REPLICAS_MAX, |count| {
+            client_reads(&open("d", of_replicas(count), Vec::new()))
+        }),
+        ("replicas of a delta", REPLICAS_MAX, |count| {
+            reads_delta(&Delta { dead: of_replicas(count), ..Delta::default() })
+        }),
+        ("ranges of a context", CONTEXT_RANGES_MAX, |count| {
+            client_reads(&open("d", of_ranges(count), Vec::new()))
+        }),
+        ("ranges of a delta", CONTEXT_RANGES_MAX, |count| {
+            reads_delta(&Delta { dead: of_ranges(count), ..Delta::default() })
+        }),
+        ("bytes of a document's name", NAME_BYTES_MAX, |bytes| {
+            client_reads(&open(&"d".repeat(bytes), CausalContext::default(), Vec::new()))
+        }),
+        ("bytes of an agent's name", NAME_BYTES_MAX, |bytes| {
+            let agent = "a".repeat(bytes);
+            client_reads(&ClientMessage::Hello { version: VERSION, token: None, agent })
+        }),
+        ("bytes of a replica's name", NAME_BYTES_MAX, |bytes| client_reads(&presence(bytes, 0))),
+        ("bytes of a presence state", PRESENCE_BYTES_MAX, |bytes| {
+            client_reads(&presence(1, bytes))
+        }),
+        ("bytes of a message of a comparison", SYNC_BYTES_MAX, |bytes| {
+            client_reads(&ClientMessage::Sync { channel: 1, message: vec![0; bytes] })?;
+            decode_hub(&HubMessage::Sync { channel: 1, message: vec![0; bytes] }.encode())?;
+            Ok(())
+        }),
+        ("depth of a value", VALUE_DEPTH_MAX, |depth| nested(depth).map(|_| ())),
+        ("counter", Dot::COUNTER_MAX as usize, |number| reads_delta(&counter(number as u64))),
+    ];
+    for (what, limit, read) in cases {
+        for below in [limit - 1, limit] {
+            assert_eq!(read(below), Ok(()), "{what}: {below} of {limit}");
+        }
+        let error = read(limit + 1).expect_err(what);
+        assert!(matches!(error, Malformed::Limit { .. }), "{what}: {error:?}");
+    }
+}
+
+#[test]
+fn names_that_applications_choose_are_limited() {
+    let author = Author { replica: replica(0), stamp: Stamp::from_ms(1) };
+    let id = RecordId::new("n").unwrap();
+    let mut document = Document::default();
+    let no_fields = BTreeMap::<String, Field>::new();
+    document.edit(author, usize::MAX, |edit| edit.insert("c", &id, &no_fields)).unwrap();
+    let mut writes = |path: Vec<String>| {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let value = Field::from("v");
+        document.edit(author, usize::MAX, |edit| edit.put("c", &id, &path, &value)).is_ok()
+    };
+    for (count, is_taken) in [(15, true), (16, true), (17, false)] {
+        assert_eq!(writes(vec!["p".to_owned(); count]), is_taken, "{count} names");
+    }
+    for (bytes, is_taken) in [(127, true), (128, true), (129, false)] {
+        assert_eq!(writes(vec!["p".repeat(bytes)]), is_taken, "a name of {bytes} bytes");
+    }
+    // One more byte counts for each name.
+    for (last, is_taken) in [(123, true), (124, true), (125, false)] {
+        let path = [128, 128, 128, last].map(|bytes| "p".repeat(bytes));
+        assert_eq!(writes(path.to_vec()), is_taken, "a path of {} bytes", 3 * 129 + last + 1);
+    }
+    for (bytes, is_taken) in [(127, true), (128, true), (129, false)] {
+        assert_eq!(RecordId::new("r".repeat(bytes)).is_ok(), is_taken, "an id of {bytes} bytes");
+        let name = "c".repeat(bytes);
+        let insert = document.edit(author, usize::MAX, |edit| edit.insert(&name, &id, &no_fields));
+        assert_eq!(insert.is_ok(), is_taken, "a collection's name of {bytes} bytes");
+    }
+}
+
+/// A hub, and what it says to one connection.
+struct Bench {
+    hub: Hub,
+    store: MemoryHub,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with_chunk_size(ChunkSize::default())
+    }
+
+    fn with_chunk_size(size: ChunkSize) -> Self {
+        let store = MemoryHub::new(Boot { hub: 1, boot: 2 });
+        let mut bench = Self { hub: Hub::with_chunk_size(size), store };
+        bench.connect(1);
+        bench
+    }
+
+    fn connect(&mut self, connection: u64) {
+        let Ok(()) =
+            self.hub.handle(&mut self.store, Now::default(), connection, HubInput::Connected);
+        let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+        self.say(connection, &hello).unwrap();
+    }
+
+    /// What the hub answers, or the code with which it closes.
+    fn say(&mut self, connection: u64, message: &ClientMessage) -> Result<Vec<HubMessage>, u16> {
+        let frame = HubInput::Frame(message.encode());
+        let Ok(()) = self.hub.handle(&mut self.store, Now::default(), connection, frame);
+        let mut heard = Vec::new();
+        while let Some(output) = self.hub.poll() {
+            match output {
+                HubOutput::Send { connection: to, frame } if to == connection => {
+                    heard.push(decode_hub(&frame).unwrap());
+                }
+                HubOutput::Send { .. } => {}
+                HubOutput::Close { fault, .. } => return Err(fault.close_code()),
+            }
+        }
+        Ok(heard)
+    }
+}
+
+#[test]
+fn the_replicas_of_a_document_are_limited_beside_those_that_are_there() {
+    for (count, is_taken) in [(-1, true), (0, true), (1, false)] {
+        let mut bench = Bench::new();
+        let own = vec![Claim { replica: replica(REPLICAS_MAX), opening: 1 }];
+        bench.say(1, &open("d", CausalContext::default(), own)).unwrap();
+        let mut delta = of_entries(vec![entry(1, Label::new(b"s", [&b"n"[..]]), b"")]);
+        delta.entries[0].first.replica = replica(REPLICAS_MAX);
+        bench.say(1, &ClientMessage::Push(Push { channel: 1, id: 1, delta })).unwrap();
+        bench.connect(2);
+        let theirs = of_replicas((REPLICAS_MAX as isize - 1 + count) as usize);
+        let answer = bench.say(2, &open("d", theirs, Vec::new()));
+        assert_eq!(answer.err(), (!is_taken).then_some(4413), "{count}");
+    }
+}
+
+#[test]
+fn the_claims_of_a_channel_are_limited() {
+    for (count, is_taken) in [(CLAIMS_MAX - 1, true), (CLAIMS_MAX, true), (CLAIMS_MAX + 1, false)] {
+        let mut bench = Bench::new();
+        let answer = bench.say(1, &open("d", CausalContext::default(), claims(count)));
+        assert_eq!(answer.err(), (!is_taken).then_some(4413), "{count} at once");
+        let mut bench = Bench::new();
+        bench.say(1, &open("d", CausalContext::default(), Vec::new())).unwrap();
+        let claim = |claim| ClientMessage::Claim { channel: 1, claims: vec![claim] };
+        let faults = claims(count).into_iter().filter_map(|one| bench.say(1, &claim(one)).err());
+        assert_eq!(faults.last(), (!is_taken).then_some(4413), "{count} one by one");
+    }
+}
+
+#[test]
+fn the_channels_of_a_connection_are_limited() {
+    let mut bench = Bench::new();
+    for number in 1..=CHANNELS_MAX as u32 + 1 {
+        let mut message = open("d", CausalContext::default(), Vec::new());
+        if let ClientMessage::Open { channel, .. } = &mut message {
+            *channel = number;
+        }
+        let is_taken = number as usize <= CHANNELS_MAX;
+        assert_eq!(bench.say(1, &message).err(), (!is_taken).then_some(4413), "{number}");
+    }
+}
+
+#[test]
+fn the_comparisons_of_a_channel_are_limited() {
+    let mut bench = Bench::new();
+    bench.say(1, &open("d", CausalContext::default(), claims(1))).unwrap();
+    let delta = of_entries(vec![entry(1, Label::new(b"s", [&b"n"[..]]), b"")]);
+    bench.say(1, &ClientMessage::Push(Push { channel: 1, id: 1, delta })).unwrap();
+    bench.connect(2);
+    let mut message = open("d", of_ranges(3), Vec::new());
+    if let ClientMessage::Open { compares, .. } = &mut message {
+        *compares = true;
+    }
+    bench.say(2, &message).unwrap();
+    // A hello: its kind, its mode, a context's hash, a root.
+    let mut first = vec![1, 2];
+    first.extend([7; 24]);
+    let first = ClientMessage::Sync { channel: 1, message: first };
+    for number in 1..=SYNC_TRIES_MAX + 1 {
+        let is_taken = number <= SYNC_TRIES_MAX;
+        assert_eq!(bench.say(2, &first).err(), (!is_taken).then_some(4413), "{number}");
+    }
+}
+
+#[test]
+fn the_chunks_that_are_unconfirmed_are_limited() {
+    let mut bench = Bench::with_chunk_size(ChunkSize { bytes: 1, items: 1 });
+    bench.say(1, &open("d", CausalContext::default(), claims(1))).unwrap();
+    for id in 1..=10 {
+        let delta = of_entries(vec![entry(id, Label::new(b"s", [&b"n"[..]]), &id.to_be_bytes())]);
+        bench.say(1, &ClientMessage::Push(Push { channel: 1, id, delta })).unwrap();
+    }
+    bench.connect(2);
+    let heard = bench.say(2, &open("d", CausalContext::default(), Vec::new())).unwrap();
+    let chunks = |heard: &[HubMessage]| {
+        heard.iter().filter(|message| matches!(message, HubMessage::Chunk { .. })).count() as u64
+    };
+    assert_eq!(chunks(&heard), CHUNK_CREDIT);
+    for number in 1..=6 {
+        let confirmed = ClientMessage::ChunkStored { channel: 1, number };
+        assert_eq!(chunks(&bench.say(2, &confirmed).unwrap()), 1, "one for one");
+    }
+}
+
+#[test]
+fn the_pushes_that_are_unanswered_are_limited() {
+    let mut world = World::new(1, 1);
+    world.connect(0);
+    world.settle();
+    let before = world.frames_up(0);
+    for number in 0..2 * PUSH_CREDIT {
+        world.write(0, &format!("n{number}"), &[("title", &"t".repeat(9_000))]);
+        while world.store_one(0) {}
+        let waiting = world.frames_up(0) - before;
+        assert_eq!(waiting, (number + 1).min(PUSH_CREDIT), "after {number} more");
+    }
+    world.heal();
+}
+
+#[test]
+fn a_stamp_of_the_far_future_pulls_no_clock() {
+    let stamp_of = |ahead_ms: u64| {
+        let mut world = World::new(1, 1);
+        world.connect(0);
+        world.settle();
+        let label = Label::new(b"s", [&b"n"[..]]);
+        let mut delta = of_entries(vec![entry(1, label, b"")]);
+        let now_ms = world.now.unix_ms;
+        delta.entries[0].stamp = Stamp::from_ms(now_ms.saturating_add(ahead_ms));
+        let cursor = Cursor { boot: 0, seq: 1 };
+        world.hear(0, HubMessage::Delta { channel: 1, cursor, delta }.encode());
+        world.write(0, "n", &[("title", "t")]);
+        let outbox = world.devices[0].client.outbox(DOCUMENT).unwrap();
+        let stamps = outbox.flat_map(|item| item.delta.entries.iter().map(|entry| entry.stamp));
+        stamps.max().unwrap().ms() - now_ms
+    };
+    assert!(stamp_of(SKEW_MS_MAX - 1) >= SKEW_MS_MAX - 1);
+    assert!(stamp_of(SKEW_MS_MAX) >= SKEW_MS_MAX);
+    for ahead_ms in [SKEW_MS_MAX + 10, 1 << 40, u64::MAX] {
+        assert!(stamp_of(ahead_ms) <= SKEW_MS_MAX + 1, "{ahead_ms}");
+    }
+}
