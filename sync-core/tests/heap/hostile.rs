@@ -9,7 +9,7 @@ use sync_core::session::{
 use sync_core::time::Stamp;
 use sync_core::wire::{
     Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION,
-    Welcome, decode_client, decode_hub,
+    Welcome, decode_client, decode_hub, encode_delta,
 };
 
 use crate::meter::Meter;
@@ -157,6 +157,7 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
             },
         ),
         ("ping", ClientMessage::Ping),
+        ("brief", ClientMessage::Brief { channel: 1, dots: true }),
     ];
     for kind in 0..12 {
         let mut message = vec![0xff; 190_000];
@@ -164,13 +165,14 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
         messages.push(("sync", ClientMessage::Sync { channel: 1, message }));
     }
     for (name, delta) in deltas() {
+        let delta = encode_delta(&delta);
         messages.push((name, ClientMessage::Push(Push { channel: 1, id: 1, delta })));
     }
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
 }
 
 fn from_hub() -> Vec<(String, Vec<u8>)> {
-    let (channel, cursor) = (1, Cursor { boot: u64::MAX, seq: u64::MAX });
+    let (channel, seq) = (1, u64::MAX);
     let opened = |context| HubMessage::Opened { channel, context, resumed: true };
     let mut messages = vec![
         (
@@ -184,7 +186,7 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ),
         ("opened, replicas", opened(of_replicas(4_095))),
         ("opened, ranges", opened(of_ranges(8_192))),
-        ("stored", HubMessage::Stored { channel, id: u64::MAX, cursor }),
+        ("stored", HubMessage::Stored { channel, id: u64::MAX, seq }),
         ("refused", HubMessage::Refused { channel, id: 1, reason: "x".repeat(200_000) }),
         ("in use", HubMessage::InUse { channel, replica: replica(usize::MAX - 1) }),
         (
@@ -197,11 +199,13 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ),
         ("pong", HubMessage::Pong),
         ("sync", HubMessage::Sync { channel, message: vec![3; 190_000] }),
+        ("names", HubMessage::Names { channel, names: vec![0xff; 190_000] }),
+        ("unresolved", HubMessage::Unresolved { channel, id: u64::MAX }),
     ];
     for (name, delta) in deltas() {
-        let chunk = delta.clone();
-        messages.push((name, HubMessage::Chunk { channel, number: 1, delta: chunk, cursor: None }));
-        messages.push((name, HubMessage::Delta { channel, cursor, delta }));
+        let whole = encode_delta(&delta);
+        messages.push((name, HubMessage::Chunk { channel, number: 1, delta, cursor: None }));
+        messages.push((name, HubMessage::Delta { channel, seq, delta: whole }));
     }
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
 }
