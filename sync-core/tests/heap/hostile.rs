@@ -158,6 +158,7 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
             },
         ),
         ("ping", ClientMessage::Ping),
+        ("brief", ClientMessage::Brief { channel: 1, dots: true }),
     ];
     for kind in 0..12 {
         let mut message = vec![0xff; 190_000];
