@@ -9,6 +9,7 @@ mod touched;
 mod undo;
 
 use std::collections::BTreeSet;
+use std::mem::take;
 
 pub use edit::{Author, Edit};
 pub use orphan::Orphan;
@@ -16,8 +17,8 @@ pub use touched::Touched;
 pub use undo::{History, Undo};
 
 use self::kept::Kept;
-use self::target::Labels;
-use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join};
+use self::target::{Labels, Targets};
+use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join_into};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -33,7 +34,7 @@ pub struct Document<S = MemoryStore> {
     kept: Kept,
     policy: EditAgainstDelete,
     /// Empty between changes: memory that the next one uses again.
-    buffer: Vec<u8>,
+    targets: Targets,
     killed: Vec<Entry>,
 }
 
@@ -96,8 +97,8 @@ impl<S: PlaceStore> Document<S> {
     /// Takes a store as it is.
     pub fn new(store: S) -> Self {
         let (labels, kept) = (Labels::default(), Kept::default());
-        let (policy, buffer, killed) = (EditAgainstDelete::default(), Vec::new(), Vec::new());
-        Self { store, labels, kept, policy, buffer, killed }
+        let (policy, targets) = (EditAgainstDelete::default(), Targets::default());
+        Self { store, labels, kept, policy, targets, killed: Vec::new() }
     }
 
     /// Takes a store that does not know yet what stands open in it, and finds that.
@@ -132,7 +133,7 @@ impl<S: PlaceStore> Document<S> {
 
     /// Joins a delta of another replica.
     pub fn join(&mut self, delta: &Delta) -> Result<Change, S::Error> {
-        let joined = join(&mut self.store, delta)?;
+        let joined = join_into(&mut self.store, delta, take(&mut self.killed))?;
         let touched = Touched::by(&joined, delta);
         let mut partial = Vec::new();
         for (label, id) in touched.iter() {
@@ -141,7 +142,17 @@ impl<S: PlaceStore> Document<S> {
             }
         }
         let orphans = orphan::find(self, partial, &joined, &delta.notes)?;
-        Ok(Change { touched, orphans, is_new: !joined.is_empty() })
+        let is_new = !joined.is_empty();
+        self.keep_memory(joined.killed);
+        Ok(Change { touched, orphans, is_new })
+    }
+
+    /// Keeps the memory of what died for the next change.
+    fn keep_memory(&mut self, mut killed: Vec<Entry>) {
+        if killed.capacity() <= KILLED_MAX {
+            killed.clear();
+            self.killed = killed;
+        }
     }
 
     /// Makes a change of this replica: applied whole, or not at all when the closure fails or the
@@ -313,6 +324,9 @@ pub struct Page {
     /// After which id the next page begins; none on the last one.
     pub next: Option<RecordId>,
 }
+
+/// For how many entries that died memory is kept. Arbitrary.
+const KILLED_MAX: usize = 16;
 
 /// How many ids are looked at in one go. Arbitrary.
 const PAGE_IDS: usize = 1024;

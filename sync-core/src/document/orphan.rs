@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::edit::Author;
 use super::target::Targets;
 use super::{Document, EditAgainstDelete, Edited, Refused};
-use crate::causal::{Dot, Joined, Label, Note, PlaceId, PlaceStore};
+use crate::causal::{CausalContext, Dot, Joined, Label, Note, PlaceId, PlaceStore};
 use crate::time::Stamp;
 use crate::types::element;
 use crate::types::place::Space;
@@ -145,10 +145,10 @@ impl<S: PlaceStore> Document<S> {
             }
         }
         let mut asserted = Vec::new();
-        for part in parts {
-            let all: Vec<usize> = (0..part.leaves().len()).collect();
+        for mut part in parts {
+            let none = CausalContext::default();
             let edited = self
-                .edit(author, bytes_max, |edit| edit.write(&space, &orphan.id, &part, &all, &[]));
+                .edit(author, bytes_max, |edit| edit.write(&space, &orphan.id, &mut part, none));
             match edited {
                 Ok(edited) => asserted.push(edited),
                 Err(Refused::Misuse(_)) => {}

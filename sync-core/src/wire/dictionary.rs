@@ -1,7 +1,5 @@
 //! Numbers for what deltas name again and again: replicas and labels.
 
-use std::collections::BTreeMap;
-
 use crate::causal::{Label, ReplicaId};
 
 /// Replicas and labels that both sides of a conversation have numbered, from 0 in the order in which
@@ -15,8 +13,12 @@ pub struct Dictionary {
 #[derive(Debug, Clone)]
 pub(super) struct Table<T> {
     items: Vec<T>,
-    numbers: BTreeMap<T, usize>,
+    /// The numbers of the items in the order of these.
+    order: Vec<u32>,
 }
+
+/// Up to how many items are looked at one by one. Arbitrary.
+const FEW: usize = 16;
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
@@ -26,18 +28,26 @@ impl<T> Default for Table<T> {
 
 impl<T> Table<T> {
     const fn new() -> Self {
-        Self { items: Vec::new(), numbers: BTreeMap::new() }
+        Self { items: Vec::new(), order: Vec::new() }
     }
 }
 
-impl<T: Ord + Clone> Table<T> {
+impl<T: Ord> Table<T> {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
 
+    #[inline]
     pub(super) fn number(&self, item: &T) -> Option<usize> {
-        self.numbers.get(item).copied()
+        if self.items.len() <= FEW {
+            return self.items.iter().position(|known| known == item);
+        }
+        self.place(item).ok().map(|at| self.order[at] as usize)
+    }
+
+    fn place(&self, item: &T) -> Result<usize, usize> {
+        self.order.binary_search_by(|number| self.items[*number as usize].cmp(item))
     }
 
     #[inline]
@@ -46,8 +56,10 @@ impl<T: Ord + Clone> Table<T> {
     }
 
     fn add(&mut self, item: T) {
-        if !self.numbers.contains_key(&item) {
-            self.numbers.insert(item.clone(), self.items.len());
+        if self.number(&item).is_none()
+            && let Err(at) = self.place(&item)
+        {
+            self.order.insert(at, self.items.len() as u32);
             self.items.push(item);
         }
     }
