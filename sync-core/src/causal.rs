@@ -6,6 +6,7 @@
 //! labels, ids and slots are opaque bytes.
 
 mod compare;
+mod content;
 mod context;
 mod delta;
 mod dot;

@@ -4,6 +4,7 @@ mod buckets;
 mod element;
 
 use self::buckets::{Buckets, Cover};
+pub(super) use self::element::ODD;
 pub(crate) use self::element::mix;
 use self::element::narrow;
 pub use self::element::{ElementKey, Root, Sum, Total, context_hash};
