@@ -40,7 +40,7 @@ fn word(bytes: &[u8]) -> u64 {
     match (bytes, bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         (_, Some(low), Some(high)) => {
             // Bytes that stand in both are laid over themselves.
-            let high = u64::from(u32::from_le_bytes(*high)) << (8 * (bytes.len() - 4) & 63);
+            let high = u64::from(u32::from_le_bytes(*high)) << ((8 * (bytes.len() - 4)) & 63);
             u64::from(u32::from_le_bytes(*low)) | high
         }
         ([a, b, c], ..) => u64::from(*a) | u64::from(*b) << 8 | u64::from(*c) << 16,
