@@ -1,9 +1,11 @@
 //! The one file that knows how `sync-core` represents entries, deltas and frames. Everything else in
 //! this crate speaks of dots, places and changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId};
+use sync_core::causal::{
+    CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, Note, ReplicaId,
+};
 use sync_core::session::{OutboxItem, Step};
 use sync_core::types::{Content, Element, Place, Share};
 use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
@@ -274,13 +276,22 @@ pub(crate) fn describe(up: bool, frame: &[u8]) -> String {
 }
 
 /// The bytes of one message with everything that a client lacks and nothing else: entries that it
-/// never saw, and dots that died and that it does not know as dead.
-pub(crate) fn lacking_bytes(hub: &MemoryStore, client: &MemoryStore) -> usize {
+/// never saw, dots that died and that it does not know as dead, and who removed when what it still shows.
+pub(crate) fn lacking_bytes<'a>(
+    hub: &MemoryStore,
+    notes: impl Iterator<Item = &'a Note>,
+    client: &MemoryStore,
+) -> usize {
     let seen = client.context();
     let missing = hub.context().difference(seen);
     let mut delta = hub.part(&missing);
     // What the client still shows and the hub knows as dead.
     let died = client.live().intersection(hub.context()).difference(&hub.live());
+    let took = client.part(&died).entries;
+    let places: BTreeSet<_> = took.iter().map(|entry| (entry.label.space(), &entry.id)).collect();
+    let is_lacking =
+        |note: &&Note| !seen.contains(note.dot) && places.contains(&(note.label.space(), &note.id));
+    delta.notes = notes.filter(is_lacking).cloned().collect();
     delta.dead.union(&died);
     let cursor = Some(Cursor { boot: u64::MAX, seq: hub.context().range_count() as u64 });
     HubMessage::Chunk { channel: 1, number: 1, delta, cursor }.encode().len()

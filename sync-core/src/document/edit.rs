@@ -9,7 +9,7 @@ use std::mem::take;
 
 use super::target::Targets;
 use super::undo::Count;
-use super::{Document, Edited, Refused, Touched, Undo};
+use super::{Document, Edited, Left, Refused, Touched, Undo};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, EntryView, MemoryStore, Note, PlaceId, PlaceStore,
     ReplicaId, ranges_of,
@@ -201,7 +201,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             }
         }
         for (label, id) in unsettled {
-            self.document.settle(label.space(), &id).map_err(Refused::Store)?;
+            let left = self.document.settle(label.space(), &id).map_err(Refused::Store)?;
+            if left == Left::Record {
+                self.document.kept.forget(label.space(), &id);
+            }
         }
         self.delta.join(delta);
         Ok(())
