@@ -2,6 +2,7 @@
 //!
 //! A row is an entry; two indexes find it, by dot and by object. Rows of one object form a ring.
 
+mod build;
 mod dots;
 mod hand;
 mod labels;
@@ -15,6 +16,7 @@ mod sorted;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+pub(crate) use self::build::Builder;
 use self::hand::Hand;
 use self::labels::Labels;
 use self::rows::Rows;
@@ -107,15 +109,6 @@ impl MemoryStore {
         }
         repeats.sort_unstable();
         repeats
-    }
-
-    /// Adds an entry behind all others of its replica, as a state is loaded in order. Gives false where
-    /// it overlaps another one, or a live dot of it was not seen.
-    pub(crate) fn append(&mut self, entry: Entry) -> bool {
-        let live = entry.live_ranges();
-        let is_seen = self.context.of(entry.replica()).is_some_and(|seen| seen.covers(&live));
-        let Ok(is_added) = if is_seen { self.add(entry) } else { Ok(false) };
-        is_added
     }
 
     /// The entries after a dot, in the order of their first dots.

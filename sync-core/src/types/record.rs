@@ -185,12 +185,11 @@ impl Record {
     /// Of the registers of either kind at a path the one that is read: a copy only where there is no
     /// original.
     fn winner(&self, path: &str) -> Option<&Content> {
-        let is_counted = |element: &&Element| {
+        let is_register = |element: &&Element| {
             element.is_at(path)
                 && matches!(element.content, Content::Register(_) | Content::Latest(_))
-                && (!self.is_original || element.claim.copy.is_none())
         };
-        let mut elements = self.elements.iter().filter(is_counted);
+        let mut elements = self.elements.iter().filter(is_register);
         let mut winner = elements.next()?;
         // Mostly there is one.
         for element in elements {
