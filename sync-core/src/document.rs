@@ -9,6 +9,7 @@ mod touched;
 mod undo;
 
 use std::collections::BTreeSet;
+use std::mem::take;
 
 pub use edit::{Author, Edit};
 pub use orphan::Orphan;
@@ -16,8 +17,8 @@ pub use touched::Touched;
 pub use undo::{History, Undo};
 
 use self::kept::Kept;
-use self::target::Labels;
-use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join};
+use self::target::{Labels, Targets};
+use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join_into};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -33,7 +34,7 @@ pub struct Document<S = MemoryStore> {
     kept: Kept,
     policy: EditAgainstDelete,
     /// Empty between changes: memory that the next one uses again.
-    buffer: Vec<u8>,
+    targets: Targets,
     killed: Vec<Entry>,
 }
 
@@ -57,8 +58,6 @@ pub struct Change {
     pub orphans: Vec<Orphan>,
     /// Whether the delta brought anything new.
     pub is_new: bool,
-    /// What was live and is no more: entries with only these slots.
-    pub killed: Vec<Entry>,
 }
 
 /// What an edit did.
@@ -98,8 +97,8 @@ impl<S: PlaceStore> Document<S> {
     /// Takes a store as it is.
     pub fn new(store: S) -> Self {
         let (labels, kept) = (Labels::default(), Kept::default());
-        let (policy, buffer, killed) = (EditAgainstDelete::default(), Vec::new(), Vec::new());
-        Self { store, labels, kept, policy, buffer, killed }
+        let (policy, targets) = (EditAgainstDelete::default(), Targets::default());
+        Self { store, labels, kept, policy, targets, killed: Vec::new() }
     }
 
     /// Takes a store that does not know yet what stands open in it, and finds that.
@@ -134,26 +133,39 @@ impl<S: PlaceStore> Document<S> {
 
     /// Joins a delta of another replica.
     pub fn join(&mut self, delta: &Delta) -> Result<Change, S::Error> {
-        let joined = join(&mut self.store, delta)?;
+        self.join_and_look(delta, |_| {})
+    }
+
+    /// Joins a delta, and shows what was live and is no more.
+    pub(crate) fn join_and_look(
+        &mut self,
+        delta: &Delta,
+        look: impl FnOnce(&[Entry]),
+    ) -> Result<Change, S::Error> {
+        let joined = join_into(&mut self.store, delta, take(&mut self.killed))?;
         let touched = Touched::by(&joined, delta);
         let mut partial = Vec::new();
-        let mut standing = Vec::new();
         for (label, id) in touched.iter() {
             match self.settle(label.space(), id)? {
                 Left::Part => partial.push((label.clone(), id.clone())),
-                Left::Record => {
-                    self.kept.forget(label.space(), id);
-                    if !joined.killed.is_empty() {
-                        standing.push((label.clone(), id.clone()));
-                    }
-                }
+                Left::Record => self.kept.forget(label.space(), id),
                 Left::Other => {}
             }
         }
         let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
-        orphans.extend(orphan::find_torn(self, &standing, &joined, delta)?);
+        orphans.extend(orphan::find_torn(self, &joined, delta)?);
         let is_new = !joined.is_empty();
-        Ok(Change { touched, orphans, is_new, killed: joined.killed })
+        look(&joined.killed);
+        self.keep_memory(joined.killed);
+        Ok(Change { touched, orphans, is_new })
+    }
+
+    /// Keeps the memory of what died for the next change.
+    fn keep_memory(&mut self, mut killed: Vec<Entry>) {
+        if killed.capacity() <= KILLED_MAX {
+            killed.clear();
+            self.killed = killed;
+        }
     }
 
     /// Makes a change of this replica: applied whole, or not at all when the closure fails or the
@@ -324,6 +336,9 @@ pub struct Page {
     /// After which id the next page begins; none on the last one.
     pub next: Option<RecordId>,
 }
+
+/// For how many entries that died memory is kept. Arbitrary.
+const KILLED_MAX: usize = 16;
 
 /// How many ids are looked at in one go. Arbitrary.
 const PAGE_IDS: usize = 1024;

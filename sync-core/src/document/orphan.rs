@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use super::edit::Author;
 use super::target::Targets;
 use super::{Document, EditAgainstDelete, Edited, Refused};
-use crate::causal::{Delta, Dot, Joined, Label, Note, PlaceId, PlaceStore};
+use crate::causal::{
+    CausalContext, Delta, Dot, Entry, EntryView, Joined, Label, Note, PlaceId, PlaceStore,
+};
 use crate::time::Stamp;
-use crate::types::element;
-use crate::types::place::Space;
+use crate::types::element::{self, kind};
+use crate::types::place::{Space, is_collection};
 use crate::types::{Claim, Content, CopyOf, Element, Place, Record};
 
 /// A record whose existence a join took, while an edit that the delete did not see is live; or one that
@@ -117,27 +119,51 @@ pub(super) fn find<S: PlaceStore>(
     Ok(orphans)
 }
 
+/// The places where a record stands of which a removal took something.
+fn standing<'a, S: PlaceStore>(
+    document: &Document<S>,
+    joined: &'a Joined,
+    notes: &'a [Note],
+) -> Result<Vec<(&'a Label, &'a PlaceId)>, S::Error> {
+    // What takes an existence removes a record, and not a field.
+    let takes_record = |killed: &&Entry| killed.view().tags().0.has(kind::EXISTS);
+    let killed = joined.killed.iter().filter(takes_record);
+    let noted = notes.iter().filter(|_| !joined.killed.is_empty());
+    let removed = killed.map(|killed| (&killed.label, &killed.id));
+    let removed = removed.chain(noted.map(|note| (&note.label, &note.id)));
+    let mut standing: Vec<(&Label, &PlaceId)> = Vec::new();
+    let mut last: Option<(&Label, &PlaceId)> = None;
+    for (label, id) in removed.filter(|(label, _)| is_collection(label.space())) {
+        let is_it = |(of, other): &(&Label, &PlaceId)| *other == id && of.is_in_space_of(label);
+        if last.replace((label, id)).is_some_and(|last| is_it(&last)) {
+            continue;
+        }
+        let mut exists = false;
+        let show = &mut |entry: EntryView<'_>| exists |= entry.tags().0.has(kind::EXISTS);
+        document.store.at(label.space(), id, show)?;
+        if exists && !standing.iter().any(is_it) {
+            standing.push((label, id));
+        }
+    }
+    Ok(standing)
+}
+
 /// Finds, among the places where a record stands, those where a removal that did not see it took the
 /// last value of a register: of a record inserted at the same time as another one of the same id, whose
 /// field was edited since by somebody who saw both.
 pub(super) fn find_torn<S: PlaceStore>(
     document: &Document<S>,
-    standing: &[(Label, PlaceId)],
     joined: &Joined,
     delta: &Delta,
 ) -> Result<Vec<Orphan>, S::Error> {
     let mut orphans = Vec::new();
-    for (label, id) in standing {
+    for (label, id) in standing(document, joined, &delta.notes)? {
         let space = label.space();
         let is_it = |of: &Label, other: &PlaceId| of.space() == space && other == id;
         let mut taken = Record::default();
         let killed = joined.killed.iter().filter(|killed| is_it(&killed.label, &killed.id));
         killed.for_each(|killed| taken.add(killed.view()));
         let note = delta.notes.iter().find(|note| is_it(&note.label, &note.id));
-        // What takes an existence removes a record, and not a field.
-        if note.is_none() && taken.existence().next().is_none() {
-            continue;
-        }
         let left = document.record_at(space, id)?;
         // What came in the same delta was inserted by somebody who saw the removal.
         let came =
@@ -207,10 +233,10 @@ impl<S: PlaceStore> Document<S> {
             }
         }
         let mut asserted = Vec::new();
-        for part in parts {
-            let all: Vec<usize> = (0..part.leaves().len()).collect();
+        for mut part in parts {
+            let none = CausalContext::default();
             let edited = self
-                .edit(author, bytes_max, |edit| edit.write(&space, &orphan.id, &part, &all, &[]));
+                .edit(author, bytes_max, |edit| edit.write(&space, &orphan.id, &mut part, none));
             match edited {
                 Ok(edited) => asserted.push(edited),
                 Err(Refused::Misuse(_)) => {}

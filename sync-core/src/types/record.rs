@@ -77,7 +77,8 @@ impl Record {
     /// Takes the live elements of an entry. Those that this version cannot read are left out.
     pub fn add(&mut self, entry: EntryView<'_>) {
         let EntryView { first, stamp, label, slots, .. } = entry;
-        self.elements.reserve_exact(slots.live().count_ones() as usize);
+        let room = if self.elements.is_empty() { EDITS_ROOM } else { 0 };
+        self.elements.reserve(slots.live().count_ones() as usize + room);
         for (slot, bytes) in slots.iter().enumerate() {
             let Some(bytes) = bytes else { continue };
             let dot = Dot::new(first.replica, first.counter + slot as u64);
@@ -184,13 +185,20 @@ impl Record {
     /// Of the registers of either kind at a path the one that is read: a copy only where there is no
     /// original.
     fn winner(&self, path: &str) -> Option<&Content> {
-        let registers = self.counted().filter(|element| {
-            matches!(element.content, Content::Register(_) | Content::Latest(_))
-                && element.path() == path
-        });
-        let winner =
-            registers.max_by_key(|element| (element.claim.copy.is_none(), rank(&element.claim)));
-        winner.map(|element| &element.content)
+        let is_register = |element: &&Element| {
+            element.is_at(path)
+                && matches!(element.content, Content::Register(_) | Content::Latest(_))
+        };
+        let mut elements = self.elements.iter().filter(is_register);
+        let mut winner = elements.next()?;
+        // Mostly there is one.
+        for element in elements {
+            let order = |claim: &Claim| (claim.copy.is_none(), rank(claim));
+            if order(&element.claim) > order(&winner.claim) {
+                winner = element;
+            }
+        }
+        Some(&winner.content)
     }
 
     /// The members of a set.
@@ -358,6 +366,9 @@ impl Record {
         versions
     }
 }
+
+/// For how many elements there is room beyond those of a record's first entry: an edit or two.
+const EDITS_ROOM: usize = 2;
 
 /// The order of concurrent values: the highest wins.
 fn rank(claim: &Claim) -> (Stamp, Dot, Dot) {
