@@ -144,16 +144,21 @@ impl<S: PlaceStore> Document<S> {
     ) -> Result<Change, S::Error> {
         let joined = join_into(&mut self.store, delta, take(&mut self.killed))?;
         let touched = Touched::by(&joined, delta);
-        let mut partial = Vec::new();
+        let (mut partial, mut mixed) = (Vec::new(), Vec::new());
         for (label, id) in touched.iter() {
             match self.settle(label.space(), id)? {
                 Left::Part => partial.push((label.clone(), id.clone())),
-                Left::Record => self.kept.forget(label.space(), id),
+                Left::Record { has_copy } => {
+                    self.kept.forget(label.space(), id);
+                    if has_copy {
+                        mixed.push((label.clone(), id.clone()));
+                    }
+                }
                 Left::Other => {}
             }
         }
         let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
-        orphans.extend(orphan::find_torn(self, &joined, delta)?);
+        orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
         let is_new = !joined.is_empty();
         look(&joined.killed);
         self.keep_memory(joined.killed);
@@ -300,7 +305,10 @@ impl<S: PlaceStore> Document<S> {
         self.store.at(space, id, &mut |entry| scan.add(entry))?;
         let is_record = is_collection(space);
         let mut is_open = scan.may_clash(is_record);
-        let mut left = if scan.exists && is_record { Left::Record } else { Left::Other };
+        let mut left = match scan {
+            Scan { exists: true, has_copy, .. } if is_record => Left::Record { has_copy },
+            _ => Left::Other,
+        };
         if is_open {
             let conflicts = self.record_at(space, id)?.conflicts_of(is_record);
             is_open = !conflicts.is_empty();
@@ -346,8 +354,8 @@ const PAGE_IDS: usize = 1024;
 /// What a change left in a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// A record that exists.
-    Record,
+    /// A record that exists, and whether any of it is a copy.
+    Record { has_copy: bool },
     /// Edits of a record that does not.
     Part,
     /// Nothing, or what is no record.

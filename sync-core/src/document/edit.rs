@@ -202,7 +202,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         }
         for (label, id) in unsettled {
             let left = self.document.settle(label.space(), &id).map_err(Refused::Store)?;
-            if left == Left::Record {
+            if matches!(left, Left::Record { .. }) {
                 self.document.kept.forget(label.space(), &id);
             }
         }

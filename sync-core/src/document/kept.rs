@@ -10,6 +10,9 @@ use crate::types::place::is_collection;
 /// The most bytes that are kept. Arbitrary; the oldest go first.
 const BYTES_MAX: usize = 1024 * 1024;
 
+/// What a record that is kept takes beside its content: its entries, its note and its places here.
+const RECORD_BYTES: usize = 352;
+
 /// Removed records by place, in the order of their removals.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
@@ -39,7 +42,8 @@ impl Kept {
     pub(super) fn put(&mut self, notes: &[Note], killed: Option<&Arc<[Entry]>>) {
         let Some(killed) = killed.filter(|_| !notes.is_empty()) else { return };
         // The entries are shared, and each removal counts for its part of them.
-        let bytes = 256 + killed.iter().map(Entry::byte_count).sum::<usize>() / notes.len();
+        let bytes =
+            RECORD_BYTES + killed.iter().map(Entry::byte_count).sum::<usize>() / notes.len();
         for note in notes.iter().filter(|note| is_collection(note.label.space())) {
             let key = key_of(note.label.space(), &note.id);
             let turn = self.first_turn + self.removed.len() as u64;
@@ -50,13 +54,20 @@ impl Kept {
             self.removed.push_back(Some(Removed { note, killed, key, bytes }));
             self.bytes += bytes;
         }
-        // What was forgotten leaves the front with those that are too old.
-        while self.bytes > BYTES_MAX || matches!(self.removed.front(), Some(None)) {
-            let Some(removed) = self.removed.pop_front() else { break };
+        // What was forgotten leaves the front with those that are too old. Records of one change go
+        // together: their memory is free once none is left.
+        let mut last: Option<Arc<[Entry]>> = None;
+        while let Some(oldest) = self.removed.front() {
+            let is_of_last = |killed| last.as_ref().is_some_and(|last| Arc::ptr_eq(last, killed));
+            let goes = oldest.as_ref().is_none_or(|oldest| is_of_last(&oldest.killed));
+            if self.bytes <= BYTES_MAX && !goes {
+                break;
+            }
             self.first_turn += 1;
-            if let Some(Removed { key, bytes, .. }) = removed {
+            if let Some(Removed { key, bytes, killed, .. }) = self.removed.pop_front().flatten() {
                 self.turns.remove(&key);
                 self.bytes -= bytes;
+                last = Some(killed);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::element::{Claim, Content, Element, SEPARATOR};
+use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
 use super::{Field, Value};
 use crate::causal::{Dot, EntryView, ReplicaId};
 use crate::time::Stamp;
@@ -69,7 +69,7 @@ pub enum Conflict {
 pub struct Record {
     elements: Vec<Element>,
     /// Whether an original says that the record exists. Copies were made for a record that is no more
-    /// then, and count for nothing.
+    /// then, and count for nothing, but for those that mend this one.
     is_original: bool,
 }
 
@@ -138,15 +138,25 @@ impl Record {
         &self.elements
     }
 
-    /// The live elements that count for readers. A register's copy does in any case, but stands back
-    /// where the register has an original: a removal may have taken a value that it saw, and not the
-    /// record that the value was written to.
-    fn counted(&self) -> impl Iterator<Item = &Element> {
-        let counts = |element: &&Element| {
-            let is_register = matches!(element.content, Content::Register(_) | Content::Latest(_));
-            !self.is_original || is_register || element.claim.copy.is_none()
+    /// Takes elements of one place.
+    pub(crate) fn of(elements: Vec<Element>) -> Self {
+        let mut record = Self { elements, is_original: false };
+        record.retain(|_| true);
+        record
+    }
+
+    /// The live elements that count for readers.
+    pub(crate) fn counted(&self) -> impl Iterator<Item = &Element> {
+        let counts = |element: &&Element| match &element.claim.copy {
+            Some(copy) if self.is_original => self.is_mended_by(copy),
+            Some(_) | None => true,
         };
         self.elements.iter().filter(counts)
+    }
+
+    /// Whether a copy was made for the very record that an original says is there.
+    fn is_mended_by(&self, copy: &CopyOf) -> bool {
+        self.existence().any(|claim| claim.copy.is_none() && claim.dot == copy.edit)
     }
 
     /// Every live element's claim.
@@ -329,6 +339,11 @@ impl Record {
             (values.len() > 1).then(|| Conflict::Field { name: path.to_owned(), values })
         });
         fields.chain(self.edit_kept()).collect()
+    }
+
+    /// Whether the record is there as copies for an edit.
+    pub(crate) fn is_kept_by_copies(&self) -> bool {
+        self.is_shown() && !self.is_original
     }
 
     /// The edit that kept the record alive, while only copies say that it exists.
