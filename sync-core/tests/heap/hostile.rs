@@ -125,6 +125,33 @@ fn broken() -> Vec<(String, Vec<u8>)> {
     frames
 }
 
+/// Deltas that say at each place that as much follows as there could be, or far more.
+fn broken_deltas() -> Vec<(String, Vec<u8>)> {
+    // Nothing at first; then one replica; a label of one name; a range of dead dots.
+    let fronts: [(&str, &[u8]); 6] = [
+        ("replicas", &[]),
+        ("labels", &[0]),
+        ("names", &[0, 1, 1, b's']),
+        ("dead replicas", &[0, 0]),
+        ("ranges", &[1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 1, 0]),
+        ("entries and notes", &[0, 1, 1, b's', 1, 1, b'n', 0]),
+    ];
+    let counts: [&[u8]; 2] = [&[0x80, 0xe0, 0x03], &[0xff, 0xff, 0xff, 0xff, 0x7f]];
+    let mut frames = Vec::new();
+    for (place, front) in fronts {
+        for count in counts {
+            let mut delta = front.to_vec();
+            delta.extend(count);
+            delta.extend([0; 64_000]);
+            let mut body = vec![0x92, 5, 0x93, 1, 1, 0xc6];
+            body.extend((delta.len() as u32).to_be_bytes());
+            body.extend(delta);
+            frames.push((format!("many {place}"), sealed(&body)));
+        }
+    }
+    frames
+}
+
 fn from_client() -> Vec<(String, Vec<u8>)> {
     let claims = |count| (0..count).map(|at| Claim { replica: replica(at), opening: 1 }).collect();
     let open = |context, claims| ClientMessage::Open {
@@ -166,7 +193,8 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
     for (name, delta) in deltas() {
         messages.push((name, ClientMessage::Push(Push { channel: 1, id: 1, delta })));
     }
-    messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
+    let valid = messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode()));
+    valid.chain(broken_deltas()).collect()
 }
 
 fn from_hub() -> Vec<(String, Vec<u8>)> {
