@@ -32,6 +32,7 @@ pub(crate) use fingerprints::mix;
 pub use fingerprints::{ElementKey, Fingerprints, Root, Sum, Total, context_hash};
 pub use join::{Joined, join};
 pub use label::{LABEL_BYTES_MAX, Label};
+pub(crate) use memory::Builder;
 pub use memory::MemoryStore;
 pub use part::part;
 pub use place_id::{PLACE_ID_BYTES_MAX, PlaceId};

@@ -57,6 +57,8 @@ pub struct Change {
     pub orphans: Vec<Orphan>,
     /// Whether the delta brought anything new.
     pub is_new: bool,
+    /// What was live and is no more: entries with only these slots.
+    pub killed: Vec<Entry>,
 }
 
 /// What an edit did.
@@ -135,13 +137,23 @@ impl<S: PlaceStore> Document<S> {
         let joined = join(&mut self.store, delta)?;
         let touched = Touched::by(&joined, delta);
         let mut partial = Vec::new();
+        let mut standing = Vec::new();
         for (label, id) in touched.iter() {
-            if self.settle(label.space(), id)? {
-                partial.push((label.clone(), id.clone()));
+            match self.settle(label.space(), id)? {
+                Left::Part => partial.push((label.clone(), id.clone())),
+                Left::Record => {
+                    self.kept.forget(label.space(), id);
+                    if !joined.killed.is_empty() {
+                        standing.push((label.clone(), id.clone()));
+                    }
+                }
+                Left::Other => {}
             }
         }
-        let orphans = orphan::find(self, partial, &joined, &delta.notes)?;
-        Ok(Change { touched, orphans, is_new: !joined.is_empty() })
+        let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
+        orphans.extend(orphan::find_torn(self, &standing, &joined, delta)?);
+        let is_new = !joined.is_empty();
+        Ok(Change { touched, orphans, is_new, killed: joined.killed })
     }
 
     /// Makes a change of this replica: applied whole, or not at all when the closure fails or the
@@ -270,23 +282,22 @@ impl<S: PlaceStore> Document<S> {
         Ok(all)
     }
 
-    /// Notes whether anything clashes in a place. Says whether only a part of a record is left there.
-    fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<bool, S::Error> {
+    /// Notes whether anything clashes in a place. Says what is there.
+    fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<Left, S::Error> {
         let mut scan = Scan::default();
         self.store.at(space, id, &mut |entry| scan.add(entry))?;
         let is_record = is_collection(space);
-        if scan.exists {
-            self.kept.forget(space, id);
-        }
         let mut is_open = scan.may_clash(is_record);
-        let mut is_partial = false;
+        let mut left = if scan.exists && is_record { Left::Record } else { Left::Other };
         if is_open {
             let conflicts = self.record_at(space, id)?.conflicts_of(is_record);
             is_open = !conflicts.is_empty();
-            is_partial = matches!(conflicts[..], [Conflict::Partial { .. }]);
+            if matches!(conflicts[..], [Conflict::Partial { .. }]) {
+                left = Left::Part;
+            }
         }
         self.store.set_open(space, id, is_open)?;
-        Ok(is_partial)
+        Ok(left)
     }
 }
 
@@ -316,6 +327,17 @@ pub struct Page {
 
 /// How many ids are looked at in one go. Arbitrary.
 const PAGE_IDS: usize = 1024;
+
+/// What a change left in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// A record that exists.
+    Record,
+    /// Edits of a record that does not.
+    Part,
+    /// Nothing, or what is no record.
+    Other,
+}
 
 /// A quick look at a place, without reading values: whether it is worth a closer one.
 #[derive(Debug, Default)]

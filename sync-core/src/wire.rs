@@ -12,7 +12,7 @@ mod message;
 pub use delta::{InFull, Names, Objects, decode_delta, encode_delta, read_delta, write_delta};
 pub use dictionary::Dictionary;
 pub use fault::Fault;
-pub use frame::{decode_client, decode_hub};
+pub use frame::{decode_client, decode_hub, presence_key};
 pub use message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
 
 use crate::error::Malformed;
@@ -33,6 +33,13 @@ pub const DELTA_BYTES_MAX: usize = 160 * 1024;
 pub const LABELS_MAX: usize = 4096;
 
 const _: () = assert!((CHUNK_BYTES + DELTA_BYTES_MAX) / 56 <= LABELS_MAX);
+
+/// The most replicas, and the most labels, that a dictionary numbers. Arbitrary: the first 128 of each
+/// take one byte.
+pub const DICTIONARY_ITEMS_MAX: usize = 1024;
+
+/// The most bytes of all labels of a dictionary. Arbitrary; with the replicas they fit into a frame.
+pub const DICTIONARY_BYTES_MAX: usize = 64 * 1024;
 
 /// How many bytes of entries a chunk of a catch-up or a refill aims at.
 pub const CHUNK_BYTES: usize = 64 * 1024;

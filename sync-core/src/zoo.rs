@@ -88,6 +88,12 @@ mutants! {
     NoRelay = "relay-missing",
     /// What arrives while a catch-up is under way is not passed on to that client.
     SeamNotCovered = "snapshot-seam",
+    /// Objects are named by dots to those who may not have them yet.
+    DotsBeforeLive = "dots-before-live",
+    /// What was under way behind a push that could not be resolved is taken.
+    TakesBehindUnresolved = "takes-behind-an-unresolved-push",
+    /// A push that could not be resolved is not sent again.
+    ForgetsUnresolved = "unresolved-and-not-sent-again",
     /// Every dot of the document comes with the first page of a catch-up.
     ContextFirst = "context-before-entries",
     /// Removals of what a client never saw are left out of its catch-up.

@@ -2,7 +2,7 @@
 
 use sync_core::error::Sure;
 use sync_core::session::{ConnectionId, HubInput};
-use sync_core::wire::{ClientMessage, HubMessage, Push, VERSION};
+use sync_core::wire::{ClientMessage, HubMessage, Push, VERSION, encode_delta};
 
 use crate::frames::{bent, claims, context, cursor, delta, replica, sealed};
 use crate::source::Source;
@@ -61,22 +61,34 @@ fn hub_message(source: &mut Source<'_>, world: &World) -> HubMessage {
     let channel = 1;
     let boot = world.store.boot().boot;
     match source.below(8) {
-        0 | 1 => HubMessage::Delta { channel, cursor: cursor(source, boot), delta: delta(source) },
+        0 | 1 => HubMessage::Delta { channel, seq: source.number_in(32), delta: written(source) },
         2 | 3 => {
             let number = source.number_in(8);
             let is_last = source.below(2) == 0;
             let cursor = is_last.then(|| cursor(source, boot));
             HubMessage::Chunk { channel, number, delta: delta(source), cursor }
         }
-        4 => HubMessage::Stored { channel, id: source.number_in(8), cursor: cursor(source, boot) },
+        4 => {
+            let (id, seq) = (source.number_in(8), source.number_in(32));
+            HubMessage::Stored { channel, id, seq }
+        }
         5 => HubMessage::Refused { channel, id: source.number_in(8), reason: "no".into() },
         6 => {
             let own = world.devices[0].replica;
             let replica = if source.below(2) == 0 { own } else { replica(source) };
             HubMessage::InUse { channel, replica }
         }
-        _ => HubMessage::Sync { channel, message: source.piece().to_vec() },
+        _ => match source.below(3) {
+            0 => HubMessage::Sync { channel, message: source.piece().to_vec() },
+            1 => HubMessage::Names { channel, names: source.piece().to_vec() },
+            _ => HubMessage::Unresolved { channel, id: source.number_in(8) },
+        },
     }
+}
+
+/// A delta as it stands for itself, or any bytes in its place, which may name things by numbers and dots.
+fn written(source: &mut Source<'_>) -> Vec<u8> {
+    if source.below(4) == 0 { source.piece().to_vec() } else { encode_delta(&delta(source)) }
 }
 
 /// Whatever clients say, a hub goes on with those that keep the rules.
@@ -109,7 +121,7 @@ fn hub(mut source: Source<'_>) {
             8..12 => {
                 pushes[at] += 1;
                 let id = if source.below(16) == 0 { source.number_in(4) } else { pushes[at] };
-                let push = Push { channel: 1, id, delta: delta(&mut source) };
+                let push = Push { channel: 1, id, delta: written(&mut source) };
                 HubInput::Frame(ClientMessage::Push(push).encode())
             }
             _ => HubInput::Frame(client_message(&mut source).encode()),
@@ -148,6 +160,9 @@ fn client_message(source: &mut Source<'_>) -> ClientMessage {
             name: "x".into(),
             state: source.piece().to_vec(),
         },
-        _ => ClientMessage::Sync { channel, message: source.piece().to_vec() },
+        _ => match source.below(2) {
+            0 => ClientMessage::Sync { channel, message: source.piece().to_vec() },
+            _ => ClientMessage::Brief { channel, dots: source.below(2) == 0 },
+        },
     }
 }

@@ -17,6 +17,7 @@ mod clock;
 mod http;
 mod meter;
 mod options;
+mod outgoing;
 mod server;
 mod socket;
 mod store;

@@ -1,7 +1,6 @@
 //! One WebSocket connection: frames in to the writer, frames out from its queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,13 +12,14 @@ use sync_core::error::Malformed;
 use sync_core::session::ConnectionId;
 use sync_core::wire::{Fault, MESSAGE_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::Semaphore;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use crate::meter::FrameMeter;
+use crate::outgoing::{FRAME_OVERHEAD_BYTES, Outgoing, Queue, Receiver, cost};
 use crate::writer::{Event, Permits, WriterHandle};
 
 /// How long a connection that is being closed may take to read what is still queued.
@@ -32,64 +32,7 @@ pub(crate) const LINGER_WAIT: Duration = Duration::from_secs(1);
 /// with 4 KiB an idle connection costs 10 KB, with the library's default 138 KB.
 const BUFFER_BYTES: usize = 4 * 1024;
 
-/// What a waiting frame counts for beside its bytes.
-const FRAME_OVERHEAD_BYTES: usize = 256;
-
 type Socket = WebSocketStream<FrameMeter<TokioIo<Upgraded>>>;
-
-/// What a connection is to send.
-#[derive(Debug)]
-enum Outgoing {
-    Frame(Arc<[u8]>),
-    Close(Fault),
-}
-
-/// The writer's end of a connection. Dropping it ends the connection.
-#[derive(Debug)]
-pub(crate) struct Sender {
-    queue: mpsc::UnboundedSender<Outgoing>,
-    /// The bytes that are queued; the connection's task takes off what it has written.
-    bytes: Arc<AtomicUsize>,
-    bytes_max: usize,
-    /// Dropped with this: from then on the connection has a deadline.
-    _ending: oneshot::Sender<()>,
-}
-
-/// The connection's end.
-#[derive(Debug)]
-pub(crate) struct Receiver {
-    queue: mpsc::UnboundedReceiver<Outgoing>,
-    bytes: Arc<AtomicUsize>,
-    ending: oneshot::Receiver<()>,
-}
-
-/// The queue of a connection, bounded in bytes.
-pub(crate) fn queue(bytes_max: usize) -> (Sender, Receiver) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let (ends, ending) = oneshot::channel();
-    let bytes = Arc::new(AtomicUsize::new(0));
-    let sender = Sender { queue: sender, bytes: bytes.clone(), bytes_max, _ending: ends };
-    (sender, Receiver { queue: receiver, bytes, ending })
-}
-
-impl Sender {
-    /// Queues a frame. False when the peer reads too slowly; nothing is queued then.
-    pub(crate) fn send(&self, frame: Arc<[u8]>) -> bool {
-        let cost = cost(&frame);
-        let queued = self.bytes.fetch_add(cost, Ordering::Relaxed) + cost;
-        if queued > self.bytes_max {
-            return false;
-        }
-        // A connection that has ended takes nothing more, and says so to the writer itself.
-        let _ = self.queue.send(Outgoing::Frame(frame));
-        true
-    }
-
-    /// Closes the connection behind what is queued, which has a deadline from here on.
-    pub(crate) fn close(self, fault: Fault) {
-        let _ = self.queue.send(Outgoing::Close(fault));
-    }
-}
 
 /// Serves a connection until it has ended.
 pub(crate) async fn serve(
@@ -108,9 +51,9 @@ pub(crate) async fn serve(
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let (mut sink, mut stream) = socket.split();
-    let Receiver { mut queue, bytes, ending } = receiver;
+    let Receiver { queue, ending } = receiver;
     tokio::select! {
-        () = write(&mut sink, &mut queue, &bytes) => {}
+        () = write(&mut sink, &queue) => {}
         () = async {
             // Either way it has ended, or is about to, as far as the writer is concerned.
             let _ = ending.await;
@@ -134,12 +77,8 @@ pub(crate) async fn serve(
 }
 
 /// Sends what is queued. Ends after a close, when the writer has let go, or when the peer is gone.
-async fn write(
-    sink: &mut SplitSink<Socket, Message>,
-    queue: &mut mpsc::UnboundedReceiver<Outgoing>,
-    bytes: &AtomicUsize,
-) {
-    while let Some(outgoing) = queue.recv().await {
+async fn write(sink: &mut SplitSink<Socket, Message>, queue: &Queue) {
+    while let Some(outgoing) = queue.next().await {
         let sent = match outgoing {
             Outgoing::Frame(frame) => {
                 let cost = cost(&frame);
@@ -148,7 +87,7 @@ async fn write(
                     Ok(()) if queue.is_empty() => sink.flush().await,
                     fed => fed,
                 };
-                bytes.fetch_sub(cost, Ordering::Relaxed);
+                queue.written(cost);
                 sent
             }
             Outgoing::Close(fault) => {
@@ -227,8 +166,4 @@ async fn linger(socket: &mut Socket) -> std::io::Result<()> {
     let mut rest = vec![0; BUFFER_BYTES];
     while io.read(&mut rest).await? > 0 {}
     Ok(())
-}
-
-fn cost(frame: &[u8]) -> usize {
-    frame.len() + FRAME_OVERHEAD_BYTES
 }

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock::Clock;
 use crate::options::{Limits, Options};
-use crate::socket::{Receiver, Sender, queue};
+use crate::outgoing::{Receiver, Sender, queue};
 use crate::store::{SqliteHub, StoreError};
 
 /// The most inputs of one transaction. Arbitrary.

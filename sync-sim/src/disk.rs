@@ -6,6 +6,7 @@ use sync_core::causal::ReplicaId;
 use sync_core::session::{OutboxItem, OutboxState, Persist, SavedDocument, Step};
 
 use crate::invariant::{Invariant, Violation};
+use crate::kernel::Written;
 use crate::model::ChangeId;
 
 /// What survives every crash.
@@ -22,6 +23,8 @@ pub(crate) struct Disk {
 #[derive(Debug, Clone)]
 pub(crate) struct DocumentFile {
     pub(crate) saved: SavedDocument,
+    /// What each dot that was ever here is about.
+    pub(crate) written: Written,
     pub(crate) replica: ReplicaId,
 }
 
@@ -36,7 +39,8 @@ pub(crate) struct Batch {
 
 impl Disk {
     pub(crate) fn new(replica: ReplicaId, documents: usize) -> Self {
-        let file = DocumentFile { saved: SavedDocument::default(), replica };
+        let file =
+            DocumentFile { saved: SavedDocument::default(), written: Written::default(), replica };
         let documents = vec![file; documents];
         Self { documents, has: BTreeSet::new(), is_copied: false }
     }
@@ -61,9 +65,10 @@ impl Disk {
 
 impl DocumentFile {
     fn apply(&mut self, step: Step) -> Result<(), Violation> {
-        let Self { saved, replica } = self;
+        let Self { saved, written, replica } = self;
         match step {
             Step::Join(delta) => {
+                written.take(&delta);
                 saved.store.join(&delta);
             }
             Step::Enqueue { item, replaces } => return self.enqueue(item, replaces),

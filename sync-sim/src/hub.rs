@@ -212,8 +212,11 @@ impl World<'_> {
         let Some(link) = self.links.get_mut(&id) else { return };
         let process = self.devices[link.device].process.as_ref();
         let client = process.and_then(|process| process.client.document(&document).ok());
-        let needed = match (self.hubs[hub].disk.store.state(&document), client) {
-            (Some(state), Some(client)) => kernel::lacking_bytes(state, client.store()),
+        let store = &self.hubs[hub].disk.store;
+        let needed = match (store.state(&document), client) {
+            (Some(state), Some(client)) => {
+                kernel::lacking_bytes(state, store.notes(&document), client.store())
+            }
             (None, _) | (_, None) => 0,
         };
         if let Some(channel) = link.channels.get_mut(&channel) {
@@ -302,7 +305,8 @@ impl World<'_> {
                 self.check_stored(hub, document, changes);
             }
             Downward::Refused => self.marks.hit(Mark::Refused),
-            Downward::Other => {}
+            Downward::Unresolved => self.marks.hit(Mark::Unresolved),
+            Downward::Names { .. } | Downward::Other => {}
         }
     }
 

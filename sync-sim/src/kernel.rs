@@ -1,12 +1,16 @@
 //! The one file that knows how `sync-core` represents entries, deltas and frames. Everything else in
 //! this crate speaks of dots, places and changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::causal::{CausalContext, Delta, Dot, DotRanges, EntryView, MemoryStore, ReplicaId};
+use sync_core::causal::{
+    CausalContext, Delta, Dot, DotRanges, EntryView, Label, MemoryStore, Note, PlaceId, ReplicaId,
+};
 use sync_core::session::{OutboxItem, Step};
 use sync_core::types::{Content, Element, Place, Share};
-use sync_core::wire::{ClientMessage, Cursor, HubMessage, decode_client, decode_hub};
+use sync_core::wire::{
+    ClientMessage, Cursor, Dictionary, HubMessage, Objects, decode_client, decode_hub, read_delta,
+};
 
 /// One live dot that a change brought: what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,8 +167,8 @@ pub(crate) enum Upward {
         channel: u32,
         /// Its number.
         id: u64,
-        /// The delta.
-        delta: Delta,
+        /// The delta, as the hub is to read it.
+        delta: Vec<u8>,
     },
     /// Anything else.
     Other,
@@ -178,6 +182,8 @@ const CHUNK: u8 = 67;
 const DELTA: u8 = 68;
 const REFUSED: u8 = 70;
 const STORED: u8 = 69;
+const NAMES: u8 = 75;
+const UNRESOLVED: u8 = 76;
 
 fn type_of(frame: &[u8]) -> u8 {
     frame.get(5).copied().unwrap_or(0)
@@ -236,13 +242,22 @@ pub(crate) enum Downward {
     },
     /// A push was refused.
     Refused,
+    /// Things have numbers.
+    Names {
+        /// The channel.
+        channel: u32,
+        /// Which.
+        names: Vec<u8>,
+    },
+    /// A push names something that the hub does not have.
+    Unresolved,
     /// Anything else.
     Other,
 }
 
 /// Reads a frame from a hub.
 pub(crate) fn downward(frame: &[u8]) -> Downward {
-    if !matches!(type_of(frame), OPENED | CHUNK | DELTA | STORED | REFUSED) {
+    if !matches!(type_of(frame), OPENED | CHUNK | DELTA | STORED | REFUSED | NAMES | UNRESOLVED) {
         return Downward::Other;
     }
     match decode_hub(frame) {
@@ -255,7 +270,42 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
         Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },
         Ok(HubMessage::Stored { channel, id, .. }) => Downward::Stored { channel, id },
         Ok(HubMessage::Refused { .. }) => Downward::Refused,
+        Ok(HubMessage::Names { channel, names }) => Downward::Names { channel, names },
+        Ok(HubMessage::Unresolved { .. }) => Downward::Unresolved,
         Ok(_) | Err(_) => Downward::Other,
+    }
+}
+
+/// Which object each dot of a document is about, as a disk has it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written(BTreeMap<Dot, (Label, PlaceId)>);
+
+impl Written {
+    /// Takes what a delta brings. What a dot is about never changes.
+    pub(crate) fn take(&mut self, delta: &Delta) {
+        for entry in &delta.entries {
+            for counter in entry.first.counter..=entry.last() {
+                let dot = Dot::new(entry.replica(), counter);
+                self.0.entry(dot).or_insert_with(|| (entry.label.clone(), entry.id.clone()));
+            }
+        }
+    }
+}
+
+/// What a device knows of dots: by what is on its disk, and by what it shows.
+pub(crate) struct Known<'a>(pub(crate) &'a Written, pub(crate) &'a MemoryStore);
+
+impl Objects for Known<'_> {
+    fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)> {
+        let shown = || self.1.entry_of(dot).map(|entry| (entry.label.clone(), entry.id.clone()));
+        self.0.0.get(&dot).cloned().or_else(shown)
+    }
+}
+
+impl Known<'_> {
+    /// Reads the delta of a push, with what the hub has numbered.
+    pub(crate) fn read(&self, bytes: &[u8], dictionary: &Dictionary) -> Option<Delta> {
+        read_delta(bytes, dictionary, self).ok()
     }
 }
 
@@ -274,13 +324,22 @@ pub(crate) fn describe(up: bool, frame: &[u8]) -> String {
 }
 
 /// The bytes of one message with everything that a client lacks and nothing else: entries that it
-/// never saw, and dots that died and that it does not know as dead.
-pub(crate) fn lacking_bytes(hub: &MemoryStore, client: &MemoryStore) -> usize {
+/// never saw, dots that died and that it does not know as dead, and who removed when what it still shows.
+pub(crate) fn lacking_bytes<'a>(
+    hub: &MemoryStore,
+    notes: impl Iterator<Item = &'a Note>,
+    client: &MemoryStore,
+) -> usize {
     let seen = client.context();
     let missing = hub.context().difference(seen);
     let mut delta = hub.part(&missing);
     // What the client still shows and the hub knows as dead.
     let died = client.live().intersection(hub.context()).difference(&hub.live());
+    let took = client.part(&died).entries;
+    let places: BTreeSet<_> = took.iter().map(|entry| (entry.label.space(), &entry.id)).collect();
+    let is_lacking =
+        |note: &&Note| !seen.contains(note.dot) && places.contains(&(note.label.space(), &note.id));
+    delta.notes = notes.filter(is_lacking).cloned().collect();
     delta.dead.union(&died);
     let cursor = Some(Cursor { boot: u64::MAX, seq: hub.context().range_count() as u64 });
     HubMessage::Chunk { channel: 1, number: 1, delta, cursor }.encode().len()

@@ -101,6 +101,8 @@ marks! {
     CatchUpCut,
     /// A delta of another device overtook a catch-up.
     CatchUpOvertaken,
+    /// A push named something by a dot that was gone at its hub.
+    Unresolved,
     /// Changes were joined into one item of the outbox.
     OutboxJoined,
     /// Two versions of a field stood side by side.

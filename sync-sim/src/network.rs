@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::session::{ClientInput, HubInput};
+use sync_core::wire::Dictionary;
 
-use crate::kernel;
+use crate::kernel::{self, Downward};
 use crate::marks::Mark;
 use crate::measure::CatchUp;
 use crate::model::ChangeId;
@@ -45,6 +46,8 @@ pub(crate) struct Channel {
     /// Changes by the number of the push that has them whole.
     pub(crate) pushes: BTreeMap<u64, Vec<ChangeId>>,
     pub(crate) catch_up: Option<CatchUp>,
+    /// What the device was told that has numbers.
+    pub(crate) dictionary: Dictionary,
 }
 
 impl Link {
@@ -125,6 +128,13 @@ impl World<'_> {
             }
             self.at_hub(hub, id, HubInput::Frame(frame));
         } else if !is_dead {
+            if let Downward::Names { channel, names } = kernel::downward(&frame)
+                && let Some(link) = self.links.get_mut(&id)
+                && let Some(open) = link.channels.get_mut(&channel)
+            {
+                // The device says itself whether these are names.
+                let _ = open.dictionary.extend(&names);
+            }
             self.at_device(device, ClientInput::Frame(frame));
         }
         self.forget_link(id);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::{Delta, Dot};
+use sync_core::causal::Dot;
 use sync_core::session::OutboxItem;
+use sync_core::wire::Dictionary;
 
 use crate::device::Device;
 use crate::invariant::Invariant;
-use crate::kernel::{self, Upward};
+use crate::kernel::{self, Known, Upward};
 use crate::marks::Mark;
 use crate::model::ChangeId;
 use crate::network::Channel;
@@ -58,8 +59,13 @@ impl World<'_> {
                     let detail = format!("device {device} names what is not on its disk");
                     self.fail(Invariant::DurableBeforeVisible, detail);
                 }
-                let fresh =
-                    Channel { document, has_cursor, pushes: BTreeMap::new(), catch_up: None };
+                let fresh = Channel {
+                    document,
+                    has_cursor,
+                    pushes: BTreeMap::new(),
+                    catch_up: None,
+                    dictionary: Dictionary::new(),
+                };
                 if let Some(link) = self.links.get_mut(&id) {
                     link.channels.insert(channel, fresh);
                 }
@@ -72,12 +78,21 @@ impl World<'_> {
         self.transmit(id, true, frame);
     }
 
-    fn check_push(&mut self, device: usize, link: u64, channel: u32, number: u64, delta: &Delta) {
+    fn check_push(&mut self, device: usize, link: u64, channel: u32, number: u64, bytes: &[u8]) {
         let Some(open) = self.links.get_mut(&link).and_then(|link| link.channels.get_mut(&channel))
         else {
             return;
         };
         let document = open.document;
+        let Device { process: Some(process), disk, .. } = &self.devices[device] else { return };
+        let Ok(shown) = process.client.document(&document_name(document)) else { return };
+        let known = Known(&disk.documents[document].written, shown.store());
+        let Some(delta) = known.read(bytes, &open.dictionary) else {
+            let detail = format!("device {device} names what it does not have");
+            self.fail(Invariant::DurableBeforeVisible, detail);
+            return;
+        };
+        let delta = &delta;
         let file = &self.devices[device].disk.documents[document].saved;
         if !kernel::is_part_of(delta, &file.store) {
             let detail = format!("device {device} sends what is not on its disk");

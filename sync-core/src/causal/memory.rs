@@ -2,6 +2,7 @@
 //!
 //! A row is an entry; two indexes find it, by dot and by object. Rows of one object form a chain.
 
+mod build;
 mod labels;
 mod live;
 mod rows;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+pub(crate) use self::build::Builder;
 use self::labels::Labels;
 use self::rows::{NONE, Row, Rows};
 use self::sorted::{Position, Sorted};
@@ -129,15 +131,6 @@ impl MemoryStore {
         }
         repeats.sort_unstable();
         repeats
-    }
-
-    /// Adds an entry behind all others of its replica, as a state is loaded in order. Gives false where
-    /// it overlaps another one, or a live dot of it was not seen.
-    pub(crate) fn append(&mut self, entry: Entry) -> bool {
-        let live = entry.live_ranges();
-        let is_seen = self.context.of(entry.replica()).is_some_and(|seen| seen.covers(&live));
-        let Ok(is_added) = if is_seen { self.add(entry) } else { Ok(false) };
-        is_added
     }
 
     /// The entries after a dot, in the order of their first dots.

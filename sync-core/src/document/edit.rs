@@ -5,7 +5,7 @@ use std::mem::take;
 
 use super::target::{Leaf, Targets, check_path};
 use super::undo::Count;
-use super::{Document, Edited, Refused, Touched, Undo, member_id};
+use super::{Document, Edited, Left, Refused, Touched, Undo, member_id};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, EntryView, MemoryStore, Note, PlaceId, PlaceStore,
     RUN_DOTS_MAX, ReplicaId, Slots, ranges_of,
@@ -665,7 +665,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             }
         }
         for (label, id) in unsettled {
-            self.document.settle(label.space(), &id).map_err(Refused::Store)?;
+            let left = self.document.settle(label.space(), &id).map_err(Refused::Store)?;
+            if left == Left::Record {
+                self.document.kept.forget(label.space(), &id);
+            }
         }
         self.delta.join(delta);
         Ok(())

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::edit::Author;
 use super::target::Targets;
 use super::{Document, EditAgainstDelete, Edited, Refused};
-use crate::causal::{Dot, Joined, Label, Note, PlaceId, PlaceStore};
+use crate::causal::{Delta, Dot, Joined, Label, Note, PlaceId, PlaceStore};
 use crate::time::Stamp;
 use crate::types::element;
 use crate::types::place::Space;
-use crate::types::{Content, CopyOf, Element, Place, Record};
+use crate::types::{Claim, Content, CopyOf, Element, Place, Record};
 
-/// A record whose existence a join took, while an edit that the delete did not see is live.
+/// A record whose existence a join took, while an edit that the delete did not see is live; or one that
+/// a delete did not see, and of which it took values that others had written since.
 ///
 /// The replica that did this join held the whole record until then, or removed it and keeps what it
 /// removed, so it can assert it again.
@@ -27,6 +28,8 @@ pub struct Orphan {
     pub removed_at: Option<Stamp>,
     /// What the join took from the record.
     taken: Vec<Element>,
+    /// Whether the record stands, and lacks but what was taken.
+    is_torn: bool,
 }
 
 impl Orphan {
@@ -44,6 +47,7 @@ impl Orphan {
         let mut copies = Vec::new();
         let is_member = |element: &&Element| matches!(element.content, Content::Member(_));
         let is_copied = !broken!(CopiesInPart);
+        let is_copied = is_copied && !self.is_torn;
         let there = left.elements().iter().filter(|element| is_copied && !is_member(element));
         let gone = self.taken.iter().filter(|element| {
             let has = |other: &Element| {
@@ -105,9 +109,63 @@ pub(super) fn find<S: PlaceStore>(
             removal: note.map(|note| note.dot),
             removed_at: note.map(|note| note.stamp),
             taken: taken.elements().to_vec(),
+            is_torn: false,
             label,
             id,
         });
+    }
+    Ok(orphans)
+}
+
+/// Finds, among the places where a record stands, those where a removal that did not see it took the
+/// last value of a register: of a record inserted at the same time as another one of the same id, whose
+/// field was edited since by somebody who saw both.
+pub(super) fn find_torn<S: PlaceStore>(
+    document: &Document<S>,
+    standing: &[(Label, PlaceId)],
+    joined: &Joined,
+    delta: &Delta,
+) -> Result<Vec<Orphan>, S::Error> {
+    let mut orphans = Vec::new();
+    for (label, id) in standing {
+        let space = label.space();
+        let is_it = |of: &Label, other: &PlaceId| of.space() == space && other == id;
+        let mut taken = Record::default();
+        let killed = joined.killed.iter().filter(|killed| is_it(&killed.label, &killed.id));
+        killed.for_each(|killed| taken.add(killed.view()));
+        let note = delta.notes.iter().find(|note| is_it(&note.label, &note.id));
+        // What takes an existence removes a record, and not a field.
+        if note.is_none() && taken.existence().next().is_none() {
+            continue;
+        }
+        let left = document.record_at(space, id)?;
+        // What came in the same delta was inserted by somebody who saw the removal.
+        let came =
+            |dot: Dot| delta.entries.iter().any(|entry| entry.live().any(|(of, _)| of == dot));
+        let is_unaware = |claim: &&Claim| claim.copy.is_none() && !came(claim.dot);
+        let Some(edit) = left.existence().filter(is_unaware).map(|claim| claim.dot).max() else {
+            continue;
+        };
+        let is_register = |element: &&Element| {
+            matches!(element.content, Content::Register(_) | Content::Latest(_))
+        };
+        let is_there = |path: &str| {
+            left.elements().iter().any(|other| is_register(&other) && other.path() == path)
+        };
+        let lacking = taken.elements().iter().filter(is_register);
+        let lacking: Vec<_> =
+            lacking.filter(|element| !is_there(element.path())).cloned().collect();
+        if !lacking.is_empty() {
+            orphans.push(Orphan {
+                edit,
+                removal: note.map(|note| note.dot),
+                removed_at: note.map(|note| note.stamp),
+                taken: lacking,
+                is_torn: true,
+                label: label.clone(),
+                id: id.clone(),
+            });
+        }
     }
     Ok(orphans)
 }
@@ -130,9 +188,13 @@ impl<S: PlaceStore> Document<S> {
         }
         let space = Space::from_slice(orphan.label.space());
         let left = self.record_at(&space, &orphan.id)?;
+        let copies = orphan.copies(&left);
+        if copies.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut parts = vec![Targets::default()];
         let mut bytes = 0;
-        for (element, copy) in orphan.copies(&left) {
+        for (element, copy) in copies {
             let written = element::Written::new(element.path(), &element.content, Some(&copy));
             let size = written.name.len() + written.bytes.len();
             if bytes > 0 && bytes + size > ASSERTED_BYTES {

@@ -5,6 +5,7 @@
 //! driver has confirmed, by [`ClientInput::Persisted`], that it is on disk; an acknowledgement by the
 //! hub is the only thing that takes it out of the outbox.
 
+mod brief;
 mod compare;
 mod conflict_log;
 mod connection;
@@ -13,10 +14,12 @@ mod outbox;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 
+pub use brief::NOT_HERE;
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
 pub use connection::IN_USE;
 pub use outbox::{OutboxItem, OutboxState};
 
+use self::brief::Taken;
 use self::conflict_log::ConflictLog;
 use self::connection::{Link, Refill};
 use self::outbox::Outbox;
@@ -223,6 +226,7 @@ struct Opened {
     refill_due: bool,
     peers: BTreeMap<ReplicaId, Peer>,
     log: ConflictLog,
+    taken: Taken,
     /// Batches that are being stored, and what to do once each is.
     storing: BTreeMap<PersistId, Then>,
 }
@@ -281,8 +285,10 @@ impl Client {
         let Ok(document) = Document::load(saved.store);
         let on_disk = BTreeMap::from([(replica, document.context().max_of(replica))]);
         let claims = BTreeMap::from([(replica, Claimed { opening, shown: None })]);
+        let taken = if saved.outbox.is_empty() { Taken::default() } else { Taken::unknown() };
         let opened = Opened {
             document,
+            taken,
             outbox: Outbox::new(saved.outbox),
             cursor: saved.cursor,
             log: ConflictLog::new(saved.log),
@@ -329,6 +335,7 @@ impl Client {
         let edited = opened.document.edit(author, CHANGE_BYTES_MAX, change)?;
         if !edited.delta.is_empty() {
             let places = edited.touched.places();
+            opened.taken.add(edited.undo.replaced());
             self.accept(now, document, first, edited.delta, places);
         }
         let last = self.document(document)?.context().max_of(replica);
@@ -394,7 +401,9 @@ impl Client {
         }
         let mut all = store.to_delta();
         all.notes.extend(deltas.iter().flat_map(|delta| delta.notes.iter().cloned()));
-        let Ok(change) = self.opened_mut(document)?.document.join(&all);
+        let opened = self.opened_mut(document)?;
+        let Ok(change) = opened.document.join(&all);
+        opened.taken.add(&change.killed);
         self.accept_remote(now, document, change, Vec::new(), Then::default());
         Ok(())
     }
@@ -488,7 +497,7 @@ impl Client {
         mut steps: Vec<Step>,
         then: Then,
     ) {
-        let Change { touched, orphans, is_new: _ } = change;
+        let Change { touched, orphans, .. } = change;
         let (mut places, mut then) = (touched.places(), then);
         let stamp = self.clock.tick(now.unix_ms);
         let removed_at =
@@ -502,10 +511,13 @@ impl Client {
                 let Ok(edited) = opened.document.assert(author, DELTA_BYTES_MAX, orphan);
                 edited
             });
+            // What one asserts may leave nothing to the next of the same record.
+            let asserted = asserted.filter(|edited| !edited.delta.is_empty());
             for edited in asserted.collect::<Vec<_>>() {
                 let last = edited.delta.context().max_of(replica);
                 then.on_disk = Some(Dot::new(replica, last));
                 places.extend(edited.touched.places());
+                opened.taken.add(edited.undo.replaced());
                 steps.push(Step::Join(edited.delta.clone()));
                 let (item, replaces) = opened.outbox.push(first, edited.delta);
                 first.counter = last + 1;

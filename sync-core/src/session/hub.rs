@@ -5,22 +5,25 @@
 //! store's transaction for that batch is on disk.
 
 mod admission;
+mod brief;
 mod catch_up;
 mod compare;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::brief::{dots_of, read_push};
 use self::catch_up::CatchUp;
 use self::compare::Compare;
 pub(super) use self::compare::LIMITS;
 use super::chunks::ChunkSize;
 use super::hub_store::{Buried, DocumentId, HubStore};
+use super::names::Dots;
 use super::{Boot, Now};
 use crate::causal::{CausalContext, Delta, ReplicaId, join};
 use crate::wire::{
-    CHANNELS_MAX, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Fault, HubMessage,
-    Push, VERSION, Welcome, decode_client,
+    CHANNELS_MAX, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Dictionary, Fault,
+    HubMessage, PUSH_CREDIT, Push, VERSION, Welcome, decode_client, encode_delta, write_delta,
 };
 
 /// Names one connection, for ever, within one run of the hub.
@@ -93,6 +96,11 @@ struct Channel {
     /// whoever wrote it.
     wanted: CausalContext,
     last_push: u64,
+    /// Whether the push behind the last one could not be resolved, so that it and what is under way
+    /// behind it come again.
+    is_unresolved: bool,
+    /// Set where the client keeps the dictionary: whether it finds objects by dots, too.
+    brief: Option<bool>,
     catch_up: Option<CatchUp>,
     /// What takes place before the catch-up.
     compare: Option<Compare>,
@@ -104,6 +112,8 @@ struct Room {
     members: BTreeSet<(ConnectionId, u32)>,
     claims: BTreeMap<ReplicaId, (ConnectionId, u32, u64)>,
     shown: BTreeMap<ReplicaId, (ConnectionId, String, Vec<u8>)>,
+    /// The same for everyone; it only grows.
+    dictionary: Dictionary,
 }
 
 /// Why handling an input ended early.
@@ -251,6 +261,9 @@ impl Hub {
             ClientMessage::Sync { channel, message } => {
                 self.handle_sync(store, connection, channel, &message)
             }
+            ClientMessage::Brief { channel, dots } => {
+                self.handle_brief(connection, channel, dots).map_err(Stop::Fault)
+            }
         }
     }
 
@@ -318,7 +331,16 @@ impl Hub {
             resumed: resume.is_some(),
         };
         let claimed = BTreeMap::new();
-        let fresh = Channel { document, claims: claimed, wanted, last_push: 0, catch_up, compare };
+        let fresh = Channel {
+            document,
+            claims: claimed,
+            wanted,
+            last_push: 0,
+            is_unresolved: false,
+            brief: None,
+            catch_up,
+            compare,
+        };
         state.channels.insert(channel, fresh);
         let room = self.rooms.entry(document).or_default();
         room.members.insert((connection, channel));
@@ -345,36 +367,36 @@ impl Hub {
         push: Push,
     ) -> Step<S> {
         let Push { channel, id, delta } = push;
+        let Some((delta, named)) = self.resolve(store, connection, (channel, id), &delta)? else {
+            return Ok(());
+        };
         let state = self.channel(connection, channel)?;
-        if id != state.last_push + 1 {
-            return Err(Fault::OutOfOrder("pushes are numbered one by one".into()).into());
-        }
-        state.last_push = id;
         let (document, claims) = (state.document, &state.claims);
         let admit = admission::admit(store, document, claims, &state.wanted, &delta);
         if let Some(reason) = admit.map_err(Stop::Storage)?? {
             self.send(connection, &HubMessage::Refused { channel, id, reason });
             return Ok(());
         }
+        self.learn(document, &delta);
         let seq = store.seq() + 1;
         let mut joined = join(&mut store.document(document, seq), &delta).map_err(Stop::Storage)?;
         self.note_killed(document, &joined.killed);
         let clash = std::mem::take(&mut joined.clashes).into_iter().next();
         let clash = clash.filter(|_| !broken!(TwoContents));
-        let cursor = if joined.is_empty() {
-            Cursor { boot: store.boot().boot, seq: store.seq() }
+        let seq = if joined.is_empty() {
+            store.seq()
         } else {
             let mut notes = delta.notes.clone();
             let dots = joined.buried();
             notes.retain(|note| dots.contains(note.dot));
             let buried = Buried { dots, notes };
             store.record(document, seq, buried).map_err(Stop::Storage)?;
-            let cursor = Cursor { boot: store.boot().boot, seq };
-            self.relay(document, (connection, channel), cursor, &delta);
-            cursor
+            let dots = dots_of(&delta, &joined.killed, named);
+            self.relay(document, (connection, channel), seq, &delta, &dots);
+            seq
         };
         let answer = match clash {
-            None => HubMessage::Stored { channel, id, cursor },
+            None => HubMessage::Stored { channel, id, seq },
             Some(dot) => {
                 let reason = format!("a copy of this replica wrote something else as {dot}");
                 HubMessage::Refused { channel, id, reason }
@@ -384,13 +406,46 @@ impl Hub {
         Ok(())
     }
 
-    /// Sends a delta to everyone else in the room, encoding it once for each channel number in use.
+    /// Reads the delta of a push that is the next one. Gives none where it, or one before it, is to come
+    /// again.
+    fn resolve<S: HubStore>(
+        &mut self,
+        store: &S,
+        connection: ConnectionId,
+        (channel, id): (u32, u64),
+        bytes: &[u8],
+    ) -> Result<Option<(Delta, Dots)>, Stop<S::Error>> {
+        let Channel { document, last_push, is_unresolved, .. } =
+            *self.channel(connection, channel)?;
+        let behind = last_push + 2..=last_push + PUSH_CREDIT as u64;
+        if is_unresolved && behind.contains(&id) && !broken!(TakesBehindUnresolved) {
+            return Ok(None);
+        }
+        if id != last_push + 1 {
+            return Err(Fault::OutOfOrder("pushes are numbered one by one".into()).into());
+        }
+        let Some(room) = self.rooms.get(&document) else { return Ok(None) };
+        let meant =
+            read_push(store, document, &room.dictionary, bytes).map_err(Stop::Storage)??;
+        let state = self.channel(connection, channel)?;
+        state.is_unresolved = meant.is_none();
+        if meant.is_some() {
+            state.last_push = id;
+        } else {
+            self.send(connection, &HubMessage::Unresolved { channel, id });
+        }
+        Ok(meant)
+    }
+
+    /// Sends a delta to everyone else in the room: a short form to those who find objects by dots, and
+    /// another one that stands for itself, each encoded once for each channel number in use.
     fn relay(
         &mut self,
         document: DocumentId,
         from: (ConnectionId, u32),
-        cursor: Cursor,
+        seq: u64,
         delta: &Delta,
+        dots: &Dots,
     ) {
         let Some(room) = self.rooms.get(&document) else { return };
         let is_behind = |(connection, channel): &(ConnectionId, u32)| {
@@ -402,12 +457,22 @@ impl Hub {
             let is_cut = broken!(NoRelay) || (broken!(SeamNotCovered) && is_behind(member));
             !is_cut
         };
-        let mut frames: BTreeMap<u32, std::sync::Arc<[u8]>> = BTreeMap::new();
+        let mut forms: [Option<Vec<u8>>; 2] = [None, None];
+        let mut frames: BTreeMap<(bool, u32), std::sync::Arc<[u8]>> = BTreeMap::new();
         for &(connection, channel) in
             room.members.iter().filter(|member| **member != from && is_told(member))
         {
-            let frame = frames.entry(channel).or_insert_with(|| {
-                HubMessage::Delta { channel, cursor, delta: delta.clone() }.encode().into()
+            let is_short = self.finds_by_dots((connection, channel));
+            let frame = frames.entry((is_short, channel)).or_insert_with(|| {
+                let form = forms[usize::from(is_short)].get_or_insert_with(|| {
+                    if !is_short {
+                        return encode_delta(delta);
+                    }
+                    let mut bytes = Vec::new();
+                    write_delta(&mut bytes, delta, &room.dictionary, dots);
+                    bytes
+                });
+                HubMessage::Delta { channel, seq, delta: form.clone() }.encode().into()
             });
             self.outputs.push_back(HubOutput::Send { connection, frame: frame.clone() });
         }
@@ -540,6 +605,10 @@ impl Hub {
     }
 
     fn send(&mut self, connection: ConnectionId, message: &HubMessage) {
-        self.outputs.push_back(HubOutput::Send { connection, frame: message.encode().into() });
+        self.send_frame(connection, message.encode().into());
+    }
+
+    fn send_frame(&mut self, connection: ConnectionId, frame: std::sync::Arc<[u8]>) {
+        self.outputs.push_back(HubOutput::Send { connection, frame });
     }
 }

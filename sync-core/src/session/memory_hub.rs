@@ -69,6 +69,13 @@ impl MemoryHub {
         Some(&self.documents.get(self.names.get(name)?)?.store)
     }
 
+    /// What is said of the removals in a document that were not forgotten.
+    pub fn notes(&self, name: &str) -> impl Iterator<Item = &Note> {
+        let kept = self.names.get(name).and_then(|document| self.documents.get(document));
+        let buried = kept.into_iter().flat_map(|kept| &kept.buried);
+        buried.flat_map(|(_, _, notes)| notes)
+    }
+
     fn kept(&self, document: DocumentId) -> &Kept {
         self.documents.get(&document).expect("document ids come from `open`")
     }

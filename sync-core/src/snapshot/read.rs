@@ -1,11 +1,13 @@
 //! Reading a snapshot.
 
+use std::collections::BTreeMap;
+
 use smallvec::SmallVec;
 
-use super::section::{SHORT, Values};
-use super::{MAGIC, SECTION_BYTES_MAX, VERSION, form};
+use super::column::{Head, SHORT, Values};
+use super::{MAGIC, VERSION, frame};
 use crate::causal::{
-    CausalContext, Dot, DotRanges, Entry, Label, MemoryStore, PlaceId, RUN_DOTS_MAX, ReplicaId,
+    Builder, CausalContext, Dot, DotRanges, Label, MemoryStore, PlaceId, RUN_DOTS_MAX, ReplicaId,
     Slots, check_len,
 };
 use crate::error::Malformed;
@@ -27,138 +29,191 @@ pub fn read_snapshot(bytes: &[u8], bytes_max: usize) -> Result<MemoryStore, Malf
         return Err(Malformed::Limit { what: "the version of a snapshot", found, limit });
     }
     let mut left = bytes_max;
-    let head = take_framed(&mut rest, &mut left)?;
+    let (head, aside) = frame::take(&mut rest, &mut left)?;
+    end(aside)?;
     let mut head = &*head;
     let context = read_context(&mut head)?;
     let labels = read_labels(&mut head)?;
     let count = usize::try_from(read(&mut head)?).map_err(|_| SHORT)?;
     end(head)?;
-    let mut builder = Builder { labels: &labels, ids: Vec::new(), entries: Vec::new() };
+    let mut sections = Sections::new(context, &labels);
     while !rest.is_empty() {
-        let body = take_framed(&mut rest, &mut left)?;
-        builder.read_section(&body)?;
+        let (columns, aside) = frame::take(&mut rest, &mut left)?;
+        sections.read(&columns, aside)?;
     }
-    if builder.entries.len() != count {
+    if sections.store.count() != count {
         return Err(Malformed::Inconsistent { what: "a snapshot has as many entries as it says" });
     }
-    let (entries, store) = (builder.entries, MemoryStore::load(context, []));
-    fill(store, entries)
+    Ok(sections.store.finish())
 }
 
-/// Adds entries in the order of dots, which overlap nowhere and were all seen.
-fn fill(mut store: MemoryStore, entries: Vec<Entry>) -> Result<MemoryStore, Malformed> {
-    let mut before: Option<(ReplicaId, u64)> = None;
-    for entry in entries {
-        entry.check()?;
-        let (replica, last) = (entry.replica(), entry.last());
-        if before.is_some_and(|before| before >= (replica, entry.first.counter)) {
-            return Err(Malformed::Inconsistent { what: "entries stand in the order of dots" });
-        }
-        before = Some((replica, last));
-        if !store.append(entry) {
-            return Err(Malformed::Inconsistent { what: "every live dot was seen" });
-        }
-    }
-    Ok(store)
+/// In place of a column, for a slot that is dead.
+const NONE: u32 = u32::MAX;
+
+struct Sections<'l> {
+    store: Builder<'l>,
+    /// The columns of the slots of each label, one label behind the other, and where each ends.
+    columns: Vec<u32>,
+    ends: Vec<usize>,
+    /// How often each label stands in a section, and how many values each column has in it: between
+    /// two sections none.
+    uses: Vec<usize>,
+    counts: Vec<usize>,
+    /// Which of the columns of a section is that of a number.
+    places: Vec<u32>,
 }
 
-struct Builder<'l> {
-    labels: &'l [Label],
-    /// The id of each entry so far.
-    ids: Vec<PlaceId>,
-    entries: Vec<Entry>,
-}
-
-impl Builder<'_> {
-    fn read_section(&mut self, body: &[u8]) -> Result<(), Malformed> {
-        let mut rest = body;
-        let count = read_count(&mut rest, 4)?;
-        let writers = read_count(&mut rest, 17)?;
-        let mut firsts: Vec<(ReplicaId, u64)> = Vec::with_capacity(writers);
-        for _ in 0..writers {
-            let (id, behind) = rest.split_first_chunk::<16>().ok_or(SHORT)?;
-            rest = behind;
-            firsts.push((ReplicaId::from_bytes(*id), read(&mut rest)?));
-        }
-        let mut numbers: Vec<u32> = Vec::with_capacity(count);
-        let mut uses = vec![0usize; self.labels.len()];
-        for _ in 0..count {
-            let number = read(&mut rest)?;
-            let at = usize::try_from(number).map_err(|_| SHORT)?;
-            let uses = uses.get_mut(at);
-            *uses.ok_or(Malformed::Inconsistent { what: "a number is one that was given" })? += 1;
-            numbers.push(number as u32);
-        }
-        let mut gaps = take_numbers(&mut rest, count)?;
-        let mut stamps = take_numbers(&mut rest, count)?;
-        let start = rest;
-        let mut new = 0;
-        for _ in 0..count {
-            new += usize::from(read(&mut rest)? == 0);
-        }
-        let mut repeats = &start[..start.len() - rest.len()];
-        let mut ids = Values::take(&mut rest, new)?;
-        let mut columns: Vec<SmallVec<[Values<'_>; 8]>> = Vec::with_capacity(self.labels.len());
-        for (label, uses) in self.labels.iter().zip(&uses) {
-            let mut of_label = SmallVec::new();
-            for name in label.names().filter(|_| *uses > 0) {
-                of_label.push(match name {
-                    [] => Values::default(),
-                    _ => Values::take(&mut rest, *uses)?,
+impl<'l> Sections<'l> {
+    fn new(context: CausalContext, labels: &'l [Label]) -> Self {
+        let mut by_name: BTreeMap<(&[u8], &[u8]), u32> = BTreeMap::new();
+        let (mut columns, mut ends) = (Vec::new(), Vec::with_capacity(labels.len()));
+        for label in labels {
+            for name in label.names() {
+                let next = by_name.len() as u32;
+                columns.push(match name {
+                    [] => NONE,
+                    _ => *by_name.entry((label.space(), name)).or_insert(next),
                 });
             }
-            columns.push(of_label);
+            ends.push(columns.len());
         }
-        end(rest)?;
+        let (uses, counts) = (vec![0; labels.len()], vec![0; by_name.len()]);
+        let places = vec![0; by_name.len()];
+        Self { store: Builder::new(context, labels), columns, ends, uses, counts, places }
+    }
 
-        self.entries.reserve(count);
-        self.ids.reserve(count);
-        let mut writers = firsts.into_iter();
-        let (mut writer, mut left, mut expected, mut stamp) = (None, 0, 1u64, 0u64);
-        for number in numbers {
+    /// The columns of the slots of a label.
+    fn columns_of(&self, label: usize) -> &[u32] {
+        let start = label.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.columns[start..self.ends[label]]
+    }
+
+    fn read<'a>(&mut self, columns: &'a [u8], mut aside: &'a [u8]) -> Result<(), Malformed> {
+        let mut rest = columns;
+        let count = read_count(&mut rest, 4)?;
+        let mut writers = read_writers(&mut rest)?.into_iter();
+        let numbers = self.read_labels(&mut rest, count)?;
+        let gaps = read_numbers(&mut rest, count)?;
+        let stamps = read_numbers(&mut rest, count)?;
+        let repeats = read_numbers(&mut rest, count)?;
+        let new = repeats.iter().filter(|before| **before == 0).count();
+        let ids = Head::take(&mut rest, new)?;
+        let slots = self.read_heads(&mut rest, &numbers)?;
+        let mut ids = ids.values(&mut rest, &mut aside)?;
+        let slots = slots.into_iter().map(|head| head.values(&mut rest, &mut aside));
+        let mut slots = slots.collect::<Result<Vec<_>, _>>()?;
+        end(rest)?;
+        end(aside)?;
+
+        let (mut replica, mut left, mut expected, mut stamp) = (None, 0, 1u64, 0u64);
+        for (at, number) in numbers.into_iter().enumerate() {
             while left == 0 {
-                let (replica, count) = writers.next().ok_or(SHORT)?;
-                (writer, left, expected) = (Some(replica), count, 1);
+                let (next, count) = writers.next().ok_or(SHORT)?;
+                (replica, left, expected) = (Some(next), count, 1);
             }
             left -= 1;
-            let number = number as usize;
-            let label = &self.labels[number];
-            let counter = expected.wrapping_add(read(&mut gaps)?);
-            expected = counter.wrapping_add(label.len() as u64);
-            stamp = stamp.wrapping_add(unzigzag(read(&mut stamps)?).cast_unsigned());
-            let id = match read(&mut repeats)?.checked_sub(1) {
-                None => PlaceId::new(ids.next()?),
+            let run = self.columns_of(number);
+            let counter = expected.wrapping_add(gaps[at]);
+            expected = counter.wrapping_add(run.len() as u64);
+            stamp = stamp.wrapping_add(unzigzag(stamps[at]).cast_unsigned());
+            let id = match repeats[at].checked_sub(1) {
+                None => {
+                    let place = ids.step();
+                    PlaceId::new(ids.get(place))
+                }
                 Some(before) => {
-                    let before = usize::try_from(before).ok().and_then(|at| self.ids.get(at));
                     let what = "an object stood where it is said to";
-                    before.cloned().ok_or(Malformed::Inconsistent { what })?
+                    self.store.id(before).cloned().ok_or(Malformed::Inconsistent { what })?
                 }
             };
-            let mut slots: SmallVec<[Option<&[u8]>; 8]> = SmallVec::new();
-            for (name, column) in label.names().zip(&mut columns[number]) {
-                slots.push(if name.is_empty() { None } else { Some(column.next()?) });
-            }
-            let replica = writer.ok_or(SHORT)?;
-            self.ids.push(id.clone());
-            self.entries.push(Entry {
-                first: Dot::new(replica, counter),
-                stamp: Stamp::from_bits(stamp),
-                label: label.clone(),
-                id,
-                slots: Slots::new(slots.iter().copied()),
+            let slots = read_run(run, &self.places, &mut slots);
+            let first = Dot::new(replica.ok_or(SHORT)?, counter);
+            self.store.push(first, Stamp::from_bits(stamp), number, id, slots)?;
+        }
+        if left > 0 || writers.next().is_some() {
+            return Err(Malformed::Inconsistent {
+                what: "a section has the entries of its writers",
             });
         }
         Ok(())
     }
+
+    /// Reads the number of each entry's label, and counts the values of each column.
+    fn read_labels(&mut self, rest: &mut &[u8], count: usize) -> Result<Vec<usize>, Malformed> {
+        let mut numbers = Vec::with_capacity(count);
+        for _ in 0..count {
+            let number = usize::try_from(read(rest)?).map_err(|_| SHORT)?;
+            let uses = self.uses.get_mut(number);
+            *uses.ok_or(Malformed::Inconsistent { what: "a number is one that was given" })? += 1;
+            numbers.push(number);
+        }
+        Ok(numbers)
+    }
+
+    /// Takes the heads of the columns of these entries' slots: what none of them has is not there.
+    fn read_heads<'a>(
+        &mut self,
+        rest: &mut &'a [u8],
+        numbers: &[usize],
+    ) -> Result<Vec<Head<'a>>, Malformed> {
+        let mut used = Vec::new();
+        for number in numbers {
+            // Each label once: its uses are taken with the first.
+            let uses = std::mem::take(&mut self.uses[*number]);
+            if uses == 0 {
+                continue;
+            }
+            let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+            for column in self.columns[start..self.ends[*number]].iter().filter(|at| **at != NONE) {
+                let count = &mut self.counts[*column as usize];
+                if *count == 0 {
+                    used.push(*column);
+                }
+                *count += uses;
+            }
+        }
+        used.sort_unstable();
+        let mut columns = Vec::with_capacity(used.len());
+        for column in used {
+            self.places[column as usize] = columns.len() as u32;
+            let count = std::mem::take(&mut self.counts[column as usize]);
+            columns.push(Head::take(rest, count)?);
+        }
+        Ok(columns)
+    }
 }
 
-/// Takes so many numbers off the front, as they stand.
-fn take_numbers<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], Malformed> {
-    let start = *rest;
-    for _ in 0..count {
-        read(rest)?;
+/// Takes the next value of the column of each live slot of a run.
+fn read_run(run: &[u32], places: &[u32], columns: &mut [Values<'_>]) -> Slots {
+    let mut found: SmallVec<[(usize, (usize, usize)); 8]> = SmallVec::new();
+    for column in run {
+        let place = places.get(*column as usize).map_or(usize::MAX, |place| *place as usize);
+        found.push((place, columns.get_mut(place).map_or((0, 0), Values::step)));
     }
-    Ok(&start[..start.len() - rest.len()])
+    let slots = found.iter().map(|(place, at)| columns.get(*place).map(|column| column.get(*at)));
+    let slots: SmallVec<[Option<&[u8]>; 8]> = slots.collect();
+    Slots::new(slots.iter().copied())
+}
+
+/// Reads the replicas, and how many entries in a row are theirs.
+fn read_writers(rest: &mut &[u8]) -> Result<Vec<(ReplicaId, u64)>, Malformed> {
+    let count = read_count(rest, 17)?;
+    let mut writers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (id, behind) = rest.split_first_chunk::<16>().ok_or(SHORT)?;
+        *rest = behind;
+        writers.push((ReplicaId::from_bytes(*id), read(rest)?));
+    }
+    Ok(writers)
+}
+
+/// Takes so many numbers off the front.
+fn read_numbers(rest: &mut &[u8], count: usize) -> Result<Vec<u64>, Malformed> {
+    let mut numbers = Vec::with_capacity(count);
+    for _ in 0..count {
+        numbers.push(read(rest)?);
+    }
+    Ok(numbers)
 }
 
 /// A count of things that take no less than `least` bytes each.
@@ -176,12 +231,18 @@ fn end(rest: &[u8]) -> Result<(), Malformed> {
 
 fn read_context(bytes: &mut &[u8]) -> Result<CausalContext, Malformed> {
     let mut context = CausalContext::default();
+    let mut last = None;
     for _ in 0..read_count(bytes, 18)? {
         let (id, rest) = bytes.split_first_chunk::<16>().ok_or(SHORT)?;
         *bytes = rest;
         let count = read_count(bytes, 2)?;
         let gaps = (0..2 * count).map(|_| read(bytes)).collect::<Result<Vec<_>, _>>()?;
         let ranges = DotRanges::from_gaps(&gaps)?;
+        if ranges.is_empty() || last.is_some_and(|last| last >= *id) {
+            let what = "replicas stand in the order of ids, and were seen";
+            return Err(Malformed::Inconsistent { what });
+        }
+        last = Some(*id);
         let (found, limit) = (ranges.max(), Dot::COUNTER_MAX);
         if found > limit {
             return Err(Malformed::Limit { what: "a counter", found, limit });
@@ -209,45 +270,4 @@ fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let (taken, rest) = bytes.split_at_checked(len).ok_or(SHORT)?;
     *bytes = rest;
     Ok(taken)
-}
-
-/// Takes a section off the front: the bytes as they were before compression, of which no more are made
-/// than are left of the limit.
-fn take_framed<'a>(
-    rest: &mut &'a [u8],
-    left: &mut usize,
-) -> Result<std::borrow::Cow<'a, [u8]>, Malformed> {
-    let (form, behind) = rest.split_first().ok_or(SHORT)?;
-    *rest = behind;
-    let raw = usize::try_from(read(rest)?).unwrap_or(usize::MAX);
-    check_len("a section of a snapshot", raw, (*left).min(SECTION_BYTES_MAX))?;
-    *left -= raw;
-    let len = match *form {
-        form::PLAIN => raw,
-        form::DEFLATE => usize::try_from(read(rest)?).unwrap_or(usize::MAX),
-        _ => return Err(Malformed::Encoding { detail: "a section of an unknown form" }),
-    };
-    let (checksum, behind) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
-    let (bytes, behind) = behind.split_at_checked(len).ok_or(SHORT)?;
-    *rest = behind;
-    let (expected, found) = (u32::from_le_bytes(*checksum), crate::checksum::crc32(bytes));
-    if expected != found {
-        return Err(Malformed::Checksum { expected, found });
-    }
-    if *form == form::PLAIN {
-        return Ok(bytes.into());
-    }
-    inflate(bytes, raw).map(Into::into)
-}
-
-#[cfg(feature = "deflate")]
-fn inflate(bytes: &[u8], raw: usize) -> Result<Vec<u8>, Malformed> {
-    let inflated = miniz_oxide::inflate::decompress_to_vec_with_limit(bytes, raw).ok();
-    let inflated = inflated.filter(|inflated| inflated.len() == raw);
-    inflated.ok_or(Malformed::Encoding { detail: "a section is not compressed as it says" })
-}
-
-#[cfg(not(feature = "deflate"))]
-fn inflate(_bytes: &[u8], _raw: usize) -> Result<Vec<u8>, Malformed> {
-    Err(Malformed::Encoding { detail: "a section is compressed, which is not built in" })
 }

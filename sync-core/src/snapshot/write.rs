@@ -1,9 +1,11 @@
 //! Writing a snapshot.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::section::Column;
-use super::{Compression, MAGIC, SECTION_BYTES, SECTION_ENTRIES, VERSION, form};
+use super::column::Column;
+use super::frame::{self, Packer};
+use super::{Compression, MAGIC, SECTION_BYTES, SECTION_ENTRIES, VERSION};
 use crate::causal::{CausalContext, EntryView, Label, MemoryStore, ReplicaId};
 use crate::pack::varint::{write, zigzag};
 
@@ -16,6 +18,7 @@ pub fn write_snapshot(store: &MemoryStore, compression: Compression) -> Vec<u8> 
     write_context(&mut head, store.context());
     let mut labels = Numbering::default();
     let mut body = Vec::new();
+    let mut packer = Packer::new(compression);
     let mut section = Section::default();
     let repeats = store.repeats();
     let mut repeats = repeats.iter().copied().peekable();
@@ -23,11 +26,11 @@ pub fn write_snapshot(store: &MemoryStore, compression: Compression) -> Vec<u8> 
         let before = repeats.next_if(|(later, _)| *later == order).map(|(_, first)| first);
         section.push(&mut labels, entry, before);
         if section.count >= SECTION_ENTRIES || section.bytes >= SECTION_BYTES {
-            body.extend_from_slice(&std::mem::take(&mut section).finish(&labels, compression));
+            std::mem::take(&mut section).finish(&mut body, &mut packer);
         }
     }
     if section.count > 0 {
-        body.extend_from_slice(&section.finish(&labels, compression));
+        section.finish(&mut body, &mut packer);
     }
     write(&mut head, labels.all.len() as u64);
     for label in &labels.all {
@@ -36,17 +39,23 @@ pub fn write_snapshot(store: &MemoryStore, compression: Compression) -> Vec<u8> 
         label.names().for_each(|name| write_bytes(&mut head, name));
     }
     write(&mut head, store.entry_count() as u64);
-    write_framed(&mut out, head, compression);
+    frame::write(&mut out, &[head.into()], &[], &mut packer);
     out.extend_from_slice(&body);
     out
 }
 
-/// Labels in the order in which they were met.
+type SpaceAndName = (Box<[u8]>, Box<[u8]>);
+
+/// Labels in the order in which they were met, and the columns of their slots.
 #[derive(Default)]
 struct Numbering {
     all: Vec<Label>,
+    /// For each label the column of each slot; a dead one has none, and any number.
+    columns: Vec<Vec<usize>>,
     numbers: BTreeMap<Label, usize>,
     last: usize,
+    /// The column of what has a name in a space.
+    by_name: BTreeMap<SpaceAndName, usize>,
 }
 
 impl Numbering {
@@ -58,6 +67,15 @@ impl Numbering {
         self.last = *self.numbers.entry(label.clone()).or_insert(next);
         if self.last == next {
             self.all.push(label.clone());
+            let mut columns = Vec::with_capacity(label.len());
+            for name in label.names() {
+                let next = self.by_name.len();
+                columns.push(match name {
+                    [] => usize::MAX,
+                    _ => *self.by_name.entry((label.space().into(), name.into())).or_insert(next),
+                });
+            }
+            self.columns.push(columns);
         }
         self.last
     }
@@ -73,14 +91,13 @@ struct Section {
     labels: Vec<u8>,
     gaps: Vec<u8>,
     stamps: Vec<u8>,
-    /// For each entry 0 for an id that follows, else how far back the object stood first.
+    /// For each entry 0 for an id that follows, else one more than the place of an entry that has it.
     repeats: Vec<u8>,
     ids: Column,
-    /// For each label a column for each of its slots.
-    slots: Vec<Vec<Column>>,
+    /// The slots by space and name.
+    slots: Vec<Column>,
     stamp: u64,
     expected: u64,
-    order: u32,
 }
 
 impl Section {
@@ -106,69 +123,41 @@ impl Section {
                 self.ids.push(id);
             }
         }
-        if self.slots.len() <= number {
-            self.slots.resize_with(number + 1, Vec::new);
+        if self.slots.len() < labels.by_name.len() {
+            self.slots.resize_with(labels.by_name.len(), Column::default);
         }
-        let columns = &mut self.slots[number];
-        if columns.len() < slots.len() {
-            columns.resize_with(slots.len(), Column::default);
-        }
-        for (column, slot) in columns.iter_mut().zip(slots.iter()) {
+        for (column, slot) in labels.columns[number].iter().zip(slots.iter()) {
             if let Some(slot) = slot {
-                column.push(slot);
+                self.slots[*column].push(slot);
                 self.bytes += slot.len();
             }
         }
         self.count += 1;
-        self.order += 1;
     }
 
-    fn finish(self, labels: &Numbering, compression: Compression) -> Vec<u8> {
-        let mut body = Vec::with_capacity(self.bytes + self.bytes / 8 + 24 * self.count);
-        write(&mut body, self.count as u64);
-        write(&mut body, self.writers.len() as u64);
+    fn finish(self, out: &mut Vec<u8>, packer: &mut Packer) {
+        let mut head = Vec::with_capacity(24 * self.count);
+        write(&mut head, self.count as u64);
+        write(&mut head, self.writers.len() as u64);
         for (replica, count) in &self.writers {
-            body.extend_from_slice(replica.as_bytes());
-            write(&mut body, *count);
+            head.extend_from_slice(replica.as_bytes());
+            write(&mut head, *count);
         }
         for column in [&self.labels, &self.gaps, &self.stamps, &self.repeats] {
-            body.extend_from_slice(column);
+            head.extend_from_slice(column);
         }
-        self.ids.write(&mut body);
-        for (columns, label) in self.slots.iter().zip(&labels.all) {
-            for (column, name) in columns.iter().zip(label.names()) {
-                if !name.is_empty() {
-                    column.write(&mut body);
-                }
-            }
+        let (mut columns, mut aside) = (vec![Cow::default()], Vec::new());
+        let used = self.slots.iter().filter(|column| column.count > 0);
+        for column in std::iter::once(&self.ids).chain(used) {
+            let layout = packer.layout(column);
+            column.write_head(layout, &mut head);
+            let (here, beside) = column.laid_out(layout);
+            columns.push(here);
+            aside.push(beside);
         }
-        let mut out = Vec::new();
-        write_framed(&mut out, body, compression);
-        out
+        columns[0] = head.into();
+        frame::write(out, &columns, &aside, packer);
     }
-}
-
-/// Writes how the bytes stand, how many they are and were, their checksum, and the bytes.
-fn write_framed(out: &mut Vec<u8>, body: Vec<u8>, compression: Compression) {
-    let (form, raw, bytes) = match compression {
-        Compression::None => (form::PLAIN, body.len(), body),
-        #[cfg(feature = "deflate")]
-        Compression::Deflate => {
-            let packed = miniz_oxide::deflate::compress_to_vec(&body, 6);
-            if packed.len() < body.len() {
-                (form::DEFLATE, body.len(), packed)
-            } else {
-                (form::PLAIN, body.len(), body)
-            }
-        }
-    };
-    out.push(form);
-    write(out, raw as u64);
-    if form == form::DEFLATE {
-        write(out, bytes.len() as u64);
-    }
-    out.extend_from_slice(&crate::checksum::crc32(&bytes).to_le_bytes());
-    out.extend_from_slice(&bytes);
 }
 
 fn write_context(out: &mut Vec<u8>, context: &CausalContext) {

@@ -137,9 +137,14 @@ impl Record {
         &self.elements
     }
 
-    /// The live elements that count for readers.
+    /// The live elements that count for readers. A register's copy does in any case, but stands back
+    /// where the register has an original: a removal may have taken a value that it saw, and not the
+    /// record that the value was written to.
     fn counted(&self) -> impl Iterator<Item = &Element> {
-        let counts = |element: &&Element| !self.is_original || element.claim.copy.is_none();
+        let counts = |element: &&Element| {
+            let is_register = matches!(element.content, Content::Register(_) | Content::Latest(_));
+            !self.is_original || is_register || element.claim.copy.is_none()
+        };
         self.elements.iter().filter(counts)
     }
 

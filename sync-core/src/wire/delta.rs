@@ -1,10 +1,12 @@
 //! Deltas as bytes: numbers of variable length, in columns.
 //!
-//! Replicas and labels are named by their number. What a delta names beyond the dictionary that both
-//! sides have stands at its front, and is numbered behind that. An object is named by its id, or by a
-//! dot that belongs to it and that the reader has.
+//! Replicas and labels are named by their number: first those that stand at the front of a delta, then
+//! those of the dictionary that both sides have. The reader's may have grown meanwhile. An object is
+//! named by its id, or by a dot that belongs to it and that the reader has; two bytes then say whether
+//! both mean the same.
 
 use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::contexts::checked;
 use super::dictionary::Table;
@@ -34,7 +36,7 @@ pub trait Names {
 
 /// How to find objects by dots.
 pub trait Objects {
-    /// The space and the id of the entry whose run has this dot as a live one.
+    /// The space and the id of the entry whose run has this dot.
     fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)>;
 }
 
@@ -71,7 +73,8 @@ pub fn decode_delta(bytes: &[u8]) -> Result<Delta, Malformed> {
     read_delta(bytes, &EMPTY, &InFull)
 }
 
-/// Numbers within one delta: those of the dictionary, then those that stand at its front.
+/// Numbers within one delta. While it is written, those of the dictionary come first, since nobody knows
+/// yet how many stand at its front.
 struct Numbers<'a, T> {
     known: &'a Table<T>,
     new: SmallVec<[T; 2]>,
@@ -111,20 +114,27 @@ impl<'a, T: Ord + Clone> Numbers<'a, T> {
         })
     }
 
+    /// A number as it is written.
+    #[inline]
+    fn written(&self, number: u64) -> u64 {
+        let known = self.known.len() as u64;
+        number.checked_sub(known).unwrap_or_else(|| number + self.new.len() as u64)
+    }
+
+    /// What a number stands for that was read.
     #[inline]
     fn item(&self, number: u64) -> Result<&T, Malformed> {
         let number = usize::try_from(number).unwrap_or(usize::MAX);
-        self.get(number).ok_or(Malformed::Inconsistent { what: "a number is one that was given" })
+        let item = match number.checked_sub(self.new.len()) {
+            Some(known) => self.known.item(known),
+            None => self.new.get(number),
+        };
+        item.ok_or(Malformed::Inconsistent { what: "a number is one that was given" })
     }
 }
 
 /// Encodes a delta for a reader who has the same dictionary and the objects that are named by dots.
-pub fn write_delta(
-    out: &mut Vec<u8>,
-    delta: &Delta,
-    dictionary: &Dictionary,
-    names: &(impl Names + ?Sized),
-) {
+pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, names: &dyn Names) {
     let Delta { entries, dead, notes } = delta;
     let mut replicas = Numbers::new(dictionary.replica_table());
     let mut labels = Numbers::new(dictionary.label_table());
@@ -149,23 +159,15 @@ pub fn write_delta(
         }
     }
 
-    write(out, replicas.new.len() as u64);
-    for replica in &replicas.new {
-        out.extend_from_slice(replica.as_bytes());
-    }
-    write(out, labels.new.len() as u64);
-    for label in &labels.new {
-        write_bytes(out, label.space());
-        write(out, label.len() as u64);
-        label.names().for_each(|name| write_bytes(out, name));
-    }
-    write_dead(out, dead, &of_dead);
+    write_replicas(out, &replicas.new);
+    write_labels(out, &labels.new);
+    write_dead(out, dead, of_dead.iter().map(|number| replicas.written(*number)));
     write(out, entries.len() as u64);
     write(out, notes.len() as u64);
-    columns.iter().for_each(|column| write(out, column.label));
+    columns.iter().for_each(|column| write(out, labels.written(column.label)));
     let mut counters = Counters::default();
     for Column { replica, counter, len, .. } in &columns {
-        write(out, *replica);
+        write(out, replicas.written(*replica));
         let expected = counters.expected(*replica);
         write(out, zigzag(counter.wrapping_sub(*expected).cast_signed()));
         *expected = counter.wrapping_add(*len as u64);
@@ -175,7 +177,11 @@ pub fn write_delta(
         write(out, zigzag(stamp.wrapping_sub(before).cast_signed()));
         before = *stamp;
     }
+    let mut check = None;
     for Column { named, id, .. } in &columns {
+        if matches!(named, Named::OfDot { .. } | Named::OfDead(_)) {
+            check = Some(checked_with(check, id));
+        }
         match named {
             Named::InFull => {
                 write(out, ID_FULL);
@@ -184,21 +190,45 @@ pub fn write_delta(
             Named::Same => write(out, ID_SAME),
             Named::OfDot { number, counter, .. } => {
                 write(out, ID_OF_DOT);
-                write(out, *number);
+                write(out, replicas.written(*number));
                 write(out, *counter);
             }
             Named::OfDead(range) => write(out, ID_OF_DEAD + range),
         }
     }
+    out.extend(check.iter().flat_map(|check| check_bytes(*check)));
     for entry in entries {
         out.extend_from_slice(entry.slots.as_packed());
     }
 }
 
-fn write_dead(out: &mut Vec<u8>, dead: &CausalContext, numbers: &[u64]) {
-    write(out, numbers.len() as u64);
+/// Takes an id that is named by a dot into the check of a delta.
+fn checked_with(check: Option<u64>, id: &PlaceId) -> u64 {
+    xxh3_64_with_seed(id, check.unwrap_or(0))
+}
+
+fn check_bytes(check: u64) -> [u8; 2] {
+    (check as u16).to_le_bytes()
+}
+
+pub(super) fn write_replicas(out: &mut Vec<u8>, replicas: &[ReplicaId]) {
+    write(out, replicas.len() as u64);
+    replicas.iter().for_each(|replica| out.extend_from_slice(replica.as_bytes()));
+}
+
+pub(super) fn write_labels(out: &mut Vec<u8>, labels: &[Label]) {
+    write(out, labels.len() as u64);
+    for label in labels {
+        write_bytes(out, label.space());
+        write(out, label.len() as u64);
+        label.names().for_each(|name| write_bytes(out, name));
+    }
+}
+
+fn write_dead(out: &mut Vec<u8>, dead: &CausalContext, numbers: impl Iterator<Item = u64>) {
+    write(out, dead.replica_count() as u64);
     for ((_, ranges), number) in dead.iter().zip(numbers) {
-        write(out, *number);
+        write(out, number);
         write(out, ranges.range_count() as u64);
         let mut last = 0;
         for (start, end) in ranges.iter() {
@@ -241,13 +271,13 @@ enum Named {
     OfDead(u64),
 }
 
-struct IdWriter<'a, N: ?Sized> {
+struct IdWriter<'a> {
     dead: &'a CausalContext,
-    names: &'a N,
+    names: &'a dyn Names,
     last: Option<&'a PlaceId>,
 }
 
-impl<'a, N: Names + ?Sized> IdWriter<'a, N> {
+impl<'a> IdWriter<'a> {
     fn name(&mut self, space: &[u8], id: &'a PlaceId) -> Named {
         if self.last.replace(id).is_some_and(|last| last == id) {
             return Named::Same;
@@ -309,39 +339,45 @@ fn read_count(bytes: &mut &[u8], least: usize) -> Result<usize, Malformed> {
 pub fn read_delta(
     bytes: &[u8],
     dictionary: &Dictionary,
-    objects: &(impl Objects + ?Sized),
+    objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
     let mut rest = bytes;
-    let delta = Reader { rest: &mut rest, dictionary, objects }.read()?;
-    if !rest.is_empty() {
-        return Err(Malformed::Encoding { detail: "something follows its end" });
-    }
+    let mut reader = Reader { rest: &mut rest };
+    let delta = reader.read(dictionary, objects)?;
+    reader.end()?;
     check(&delta)?;
     Ok(delta)
 }
 
-struct Reader<'r, 'a, O: ?Sized> {
-    rest: &'r mut &'a [u8],
-    dictionary: &'r Dictionary,
-    objects: &'r O,
+pub(super) struct Reader<'r, 'a> {
+    pub(super) rest: &'r mut &'a [u8],
 }
 
-impl<O: Objects + ?Sized> Reader<'_, '_, O> {
-    fn read(mut self) -> Result<Delta, Malformed> {
-        let mut replicas = Numbers::new(self.dictionary.replica_table());
+impl Reader<'_, '_> {
+    pub(super) fn read_replicas(&mut self) -> Result<SmallVec<[ReplicaId; 2]>, Malformed> {
         let count = read_count(self.rest, 16)?;
         check_len("the replicas of a delta", count, REPLICAS_MAX)?;
-        for _ in 0..count {
-            let id = ReplicaId::from_slice(take(self.rest, 16)?).ok_or(SHORT)?;
-            replicas.new.push(id);
-        }
-        let mut labels = Numbers::new(self.dictionary.label_table());
+        (0..count).map(|_| ReplicaId::from_slice(take(self.rest, 16)?).ok_or(SHORT)).collect()
+    }
+
+    pub(super) fn read_labels(&mut self) -> Result<SmallVec<[Label; 2]>, Malformed> {
         let count = read_count(self.rest, 2)?;
         check_len("the labels of a delta", count, LABELS_MAX)?;
-        for _ in 0..count {
-            let label = self.read_label()?;
-            labels.new.push(label);
+        (0..count).map(|_| self.read_label()).collect()
+    }
+
+    pub(super) fn end(&self) -> Result<(), Malformed> {
+        if self.rest.is_empty() {
+            return Ok(());
         }
+        Err(Malformed::Encoding { detail: "something follows its end" })
+    }
+
+    fn read(&mut self, dictionary: &Dictionary, objects: &dyn Objects) -> Result<Delta, Malformed> {
+        let mut replicas = Numbers::new(dictionary.replica_table());
+        replicas.new = self.read_replicas()?;
+        let mut labels = Numbers::new(dictionary.label_table());
+        labels.new = self.read_labels()?;
         let dead = self.read_dead(&replicas)?;
         let count = read_count(self.rest, 1)?;
         let notes = read_count(self.rest, 1)?;
@@ -349,7 +385,7 @@ impl<O: Objects + ?Sized> Reader<'_, '_, O> {
             return Err(SHORT);
         }
         let mut delta = Delta { dead, ..Delta::default() };
-        self.read_columns(&replicas, &labels, (count, notes), &mut delta)?;
+        self.read_columns(&replicas, &labels, (count, notes), objects, &mut delta)?;
         Ok(delta)
     }
 
@@ -393,6 +429,7 @@ impl<O: Objects + ?Sized> Reader<'_, '_, O> {
         replicas: &Numbers<'_, ReplicaId>,
         labels: &Numbers<'_, Label>,
         (count, notes): (usize, usize),
+        objects: &dyn Objects,
         delta: &mut Delta,
     ) -> Result<(), Malformed> {
         let Delta { entries, dead, notes: read_notes } = delta;
@@ -427,12 +464,17 @@ impl<O: Objects + ?Sized> Reader<'_, '_, O> {
             before = before.wrapping_add(unzigzag(read(self.rest)?).cast_unsigned());
             *stamp = Stamp::from_bits(before);
         }
-        let mut last: Option<&PlaceId> = None;
+        let mut ids = IdReader { objects, replicas, dead, last: None, check: None, named_bytes: 0 };
         let entry_ids = entries.iter_mut().map(|entry| (&entry.label, &mut entry.id));
         let note_ids = read_notes.iter_mut().map(|note| (&note.label, &mut note.id));
         for (label, id) in entry_ids.chain(note_ids) {
-            *id = self.read_id(replicas, dead, label, last)?;
-            last = Some(id);
+            *id = ids.read(self.rest, label)?;
+            ids.last = Some(id);
+        }
+        if let Some(check) = ids.check
+            && take(self.rest, 2)? != check_bytes(check)
+        {
+            return Err(Malformed::Dangling);
         }
         for entry in entries {
             entry.slots = Slots::take(self.rest)?;
@@ -454,28 +496,43 @@ impl<O: Objects + ?Sized> Reader<'_, '_, O> {
         *expected = counter.wrapping_add(len as u64);
         Ok(Dot::new(replica, counter))
     }
+}
 
-    fn read_id(
-        &mut self,
-        replicas: &Numbers<'_, ReplicaId>,
-        dead: &CausalContext,
-        label: &Label,
-        last: Option<&PlaceId>,
-    ) -> Result<PlaceId, Malformed> {
-        let dot = match read(self.rest)? {
-            ID_FULL => return Ok(PlaceId::new(read_bytes(self.rest, PLACE_ID_BYTES_MAX)?)),
+struct IdReader<'a> {
+    objects: &'a dyn Objects,
+    replicas: &'a Numbers<'a, ReplicaId>,
+    dead: &'a CausalContext,
+    last: Option<&'a PlaceId>,
+    check: Option<u64>,
+    /// The bytes of ids that are named by dots.
+    named_bytes: usize,
+}
+
+impl IdReader<'_> {
+    fn read(&mut self, rest: &mut &[u8], label: &Label) -> Result<PlaceId, Malformed> {
+        let dot = match read(rest)? {
+            ID_FULL => return Ok(PlaceId::new(read_bytes(rest, PLACE_ID_BYTES_MAX)?)),
             ID_SAME => {
                 let what = "the first id stands in full";
-                return last.cloned().ok_or(Malformed::Inconsistent { what });
+                return self.last.cloned().ok_or(Malformed::Inconsistent { what });
             }
             ID_OF_DOT => {
-                let replica = *replicas.item(read(self.rest)?)?;
-                Dot::new(replica, read(self.rest)?)
+                let replica = *self.replicas.item(read(rest)?)?;
+                let counter = read(rest)?;
+                let (found, limit) = (counter, Dot::COUNTER_MAX);
+                if found > limit {
+                    return Err(Malformed::Limit { what: "a counter", found, limit });
+                }
+                Dot::new(replica, counter)
             }
-            range => nth_range(dead, range - ID_OF_DEAD)?,
+            range => nth_range(self.dead, range - ID_OF_DEAD)?,
         };
-        let object = self.objects.object_of(dot).filter(|(of, _)| of.space() == label.space());
-        object.map(|(_, id)| id).ok_or(Malformed::Dangling)
+        let object = self.objects.object_of(dot).filter(|(of, _)| of.is_in_space_of(label));
+        let (_, id) = object.ok_or(Malformed::Dangling)?;
+        self.check = Some(checked_with(self.check, &id));
+        self.named_bytes += id.len();
+        check_len("the ids of a delta", self.named_bytes, DELTA_BYTES_MAX)?;
+        Ok(id)
     }
 }
 

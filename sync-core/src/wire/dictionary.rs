@@ -1,8 +1,13 @@
 //! Numbers for what deltas name again and again: replicas and labels.
 
-use std::collections::BTreeMap;
+use super::delta::{Reader, write_labels, write_replicas};
+use super::{DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, check_len};
+use crate::causal::{Delta, Label, ReplicaId};
+use crate::error::Malformed;
 
-use crate::causal::{Label, ReplicaId};
+/// The most replicas of dead dots that a delta may have for these to be numbered. Arbitrary: an edit
+/// takes the place of what a few wrote, and a refill names all who ever were there.
+const DEAD_REPLICAS_MAX: usize = 16;
 
 /// Replicas and labels that both sides of a conversation have numbered, from 0 in the order in which
 /// they were added. An empty one makes deltas that stand for themselves.
@@ -10,12 +15,14 @@ use crate::causal::{Label, ReplicaId};
 pub struct Dictionary {
     replicas: Table<ReplicaId>,
     labels: Table<Label>,
+    label_bytes: usize,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Table<T> {
     items: Vec<T>,
-    numbers: BTreeMap<T, usize>,
+    /// The numbers in the order of what they stand for.
+    order: Vec<usize>,
 }
 
 impl<T> Default for Table<T> {
@@ -26,7 +33,7 @@ impl<T> Default for Table<T> {
 
 impl<T> Table<T> {
     const fn new() -> Self {
-        Self { items: Vec::new(), numbers: BTreeMap::new() }
+        Self { items: Vec::new(), order: Vec::new() }
     }
 }
 
@@ -37,7 +44,7 @@ impl<T: Ord + Clone> Table<T> {
     }
 
     pub(super) fn number(&self, item: &T) -> Option<usize> {
-        self.numbers.get(item).copied()
+        self.find(item).ok().and_then(|at| self.order.get(at).copied())
     }
 
     #[inline]
@@ -45,11 +52,18 @@ impl<T: Ord + Clone> Table<T> {
         self.items.get(number)
     }
 
-    fn add(&mut self, item: T) {
-        if !self.numbers.contains_key(&item) {
-            self.numbers.insert(item.clone(), self.items.len());
+    fn find(&self, item: &T) -> Result<usize, usize> {
+        self.order.binary_search_by(|number| self.items.get(*number).cmp(&Some(item)))
+    }
+
+    /// Says whether it is new.
+    fn add(&mut self, item: T) -> bool {
+        let found = self.find(&item);
+        if let Err(at) = found {
+            self.order.insert(at, self.items.len());
             self.items.push(item);
         }
+        found.is_err()
     }
 }
 
@@ -57,7 +71,7 @@ impl Dictionary {
     /// One that numbers nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { replicas: Table::new(), labels: Table::new() }
+        Self { replicas: Table::new(), labels: Table::new(), label_bytes: 0 }
     }
 
     /// Numbers a replica, if it has no number.
@@ -67,7 +81,68 @@ impl Dictionary {
 
     /// Numbers a label, if it has no number.
     pub fn add_label(&mut self, label: Label) {
-        self.labels.add(label);
+        let bytes = label.byte_count();
+        if self.labels.add(label) {
+            self.label_bytes += bytes;
+        }
+    }
+
+    /// Numbers what a delta names, while there is room.
+    pub fn learn(&mut self, delta: &Delta) {
+        let Delta { entries, dead, notes } = delta;
+        let writers = entries.iter().map(|entry| entry.first.replica);
+        let removers = notes.iter().map(|note| note.dot.replica);
+        let replaced = dead.iter().map(|(replica, _)| replica);
+        let replaced = replaced.filter(|_| dead.replica_count() <= DEAD_REPLICAS_MAX);
+        for replica in writers.chain(removers).chain(replaced) {
+            if self.replicas.len() < DICTIONARY_ITEMS_MAX {
+                self.add_replica(replica);
+            }
+        }
+        let labels = entries.iter().map(|entry| &entry.label);
+        for label in labels.chain(notes.iter().map(|note| &note.label)) {
+            let fits = self.label_bytes + label.byte_count() <= DICTIONARY_BYTES_MAX;
+            if fits && self.labels.len() < DICTIONARY_ITEMS_MAX {
+                self.add_label(label.clone());
+            }
+        }
+    }
+
+    /// How many replicas and labels have a number.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.replicas.len(), self.labels.len())
+    }
+
+    /// Writes what was added since there were so many: the first two columns of a delta.
+    #[must_use]
+    pub fn encode_since(&self, (replicas, labels): (usize, usize)) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_replicas(&mut out, self.replicas.items.get(replicas..).unwrap_or_default());
+        write_labels(&mut out, self.labels.items.get(labels..).unwrap_or_default());
+        out
+    }
+
+    /// Adds what [`encode_since`](Self::encode_since) wrote. Refuses what has a number already, and
+    /// what is over a limit.
+    pub fn extend(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader { rest: &mut bytes };
+        let (replicas, labels) = (reader.read_replicas()?, reader.read_labels()?);
+        reader.end()?;
+        let mut is_new = true;
+        for replica in replicas {
+            is_new &= self.replicas.add(replica);
+        }
+        for label in labels {
+            self.label_bytes += label.byte_count();
+            is_new &= self.labels.add(label);
+        }
+        if !is_new {
+            return Err(Malformed::Inconsistent { what: "a name has one number" });
+        }
+        let found = self.replicas.len().max(self.labels.len());
+        check_len("the names of a dictionary", found, DICTIONARY_ITEMS_MAX)?;
+        check_len("the labels of a dictionary", self.label_bytes, DICTIONARY_BYTES_MAX)
     }
 
     /// The replicas in the order of their numbers.

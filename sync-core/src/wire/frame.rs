@@ -5,13 +5,13 @@
 //! that are known here, a later version put there, and it is passed over.
 
 use super::contexts::{read_context, read_replicas, write_context, write_replicas};
-use super::delta::{InFull, decode_delta, encode_delta, read_delta};
+use super::delta::{InFull, encode_delta, read_delta};
 use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
 use super::{
     DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX,
     SYNC_BYTES_MAX, check_len,
 };
-use crate::causal::{Delta, ReplicaId};
+use crate::causal::ReplicaId;
 use crate::checksum::crc32;
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
@@ -28,6 +28,7 @@ const CHUNK_STORED: u8 = 6;
 const CLIENT_PRESENCE: u8 = 7;
 const PING: u8 = 8;
 const CLIENT_SYNC: u8 = 9;
+const BRIEF: u8 = 10;
 const WELCOME: u8 = 65;
 const OPENED: u8 = 66;
 const CHUNK: u8 = 67;
@@ -38,6 +39,8 @@ const IN_USE: u8 = 71;
 const HUB_PRESENCE: u8 = 72;
 const PONG: u8 = 73;
 const HUB_SYNC: u8 = 74;
+const NAMES: u8 = 75;
+const UNRESOLVED: u8 = 76;
 
 impl ClientMessage {
     /// Writes the frame.
@@ -73,7 +76,7 @@ impl ClientMessage {
             Self::Push(Push { channel, id, delta }) => {
                 start_on(&mut out, PUSH, 3, *channel);
                 pack::uint(&mut out, *id);
-                pack::bytes(&mut out, &encode_delta(delta));
+                pack::bytes(&mut out, delta);
             }
             Self::ChunkStored { channel, number } => {
                 start_on(&mut out, CHUNK_STORED, 2, *channel);
@@ -87,6 +90,10 @@ impl ClientMessage {
             }
             Self::Ping => start_empty(&mut out, PING),
             Self::Sync { channel, message } => put_sync(&mut out, CLIENT_SYNC, *channel, message),
+            Self::Brief { channel, dots } => {
+                start_on(&mut out, BRIEF, 2, *channel);
+                pack::bool(&mut out, *dots);
+            }
         }
         seal(out)
     }
@@ -115,15 +122,15 @@ impl HubMessage {
                 pack::bytes(&mut out, &encode_delta(delta));
                 write_cursor(&mut out, *cursor);
             }
-            Self::Delta { channel, cursor, delta } => {
+            Self::Delta { channel, seq, delta } => {
                 start_on(&mut out, DELTA, 3, *channel);
-                write_cursor(&mut out, Some(*cursor));
-                pack::bytes(&mut out, &encode_delta(delta));
+                pack::uint(&mut out, *seq);
+                pack::bytes(&mut out, delta);
             }
-            Self::Stored { channel, id, cursor } => {
+            Self::Stored { channel, id, seq } => {
                 start_on(&mut out, STORED, 3, *channel);
                 pack::uint(&mut out, *id);
-                write_cursor(&mut out, Some(*cursor));
+                pack::uint(&mut out, *seq);
             }
             Self::Refused { channel, id, reason } => {
                 start_on(&mut out, REFUSED, 3, *channel);
@@ -148,6 +155,14 @@ impl HubMessage {
             }
             Self::Pong => start_empty(&mut out, PONG),
             Self::Sync { channel, message } => put_sync(&mut out, HUB_SYNC, *channel, message),
+            Self::Names { channel, names } => {
+                start_on(&mut out, NAMES, 2, *channel);
+                pack::bytes(&mut out, names);
+            }
+            Self::Unresolved { channel, id } => {
+                start_on(&mut out, UNRESOLVED, 2, *channel);
+                pack::uint(&mut out, *id);
+            }
         }
         seal(out)
     }
@@ -192,7 +207,9 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
             check_len("a push", body.rest_len(), DELTA_BYTES_MAX + PUSH_BYTES)?;
             beyond = body.at_least(3)?;
             let (channel, id) = (body.narrow()?, body.uint()?);
-            ClientMessage::Push(Push { channel, id, delta: decode_delta(body.bytes()?)? })
+            let delta = body.bytes()?;
+            check_len("a delta", delta.len(), DELTA_BYTES_MAX)?;
+            ClientMessage::Push(Push { channel, id, delta: delta.into() })
         }
         CHUNK_STORED => {
             beyond = body.at_least(2)?;
@@ -214,6 +231,10 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
             let (channel, message);
             (channel, message, beyond) = take_sync(body)?;
             ClientMessage::Sync { channel, message }
+        }
+        BRIEF => {
+            beyond = body.at_least(2)?;
+            ClientMessage::Brief { channel: body.narrow()?, dots: body.bool()? }
         }
         _ => return Err(Malformed::Inconsistent { what: "the type is one that a client sends" }),
     };
@@ -244,18 +265,20 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
         }
         CHUNK => {
             beyond = body.at_least(4)?;
-            let (channel, number, delta) = (body.narrow()?, body.uint()?, read_from_hub(body)?);
+            let (channel, number) = (body.narrow()?, body.uint()?);
+            // A hub may put as much into a chunk as fits.
+            let delta = read_delta(body.bytes()?, &Dictionary::new(), &InFull)?;
             HubMessage::Chunk { channel, number, delta, cursor: body.option(Cursor::decode)? }
         }
         DELTA => {
             beyond = body.at_least(3)?;
-            let (channel, cursor) = (body.narrow()?, Cursor::decode(body)?);
-            HubMessage::Delta { channel, cursor, delta: read_from_hub(body)? }
+            let (channel, seq) = (body.narrow()?, body.uint()?);
+            HubMessage::Delta { channel, seq, delta: body.bytes()?.into() }
         }
         STORED => {
             beyond = body.at_least(3)?;
             let (channel, id) = (body.narrow()?, body.uint()?);
-            HubMessage::Stored { channel, id, cursor: Cursor::decode(body)? }
+            HubMessage::Stored { channel, id, seq: body.uint()? }
         }
         REFUSED => {
             beyond = body.at_least(3)?;
@@ -284,6 +307,14 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
             (channel, message, beyond) = take_sync(body)?;
             HubMessage::Sync { channel, message }
         }
+        NAMES => {
+            beyond = body.at_least(2)?;
+            HubMessage::Names { channel: body.narrow()?, names: body.bytes()?.into() }
+        }
+        UNRESOLVED => {
+            beyond = body.at_least(2)?;
+            HubMessage::Unresolved { channel: body.narrow()?, id: body.uint()? }
+        }
         _ => return Err(Malformed::Inconsistent { what: "the type is one that a hub sends" }),
     };
     body.skip_all(beyond)?;
@@ -291,9 +322,18 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
     Ok(message)
 }
 
-/// Reads a delta that comes from a hub, which may put as much into a frame as fits.
-fn read_from_hub(body: &mut Reader<'_>) -> Result<Delta, Malformed> {
-    read_delta(body.bytes()?, &Dictionary::default(), &InFull)
+/// What tells frames of a hub about one replica's presence from others, without a look at the rest: of
+/// those that wait for one connection, only the last is of use.
+#[must_use]
+pub fn presence_key(frame: &[u8]) -> Option<&[u8]> {
+    let [_, _, _, _, 0x92, HUB_PRESENCE, 0x93, rest @ ..] = frame else { return None };
+    let channel = match rest.first()? {
+        0xcc => 2,
+        0xcd => 3,
+        0xce => 5,
+        _ => 1,
+    };
+    rest.get(..channel + ReplicaId::ENCODED_LEN)
 }
 
 fn put_sync(out: &mut Vec<u8>, kind: u8, channel: u32, message: &[u8]) {

@@ -40,8 +40,8 @@ pub struct Push {
     pub channel: u32,
     /// Numbers the pushes of a channel, growing by one from 1.
     pub id: u64,
-    /// The delta.
-    pub delta: Delta,
+    /// The delta, as [`write_delta`](super::write_delta) writes it for the other side.
+    pub delta: Vec<u8>,
 }
 
 /// What a client says.
@@ -115,6 +115,14 @@ pub enum ClientMessage {
         /// What a [`Reconciler`](crate::reconcile::Reconciler) says; nothing asks for everything.
         message: Vec<u8>,
     },
+    /// Keeps the hub's dictionary from here on.
+    Brief {
+        /// The channel.
+        channel: u32,
+        /// Whether it finds objects by dots, too: its catch-up is over, and it knows of what it removed
+        /// and the hub has not confirmed.
+        dots: bool,
+    },
 }
 
 /// What the hub says.
@@ -147,10 +155,10 @@ pub enum HubMessage {
     Delta {
         /// The channel.
         channel: u32,
-        /// How far the client is with it, once it has caught up.
-        cursor: Cursor,
-        /// The delta.
-        delta: Delta,
+        /// How far the client is with it, once it has caught up: a number of the hub's present start.
+        seq: u64,
+        /// The delta, as [`write_delta`](super::write_delta) writes it for the client.
+        delta: Vec<u8>,
     },
     /// A push is on the hub's disk.
     Stored {
@@ -158,8 +166,8 @@ pub enum HubMessage {
         channel: u32,
         /// The push.
         id: u64,
-        /// How far the client is with it, once it has caught up.
-        cursor: Cursor,
+        /// How far the client is with it, once it has caught up: a number of the hub's present start.
+        seq: u64,
     },
     /// A push was refused; the client keeps it.
     Refused {
@@ -194,5 +202,19 @@ pub enum HubMessage {
         channel: u32,
         /// What a [`Reconciler`](crate::reconcile::Reconciler) says.
         message: Vec<u8>,
+    },
+    /// Replicas and labels that have numbers from here on.
+    Names {
+        /// The channel.
+        channel: u32,
+        /// What [`Dictionary::extend`](super::Dictionary::extend) adds.
+        names: Vec<u8>,
+    },
+    /// A push names an object by a dot that is not here. It was not taken, nor were those behind it.
+    Unresolved {
+        /// The channel.
+        channel: u32,
+        /// The push.
+        id: u64,
     },
 }

@@ -6,6 +6,7 @@ use sync_core::causal::{CausalContext, Delta, Dot, ReplicaId};
 use sync_core::session::{Boot, ChunkSize, Hub, HubInput, HubOutput, MemoryHub, Now};
 use sync_core::wire::{
     Claim, ClientMessage, HubMessage, Push, SYNC_BYTES_MAX, SYNC_TRIES_MAX, decode_hub,
+    encode_delta,
 };
 
 use crate::world::{DOCUMENT, World};
@@ -127,7 +128,11 @@ fn opened(context: CausalContext) -> (Hub, MemoryHub) {
         if connection == 1 {
             let delta =
                 Delta { dead: [Dot::new(replica(1), 1)].into_iter().collect(), ..Delta::default() };
-            messages.push(ClientMessage::Push(Push { channel: 1, id: 1, delta }));
+            messages.push(ClientMessage::Push(Push {
+                channel: 1,
+                id: 1,
+                delta: encode_delta(&delta),
+            }));
         }
         for message in messages {
             let outputs = feed(&mut hub, &mut store, connection, HubInput::Frame(message.encode()));

@@ -281,10 +281,14 @@ fn each_way_to_name_an_object_is_taken_where_it_can_be() {
         bytes.len()
     };
     let full = len(&edit(3, &[1]), &InFull);
-    assert_eq!(len(&edit(3, &[1]), &known), full - 17, "one byte for a dot that dies");
+    assert_eq!(
+        len(&edit(3, &[1]), &known),
+        full - 17 + 2,
+        "one byte for a dot that dies, and two to check"
+    );
     assert_eq!(
         len(&edit(3, &[2]), &known),
-        full - 17 + 2,
+        full - 17 + 2 + 2,
         "a number and a counter for another dot"
     );
     let mut twice = edit(3, &[1]);
@@ -314,6 +318,10 @@ fn what_is_named_by_a_dot_that_is_not_live_here_is_asked_for_in_full() {
     let elsewhere = Entry { label: Label::new(b"other", made.label.names()), ..made };
     other = Known::of(&[elsewhere], None);
     assert_eq!(read_delta(&bytes, &dictionary, &other), Err(Malformed::Dangling), "another space");
+    // A copy of the writer's replica wrote about something else under the same name.
+    let forked = Entry { id: PlaceId::new(&[8; 16]), ..one_entry(&[7; 16], &[b"a", b"b"]) };
+    other = Known::of(&[forked], None);
+    assert_eq!(read_delta(&bytes, &dictionary, &other), Err(Malformed::Dangling), "another object");
 }
 
 #[test]

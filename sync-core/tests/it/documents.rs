@@ -16,7 +16,7 @@ use crate::stores::Store;
 pub(crate) struct Device<S> {
     pub(crate) document: Document<S>,
     pub(crate) replica: ReplicaId,
-    now: u64,
+    pub(crate) now: u64,
 }
 
 impl<S: Store> Device<S> {

@@ -8,8 +8,8 @@ use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now, OutboxS
 use sync_core::time::Stamp;
 use sync_core::types::{Field, RecordId, Value};
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION, decode_client,
-    decode_hub,
+    Claim, ClientMessage, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION, decode_client, decode_hub,
+    encode_delta,
 };
 
 use crate::world::{DOCUMENT, World};
@@ -213,8 +213,7 @@ fn who_finds_its_replica_written_by_another_takes_a_fresh_one() {
     let replica = world.devices[0].replica;
     let mut delta = Delta::default();
     delta.dead.insert_range(replica, 3, i64::MAX as u64);
-    let cursor = Cursor { boot: 0, seq: 1 };
-    let frame = HubMessage::Delta { channel: 1, cursor, delta: delta.clone() }.encode();
+    let frame = HubMessage::Delta { channel: 1, seq: 1, delta: encode_delta(&delta) }.encode();
     world.hear(0, frame);
     assert_ne!(world.devices[0].replica, replica);
     world.write(0, "m", &[("title", "later")]);
@@ -230,8 +229,8 @@ fn the_last_incarnation_is_followed_by_another_fingerprint() {
         let last = replica.with_incarnation(u32::MAX);
         let mut delta = Delta::default();
         delta.dead.insert(Dot::new(last, 1));
-        let cursor = Cursor { boot: 0, seq: 1 };
-        world.hear(0, HubMessage::Delta { channel: 1, cursor, delta }.encode());
+        let delta = encode_delta(&delta);
+        world.hear(0, HubMessage::Delta { channel: 1, seq: 1, delta }.encode());
         world.hear(0, HubMessage::InUse { channel: 1, replica }.encode());
         assert_ne!(world.devices[0].replica, last);
         assert_ne!(world.devices[0].replica, replica);
@@ -323,7 +322,8 @@ fn a_run_that_is_written_in_parts_does_not_outgrow_a_message() {
     for part in 0..4u64 {
         let mut slots = vec![None; part as usize];
         slots.push(Some(vec![7; 150_000]));
-        let push = Push { channel: 1, id: part + 1, delta: entry(1, 1, slots) };
+        let delta = encode_delta(&entry(1, 1, slots));
+        let push = Push { channel: 1, id: part + 1, delta };
         bench.say(1, &ClientMessage::Push(push));
     }
     bench.first_sync(2);
@@ -339,12 +339,15 @@ fn a_first_sync_past_many_dead_replicas_stays_within_messages() {
         context
     };
     bench.open(1, 1, CausalContext::default(), vec![claim(1), claim(u128::MAX)]);
-    let push = |id, delta| ClientMessage::Push(Push { channel: 1, id, delta });
+    let push = |id, delta: Delta| {
+        ClientMessage::Push(Push { channel: 1, id, delta: encode_delta(&delta) })
+    };
     bench.say(1, &push(1, entry(1, 1, vec![Some(vec![7; 60_000])])));
     bench.say(1, &push(2, entry(u128::MAX, 1, vec![Some(vec![7; 150_000])])));
     for (channel, writer) in (2..12).zip(10..) {
         bench.open(1, channel, holes(writer), Vec::new());
         let delta = Delta { dead: holes(writer), ..Delta::default() };
+        let delta = encode_delta(&delta);
         bench.say(1, &ClientMessage::Push(Push { channel, id: 1, delta }));
     }
     let heard = bench.first_sync(2);
@@ -407,8 +410,8 @@ fn removals_of_many_replicas_fit_into_a_refill() {
         let replica = ReplicaId::from_bytes((number << 64 | 7).to_be_bytes());
         delta.dead.insert(Dot::new(replica, i64::MAX as u64 - 9));
     }
-    let cursor = Cursor { boot: 0, seq: 1 };
-    world.hear(0, HubMessage::Delta { channel: 1, cursor, delta }.encode());
+    let delta = encode_delta(&delta);
+    world.hear(0, HubMessage::Delta { channel: 1, seq: 1, delta }.encode());
     world.tolerant = false;
     world.disconnect(0);
     world.heal();

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::MemoryStore;
+use sync_core::causal::{Delta, MemoryStore};
 use sync_core::error::Sure;
 use sync_core::types::{Field, RecordId, Value};
 
-use crate::documents::Device;
+use crate::documents::{Device, id};
 use crate::world::{DOCUMENT, World};
 
 fn field(value: &str) -> Field {
@@ -107,5 +107,69 @@ fn a_copy_stands_back_where_somebody_edits_what_it_is_of() {
         assert_eq!(record.values("done").len(), 1, "a copy never clashes with a real edit");
         assert_eq!(record.value("done"), Some(&Value::from("maybe")));
         assert_eq!(record.value("title"), Some(&Value::from("t")));
+    }
+}
+
+/// Two insert one record, somebody who saw both writes a field, and it is removed by one who saw the
+/// first insert and the write, but not the second insert.
+fn torn() -> ([Device<MemoryStore>; 4], Delta) {
+    let [mut first, mut second, mut editor, mut remover] =
+        [1, 2, 3, 4].map(Device::<MemoryStore>::new);
+    let a = first.write(&[("title", field("a")), ("done", field("no"))]);
+    let b = second.write(&[("title", field("b")), ("done", field("no"))]);
+    editor.hear(&[&a, &b]);
+    let done = editor.write(&[("done", field("yes"))]);
+    first.hear(&[&b, &done]);
+    second.hear(&[&a, &done]);
+    remover.hear(&[&a, &done]);
+    remover.now += 10;
+    let removal = remover.remove();
+    assert!(remover.document.record("notes", &id()).sure().is_none());
+    ([first, second, editor, remover], removal)
+}
+
+fn is_whole(device: &Device<MemoryStore>) -> bool {
+    let record = device.document.record("notes", &id()).sure().unwrap();
+    record.value("title") == Some(&Value::from("b"))
+        && record.value("done") == Some(&Value::from("yes"))
+}
+
+#[test]
+fn a_removal_leaves_no_holes_in_a_record_that_it_did_not_see() {
+    for has_note in [true, false] {
+        let ([mut first, mut second, mut editor, _], mut removal) = torn();
+        if !has_note {
+            removal.notes.clear();
+        }
+        let asserted = editor.hear(&[&removal]);
+        let other = first.hear(&[&removal]);
+        assert_eq!((asserted.len(), other.len()), (1, 1));
+        let all: Vec<_> = asserted.iter().chain(&other).chain([&removal]).collect();
+        for device in [&mut first, &mut second, &mut editor] {
+            assert!(device.hear(&all).is_empty());
+            assert!(is_whole(device));
+        }
+    }
+}
+
+#[test]
+fn what_is_inserted_after_a_removal_keeps_nothing_of_what_was_removed() {
+    let mut devices: Vec<_> = (1..=3).map(Device::<MemoryStore>::new).collect();
+    let [remover, holder, inserter] = &mut devices[..] else { panic!("three devices") };
+    let insert = remover.write(&[("title", field("t")), ("done", field("no"))]);
+    for device in [&mut *holder, &mut *inserter] {
+        device.hear(&[&insert]);
+    }
+    let mut removal = remover.remove();
+    inserter.hear(&[&removal]);
+    inserter.now += 10;
+    let again = inserter.write(&[("title", field("u"))]);
+    assert!(remover.hear(&[&again]).is_empty());
+    // Removed and inserted in one item of an outbox.
+    removal.join(again);
+    assert!(holder.hear(&[&removal]).is_empty());
+    for device in [remover, holder] {
+        let record = device.document.record("notes", &id()).sure().unwrap();
+        assert_eq!((record.value("title"), record.value("done")), (Some(&Value::from("u")), None));
     }
 }

@@ -14,7 +14,8 @@ use sync_core::session::{
 use sync_core::time::Stamp;
 use sync_core::types::{Conflict, Field, RecordId, Value};
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, Push, Welcome, encode_delta,
+    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, Dictionary, HubMessage, Push, Welcome,
+    decode_delta, encode_delta,
 };
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -147,7 +148,8 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
             json!({ "type": "release", "channel": channel, "replicas": replicas })
         }
         ClientMessage::Push(Push { channel, id, delta }) => {
-            json!({ "type": "push", "channel": channel, "id": id, "delta": delta_json(delta) })
+            let delta = delta_json(&decode_delta(delta).unwrap());
+            json!({ "type": "push", "channel": channel, "id": id, "delta": delta })
         }
         ClientMessage::ChunkStored { channel, number } => {
             json!({ "type": "chunk stored", "channel": channel, "number": number })
@@ -162,6 +164,9 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
         ClientMessage::Ping => json!({ "type": "ping" }),
         ClientMessage::Sync { channel, message } => {
             json!({ "type": "sync", "channel": channel, "message": hex(message) })
+        }
+        ClientMessage::Brief { channel, dots } => {
+            json!({ "type": "brief", "channel": channel, "dots": dots })
         }
         other => panic!("no description of {other:?}"),
     }
@@ -189,14 +194,14 @@ pub(crate) fn hub_json(message: &HubMessage) -> Json {
             "delta": delta_json(delta),
             "cursor": cursor.map(cursor_json),
         }),
-        HubMessage::Delta { channel, cursor, delta } => json!({
+        HubMessage::Delta { channel, seq, delta } => json!({
             "type": "delta",
             "channel": channel,
-            "cursor": cursor_json(*cursor),
-            "delta": delta_json(delta),
+            "seq": seq,
+            "delta": delta_json(&decode_delta(delta).unwrap()),
         }),
-        HubMessage::Stored { channel, id, cursor } => {
-            json!({ "type": "stored", "channel": channel, "id": id, "cursor": cursor_json(*cursor) })
+        HubMessage::Stored { channel, id, seq } => {
+            json!({ "type": "stored", "channel": channel, "id": id, "seq": seq })
         }
         HubMessage::Refused { channel, id, reason } => {
             json!({ "type": "refused", "channel": channel, "id": id, "reason": reason })
@@ -214,8 +219,22 @@ pub(crate) fn hub_json(message: &HubMessage) -> Json {
         HubMessage::Sync { channel, message } => {
             json!({ "type": "sync", "channel": channel, "message": hex(message) })
         }
+        HubMessage::Names { channel, names } => {
+            json!({ "type": "names", "channel": channel, "names": names_json(names) })
+        }
+        HubMessage::Unresolved { channel, id } => {
+            json!({ "type": "unresolved", "channel": channel, "id": id })
+        }
         other => panic!("no description of {other:?}"),
     }
+}
+
+fn names_json(names: &[u8]) -> Json {
+    let mut dictionary = Dictionary::new();
+    dictionary.extend(names).unwrap();
+    let replicas = dictionary.replicas().iter().map(ToString::to_string);
+    let labels = dictionary.labels().iter().map(label_json);
+    json!({ "replicas": replicas.collect::<Vec<_>>(), "labels": labels.collect::<Vec<_>>() })
 }
 
 fn frames() -> Json {
@@ -245,7 +264,7 @@ fn frames() -> Json {
         },
         ClientMessage::Claim { channel: 2, claims },
         ClientMessage::Release { channel: 2, replicas: vec![replica(1)] },
-        ClientMessage::Push(Push { channel: 1, id: 1, delta: delta.clone() }),
+        ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(&delta) }),
         ClientMessage::ChunkStored { channel: 1, number: 9 },
         ClientMessage::Presence {
             channel: 1,
@@ -255,22 +274,27 @@ fn frames() -> Json {
         },
         ClientMessage::Ping,
         ClientMessage::Sync { channel: 1, message: vec![1, 2, 3] },
+        ClientMessage::Brief { channel: 1, dots: true },
     ];
     let welcome = Welcome { version: 1, hub: 5, boot: u64::MAX, now_ms: 1_700_000_000_000 };
     let shown = Some(("laptop".into(), vec![1, 2]));
+    let mut names = Dictionary::new();
+    names.learn(&delta);
     let hub = [
         HubMessage::Welcome(welcome),
         HubMessage::Opened { channel: 1, context, resumed: true },
         HubMessage::Chunk { channel: 1, number: 1, delta: Delta::default(), cursor: Some(cursor) },
         HubMessage::Chunk { channel: 1, number: 2, delta: delta.clone(), cursor: None },
-        HubMessage::Delta { channel: 1, cursor, delta },
-        HubMessage::Stored { channel: 1, id: 1, cursor },
+        HubMessage::Delta { channel: 1, seq: 70_000, delta: encode_delta(&delta) },
+        HubMessage::Stored { channel: 1, id: 1, seq: 70_000 },
         HubMessage::Refused { channel: 1, id: 1, reason: "why".into() },
         HubMessage::InUse { channel: 1, replica: replica(1) },
         HubMessage::Presence { channel: 1, replica: replica(1), shown },
         HubMessage::Presence { channel: 1, replica: replica(1), shown: None },
         HubMessage::Pong,
         HubMessage::Sync { channel: 1, message: vec![2] },
+        HubMessage::Names { channel: 1, names: names.encode_since((0, 0)) },
+        HubMessage::Unresolved { channel: 1, id: 3 },
     ];
     let client = client.iter().map(|message| {
         json!({ "from": "client", "hex": hex(&message.encode()), "decoded": client_json(message) })
@@ -448,7 +472,7 @@ fn other(delta: &Delta) -> Vec<Vec<u8>> {
         claims,
         compares: false,
     };
-    let push = ClientMessage::Push(Push { channel: 1, id: 1, delta: delta.clone() });
+    let push = ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(delta) });
     let hello = ClientMessage::Hello { version: 1, token: None, agent: "other".into() };
     [hello, open, push].iter().map(ClientMessage::encode).collect()
 }

@@ -56,7 +56,7 @@ impl Bench {
 
     /// Whether a change of connection 2 still reaches connection 3.
     fn assert_serves(&mut self, id: u64) {
-        let delta = write(2, id);
+        let delta = encode_delta(&write(2, id));
         let outputs =
             self.say(2, &ClientMessage::Push(Push { channel: 1, id, delta: delta.clone() }));
         let relayed = outputs.iter().any(|output| match output {
@@ -106,7 +106,8 @@ fn slot(bytes: &[u8]) -> Slots {
 }
 
 fn push(writer: u8, id: u64, counter: u64) -> Vec<u8> {
-    ClientMessage::Push(Push { channel: 1, id, delta: write(writer, counter) }).encode()
+    let delta = encode_delta(&write(writer, counter));
+    ClientMessage::Push(Push { channel: 1, id, delta }).encode()
 }
 
 fn code(fault: Option<Fault>) -> Option<u16> {

@@ -7,6 +7,7 @@
 )]
 
 mod alone;
+mod brief;
 mod chaos;
 mod compare;
 mod deltas;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use sync_core::causal::{LABEL_BYTES_MAX, PLACE_ID_BYTES_MAX, RUN_DOTS_MAX};
 use sync_core::error::Malformed;
 use sync_core::wire::{
-    CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Fault, LABELS_MAX,
-    MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX,
-    SYNC_BYTES_MAX, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, SYNC_TRIES_MAX, decode_client,
-    decode_hub,
+    CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX,
+    DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, Fault, LABELS_MAX, MESSAGE_BYTES_MAX,
+    NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX, SYNC_BYTES_MAX,
+    SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, SYNC_TRIES_MAX, decode_client, decode_hub,
 };
 
 use crate::golden_cases::{client_json, files, hub_json, unhex};
@@ -65,6 +65,8 @@ fn every_limit_has_the_value_of_the_table() {
         ("bytes of a frame", MESSAGE_BYTES_MAX),
         ("bytes of an encoded delta", DELTA_BYTES_MAX),
         ("labels of a delta", LABELS_MAX),
+        ("replicas, and labels, of a dictionary", DICTIONARY_ITEMS_MAX),
+        ("bytes of the labels of a dictionary", DICTIONARY_BYTES_MAX),
         ("bytes of a label", LABEL_BYTES_MAX),
         ("bytes of a space or an id", PLACE_ID_BYTES_MAX),
         ("dots of an entry", RUN_DOTS_MAX),

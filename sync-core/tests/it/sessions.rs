@@ -42,7 +42,7 @@ fn nothing_is_sent_before_it_is_on_disk_and_a_receipt_is_never_early() {
     assert!(world.store_one(0));
     assert!(world.carry(0, true));
     assert_eq!(receipt(&world), Receipt { disk: true, ..none }, "the hub's word has not arrived");
-    assert!(world.carry(0, false));
+    assert!(world.carry(0, false) && world.carry(0, false), "the names in it, and the hub's word");
     assert_eq!(receipt(&world), Receipt { disk: true, hub: true, parked: false });
 }
 
@@ -352,6 +352,7 @@ fn a_chunk_is_confirmed_only_once_it_is_on_disk() {
     assert!(opened && world.carry(1, false), "hello, welcome, open, opened");
     assert!(world.carry(1, false), "the chunk with the note");
     assert!(world.fields(1, "n").is_some());
+    assert!(world.carry(1, true), "that it keeps names");
     assert!(!world.carry(1, true), "nothing is confirmed yet");
     assert!(world.store_one(1));
     assert!(world.carry(1, true), "the confirmation");

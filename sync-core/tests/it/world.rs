@@ -7,8 +7,8 @@ use sync_core::document::Refused;
 use sync_core::error::{Misuse, Sure};
 use sync_core::session::{
     Boot, ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, ConnectionId, Hub, HubInput,
-    HubOutput, IN_USE, MemoryHub, Now, OutboxItem, OutboxState, Persist, Phase, SavedDocument,
-    Step,
+    HubOutput, IN_USE, MemoryHub, NOT_HERE, Now, OutboxItem, OutboxState, Persist, Phase,
+    SavedDocument, Step,
 };
 use sync_core::types::{Field, RecordId, Value};
 
@@ -60,6 +60,8 @@ pub(crate) struct World {
     chunk_size: ChunkSize,
     /// Whether a client may hang up, since its hub is hostile.
     pub(crate) tolerant: bool,
+    /// How often a device hung up since the hub named an object that it did not find.
+    pub(crate) dangled: usize,
     /// Bytes that the hub sent, for each device.
     pub(crate) sent_down: BTreeMap<usize, usize>,
     next_connection: ConnectionId,
@@ -86,6 +88,7 @@ impl World {
             closed: Vec::new(),
             chunk_size,
             tolerant: false,
+            dangled: 0,
             sent_down: BTreeMap::new(),
             next_connection: 1,
         };
@@ -250,6 +253,13 @@ impl World {
         true
     }
 
+    /// The frames that wait to be carried.
+    pub(crate) fn waiting(&self, at: usize, up: bool) -> Vec<&[u8]> {
+        let line = self.devices[at].line.iter();
+        let queue = line.flat_map(|line| if up { &line.up } else { &line.down });
+        queue.map(Vec::as_slice).collect()
+    }
+
     /// Carries one frame up or down.
     pub(crate) fn carry(&mut self, at: usize, up: bool) -> bool {
         let Some(line) = &mut self.devices[at].line else { return false };
@@ -339,9 +349,12 @@ impl World {
                     }
                 }
                 ClientOutput::Persist(persist) => device.storing.push_back(persist),
-                ClientOutput::Disconnect { reason } if self.tolerant || reason == IN_USE => {
+                ClientOutput::Disconnect { reason }
+                    if self.tolerant || reason == IN_USE || reason == NOT_HERE =>
+                {
                     assert!(!reason.is_empty());
                     device.line = None;
+                    self.dangled += usize::from(reason == NOT_HERE);
                 }
                 ClientOutput::Disconnect { reason } => panic!("device {at} hangs up: {reason}"),
                 ClientOutput::Event(_) => {}

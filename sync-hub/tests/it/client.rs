@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, PlaceId, ReplicaId, Slots};
 use sync_core::time::Stamp;
-use sync_core::wire::{Claim, ClientMessage, Cursor, HubMessage, Push, VERSION, decode_hub};
+use sync_core::wire::{
+    Claim, ClientMessage, Cursor, HubMessage, Push, VERSION, decode_hub, encode_delta,
+};
 use sync_hub::{HubError, HubServer, Options};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -172,17 +174,18 @@ impl Client {
     }
 
     pub(crate) async fn push(&mut self, id: u64, delta: Delta) {
+        let delta = encode_delta(&delta);
         self.say(&ClientMessage::Push(Push { channel: 1, id, delta })).await;
     }
 
     /// Pushes and waits until that is on the hub's disk.
-    pub(crate) async fn store(&mut self, id: u64, delta: Delta) -> Cursor {
+    pub(crate) async fn store(&mut self, id: u64, delta: Delta) -> u64 {
         self.push(id, delta).await;
         loop {
             match self.hear().await {
-                HubMessage::Stored { id: stored, cursor, .. } => {
+                HubMessage::Stored { id: stored, seq, .. } => {
                     assert_eq!(stored, id);
-                    return cursor;
+                    return seq;
                 }
                 HubMessage::Delta { .. } | HubMessage::Presence { .. } => {}
                 other => panic!("{other:?}"),

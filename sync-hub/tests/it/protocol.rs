@@ -2,7 +2,9 @@
 
 use sync_core::causal::{CausalContext, Dot};
 use sync_core::error::Malformed;
-use sync_core::wire::{ClientMessage, Cursor, Fault, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION};
+use sync_core::wire::{
+    ClientMessage, Cursor, Fault, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION, encode_delta,
+};
 use sync_hub::{Limits, Options};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
@@ -17,8 +19,8 @@ async fn a_push_is_stored_and_relayed_and_is_there_after_a_restart() {
     let mut b = Client::open(hub.address, "d", replica(2)).await;
     let mut elsewhere = Client::open(hub.address, "other", replica(3)).await;
     let delta = insert(replica(1), 1, b"hello");
-    let cursor = a.store(1, delta.clone()).await;
-    let relayed = HubMessage::Delta { channel: 1, cursor, delta: delta.clone() };
+    let seq = a.store(1, delta.clone()).await;
+    let relayed = HubMessage::Delta { channel: 1, seq, delta: encode_delta(&delta) };
     assert_eq!(b.hear().await, relayed);
     elsewhere.say(&ClientMessage::Ping).await;
     assert_eq!(elsewhere.hear().await, HubMessage::Pong, "and nothing before it");
@@ -77,7 +79,8 @@ async fn a_hub_that_lost_its_folder_is_filled_again() {
     let mut all = insert(replica(1), 1, b"one");
     a.store(1, all.clone()).await;
     let two = insert(replica(1), 2, b"two");
-    let cursor = a.store(2, two.clone()).await;
+    let seq = a.store(2, two.clone()).await;
+    let cursor = Cursor { boot: 0, seq };
     all.join(two.clone());
     hub.stop().await;
     let hub = TestHub::start(&folder.path().join("b")).await;
@@ -99,7 +102,7 @@ fn malformed(what: &'static str) -> Fault {
 fn broken() -> Vec<(&'static str, bool, Message, Fault)> {
     let message = |message: &ClientMessage| Message::Binary(message.encode().into());
     let push = |channel, id, counter| {
-        let delta = insert(replica(9), counter, b"x");
+        let delta = encode_delta(&insert(replica(9), counter, b"x"));
         message(&ClientMessage::Push(Push { channel, id, delta }))
     };
     let mut flipped = ClientMessage::Ping.encode();

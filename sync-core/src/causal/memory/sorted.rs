@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 /// The most rows of one list. Arbitrary: one and a half kilobytes.
-const CHUNK_MAX: usize = 128;
+pub(super) const CHUNK_MAX: usize = 128;
 
 /// Below this many rows a list is joined with a neighbour that has room.
 const CHUNK_MIN: usize = 24;
@@ -166,6 +166,18 @@ impl Sorted {
         rows.insert(at, row);
         if at == 0 {
             self.firsts[chunk] = key;
+        }
+    }
+
+    /// Puts a row behind all others, in a list of its own if the last one has so many.
+    pub(super) fn push(&mut self, key: u64, row: u32, len_max: usize) {
+        if self.chunks.last().is_none_or(|chunk| chunk.rows.len() >= len_max) {
+            self.firsts.push(key);
+            self.chunks.push(Chunk::with_capacity(CHUNK_MAX));
+        }
+        if let Some(Chunk { keys, rows }) = self.chunks.last_mut() {
+            keys.push(key);
+            rows.push(row);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::brief::Brief;
 use super::compare::Compare;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -12,7 +13,7 @@ use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::wire::{
     CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
-    Push, VERSION, decode_hub,
+    VERSION, decode_hub,
 };
 
 /// How long the line may be silent before a ping, in milliseconds.
@@ -57,11 +58,12 @@ enum Transport {
 #[derive(Debug, Default)]
 pub(super) struct Link {
     pub(super) phase: Phase,
-    channel: u32,
+    pub(super) channel: u32,
     /// What was said to be here when the document was opened.
     pub(super) said: CausalContext,
     last_push: u64,
-    under_way: BTreeMap<u64, Sent>,
+    pub(super) under_way: BTreeMap<u64, Sent>,
+    pub(super) brief: Brief,
     next_chunk: u64,
     /// What takes place before the catch-up, where the cursor is not valid.
     pub(super) compare: Option<Compare>,
@@ -73,10 +75,12 @@ pub(super) struct Link {
 
 /// What a push had.
 #[derive(Debug, Default)]
-struct Sent {
+pub(super) struct Sent {
     /// The items of the outbox in it.
-    keys: Vec<Dot>,
+    pub(super) keys: Vec<Dot>,
     is_refill: bool,
+    /// Whether it names objects by dots.
+    pub(super) has_dots: bool,
 }
 
 /// What a hub gets back that it lacks although it, or another hub, acknowledged it.
@@ -192,11 +196,11 @@ impl Client {
             HubMessage::Chunk { channel, number, delta, cursor } => {
                 self.handle_chunk(now, &self.name_of(channel)?, number, &delta, cursor)
             }
-            HubMessage::Delta { channel, cursor, delta } => {
-                self.handle_delta(now, &self.name_of(channel)?, cursor, &delta)
+            HubMessage::Delta { channel, seq, delta } => {
+                self.handle_delta(now, &self.name_of(channel)?, seq, &delta)
             }
-            HubMessage::Stored { channel, id, cursor } => {
-                self.handle_stored(&self.name_of(channel)?, id, cursor)
+            HubMessage::Stored { channel, id, seq } => {
+                self.handle_stored(&self.name_of(channel)?, id, seq)
             }
             HubMessage::Refused { channel, id, reason } => {
                 self.handle_refused(&self.name_of(channel)?, id, reason)
@@ -210,6 +214,12 @@ impl Client {
             }
             HubMessage::Sync { channel, message } => {
                 self.handle_sync(&self.name_of(channel)?, &message)
+            }
+            HubMessage::Names { channel, names } => {
+                self.handle_names(&self.name_of(channel)?, &names)
+            }
+            HubMessage::Unresolved { channel, id } => {
+                self.handle_unresolved(&self.name_of(channel)?, id)
             }
         }
     }
@@ -232,6 +242,7 @@ impl Client {
             Phase::Closed | Phase::Opening => {}
             Phase::CatchingUp if opened.link.compare.is_some() => {}
             Phase::CatchingUp | Phase::Live => {
+                self.update_brief(name);
                 self.cut_refill(name);
                 self.send_pushes(name);
             }
@@ -264,6 +275,7 @@ impl Client {
         opened.link = Link { phase, channel, said, ..Link::default() };
         let shown: Vec<_> = opened.claims.keys().copied().collect();
         self.send(&open);
+        self.send_brief(name, false);
         for replica in shown {
             self.send_presence(name, replica);
         }
@@ -360,10 +372,12 @@ impl Client {
         &mut self,
         now: Now,
         name: &str,
-        cursor: Cursor,
-        delta: &Delta,
+        seq: u64,
+        delta: &[u8],
     ) -> Result<(), &'static str> {
+        let cursor = Cursor { boot: self.connection.boot, seq };
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        let delta = &opened.read_delta(delta)?;
         let waits = !delta.notes.is_empty() || opened.link.compare.is_some();
         if waits && opened.link.phase == Phase::CatchingUp && opened.link.hold(delta) {
             return Ok(());
@@ -387,7 +401,8 @@ impl Client {
         Ok(())
     }
 
-    fn handle_stored(&mut self, name: &str, id: u64, cursor: Cursor) -> Result<(), &'static str> {
+    fn handle_stored(&mut self, name: &str, id: u64, seq: u64) -> Result<(), &'static str> {
+        let cursor = Cursor { boot: self.connection.boot, seq };
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let sent = opened.link.under_way.remove(&id).ok_or("the hub confirmed an unknown push")?;
         let mut steps = Vec::new();
@@ -518,10 +533,10 @@ impl Client {
                 Refill::Pieces(pieces) => pieces.pop_front(),
             };
             let is_refill = refilled.is_some();
-            let (delta, keys) = match refilled {
-                Some(piece) => piece,
+            let (delta, keys, key) = match refilled {
+                Some((delta, keys)) => (delta, keys, None),
                 None => match opened.outbox.send_next() {
-                    Some(item) => (item.delta.clone(), vec![item.key()]),
+                    Some(item) => (item.delta.clone(), vec![item.key()], Some(item.key())),
                     None => break,
                 },
             };
@@ -533,11 +548,10 @@ impl Client {
                 let steps = keys.iter().copied().map(Step::Settle).collect();
                 self.persist(name, steps, Then::default());
             }
+            let has_dots = self.send_push(name, id, &delta, key);
             let Some(opened) = self.documents.get_mut(name) else { return };
             opened.link.last_push = id;
-            opened.link.under_way.insert(id, Sent { keys, is_refill });
-            let push = Push { channel: opened.link.channel, id, delta };
-            self.send(&ClientMessage::Push(push));
+            opened.link.under_way.insert(id, Sent { keys, is_refill, has_dots });
         }
         let Some(opened) = self.documents.get_mut(name) else { return };
         if let Some(key) = opened.outbox.freeze_next() {
@@ -663,7 +677,7 @@ impl Link {
 
 impl Opened {
     /// Whether the hub has not yet confirmed all of what it lacks.
-    fn is_refilling(&self) -> bool {
+    pub(super) fn is_refilling(&self) -> bool {
         if self.link.compare.is_some() {
             return true;
         }

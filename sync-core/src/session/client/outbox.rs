@@ -233,6 +233,15 @@ impl Outbox {
         }
     }
 
+    /// Whether a dot is of no item that was not sent on this connection before the one with a key.
+    pub(super) fn is_sent_before(&self, dot: Dot, key: Dot) -> bool {
+        self.0.iter().all(|slot| {
+            let OutboxItem { replica, first, last, .. } = slot.item;
+            let has = replica == dot.replica && (first..=last).contains(&dot.counter);
+            !has || (slot.is_sent && slot.item.key() != key)
+        })
+    }
+
     /// The next item to send: frozen on disk, not being sent, and none before it waits.
     pub(super) fn send_next(&mut self) -> Option<&OutboxItem> {
         let unsent = |slot: &&mut Slot| {
