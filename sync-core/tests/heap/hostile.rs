@@ -9,7 +9,7 @@ use sync_core::session::{
 use sync_core::time::Stamp;
 use sync_core::wire::{
     Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION,
-    Welcome, decode_client, decode_hub,
+    Welcome, decode_client, decode_hub, encode_delta,
 };
 
 use crate::meter::Meter;
@@ -97,7 +97,7 @@ fn deltas() -> Vec<(&'static str, Delta)> {
 /// Frames that say how much follows, and end there; and such as nest as deep as they are long.
 fn broken() -> Vec<(String, Vec<u8>)> {
     let mut frames = Vec::new();
-    for kind in (1..=9).chain(65..=74) {
+    for kind in (1..=10).chain(65..=76) {
         for (name, count) in [
             ("array", &[0xdd, 0xff, 0xff, 0xff, 0xff][..]),
             ("text", &[0xdb, 0xff, 0xff, 0xff, 0xff]),
@@ -184,6 +184,7 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
             },
         ),
         ("ping", ClientMessage::Ping),
+        ("brief", ClientMessage::Brief { channel: 1, dots: true }),
     ];
     for kind in 0..12 {
         let mut message = vec![0xff; 190_000];
@@ -191,6 +192,7 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
         messages.push(("sync", ClientMessage::Sync { channel: 1, message }));
     }
     for (name, delta) in deltas() {
+        let delta = encode_delta(&delta);
         messages.push((name, ClientMessage::Push(Push { channel: 1, id: 1, delta })));
     }
     let valid = messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode()));
@@ -198,7 +200,7 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
 }
 
 fn from_hub() -> Vec<(String, Vec<u8>)> {
-    let (channel, cursor) = (1, Cursor { boot: u64::MAX, seq: u64::MAX });
+    let channel = 1;
     let opened = |context| HubMessage::Opened { channel, context, resumed: true };
     let mut messages = vec![
         (
@@ -212,7 +214,7 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ),
         ("opened, replicas", opened(of_replicas(4_095))),
         ("opened, ranges", opened(of_ranges(8_192))),
-        ("stored", HubMessage::Stored { channel, id: u64::MAX, cursor }),
+        ("stored", HubMessage::Stored { channel, id: u64::MAX, seq: u64::MAX }),
         ("refused", HubMessage::Refused { channel, id: 1, reason: "x".repeat(200_000) }),
         ("in use", HubMessage::InUse { channel, replica: replica(usize::MAX - 1) }),
         (
@@ -227,10 +229,14 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ("sync", HubMessage::Sync { channel, message: vec![3; 190_000] }),
     ];
     for (name, delta) in deltas() {
-        let chunk = delta.clone();
-        messages.push((name, HubMessage::Chunk { channel, number: 1, delta: chunk, cursor: None }));
-        messages.push((name, HubMessage::Delta { channel, cursor, delta }));
+        let bytes = encode_delta(&delta);
+        messages.push((name, HubMessage::Chunk { channel, number: 1, delta, cursor: None }));
+        messages.push((name, HubMessage::Delta { channel, seq: u64::MAX, delta: bytes }));
     }
+    for names in [vec![0xff; 200_000], vec![1; 200_000]] {
+        messages.push(("names", HubMessage::Names { channel, names }));
+    }
+    messages.push(("unresolved", HubMessage::Unresolved { channel, id: u64::MAX }));
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
 }
 

@@ -13,10 +13,10 @@ use sync_core::session::{Boot, ChunkSize, Hub, HubInput, HubOutput, MemoryHub, N
 use sync_core::time::{SKEW_MS_MAX, Stamp};
 use sync_core::types::{Field, RecordId, VALUE_DEPTH_MAX, Value};
 use sync_core::wire::{
-    CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor,
-    HubMessage, LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT,
-    Push, REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION, decode_client, decode_delta,
-    decode_hub, encode_delta,
+    CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, HubMessage,
+    LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, Push,
+    REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION, decode_client, decode_delta, decode_hub,
+    encode_delta,
 };
 
 use crate::world::{DOCUMENT, World};
@@ -245,7 +245,9 @@ fn the_replicas_of_a_document_are_limited_beside_those_that_are_there() {
         bench.say(1, &open("d", CausalContext::default(), own)).unwrap();
         let mut delta = of_entries(vec![entry(1, Label::new(b"s", [&b"n"[..]]), b"")]);
         delta.entries[0].first.replica = replica(REPLICAS_MAX);
-        bench.say(1, &ClientMessage::Push(Push { channel: 1, id: 1, delta })).unwrap();
+        bench
+            .say(1, &ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(&delta) }))
+            .unwrap();
         bench.connect(2);
         let theirs = of_replicas((REPLICAS_MAX as isize - 1 + count) as usize);
         let answer = bench.say(2, &open("d", theirs, Vec::new()));
@@ -285,7 +287,9 @@ fn the_comparisons_of_a_channel_are_limited() {
     let mut bench = Bench::new();
     bench.say(1, &open("d", CausalContext::default(), claims(1))).unwrap();
     let delta = of_entries(vec![entry(1, Label::new(b"s", [&b"n"[..]]), b"")]);
-    bench.say(1, &ClientMessage::Push(Push { channel: 1, id: 1, delta })).unwrap();
+    bench
+        .say(1, &ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(&delta) }))
+        .unwrap();
     bench.connect(2);
     let mut message = open("d", of_ranges(3), Vec::new());
     if let ClientMessage::Open { compares, .. } = &mut message {
@@ -308,7 +312,9 @@ fn the_chunks_that_are_unconfirmed_are_limited() {
     bench.say(1, &open("d", CausalContext::default(), claims(1))).unwrap();
     for id in 1..=10 {
         let delta = of_entries(vec![entry(id, Label::new(b"s", [&b"n"[..]]), &id.to_be_bytes())]);
-        bench.say(1, &ClientMessage::Push(Push { channel: 1, id, delta })).unwrap();
+        bench
+            .say(1, &ClientMessage::Push(Push { channel: 1, id, delta: encode_delta(&delta) }))
+            .unwrap();
     }
     bench.connect(2);
     let heard = bench.say(2, &open("d", CausalContext::default(), Vec::new())).unwrap();
@@ -347,8 +353,8 @@ fn a_stamp_of_the_far_future_pulls_no_clock() {
         let mut delta = of_entries(vec![entry(1, label, b"")]);
         let now_ms = world.now.unix_ms;
         delta.entries[0].stamp = Stamp::from_ms(now_ms.saturating_add(ahead_ms));
-        let cursor = Cursor { boot: 0, seq: 1 };
-        world.hear(0, HubMessage::Delta { channel: 1, cursor, delta }.encode());
+        let delta = encode_delta(&delta);
+        world.hear(0, HubMessage::Delta { channel: 1, seq: 1, delta }.encode());
         world.write(0, "n", &[("title", "t")]);
         let outbox = world.devices[0].client.outbox(DOCUMENT).unwrap();
         let stamps = outbox.flat_map(|item| item.delta.entries.iter().map(|entry| entry.stamp));
