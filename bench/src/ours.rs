@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use sync_core::causal::{
     CausalContext, Delta, Dot, Entry, Label, MemoryStore, PlaceId, PlaceStore, ReplicaId,
 };
-use sync_core::document::{Author, Document, Edited};
+use sync_core::document::{Author, Document, Edited, Undo};
 use sync_core::error::Sure;
 use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
 use sync_core::time::HybridClock;
@@ -38,8 +38,7 @@ pub struct Ours {
     /// What both sides have numbered when the document was loaded, and by now.
     base_dictionary: Dictionary,
     dictionary: Dictionary,
-    since_load: Vec<Delta>,
-    killed_since_load: Vec<Entry>,
+    since_load: Vec<(Delta, Undo)>,
 }
 
 impl Ours {
@@ -61,7 +60,6 @@ impl Ours {
             base_dictionary: dictionary.clone(),
             dictionary,
             since_load: Vec::new(),
-            killed_since_load: Vec::new(),
         }
     }
 
@@ -192,8 +190,7 @@ impl Subject for Ours {
         let Edited { delta, undo, .. } = self.perform(operation);
         let bytes = self.encode(&delta, undo.replaced(), &self.dictionary);
         self.learn(&delta);
-        self.killed_since_load.extend_from_slice(undo.replaced());
-        self.since_load.push(delta);
+        self.since_load.push((delta, undo));
         bytes
     }
 
@@ -233,8 +230,12 @@ impl Subject for Ours {
 
     fn exchange(&mut self, _: &[u8]) -> Vec<u8> {
         let mut all = Delta::default();
-        self.since_load.drain(..).for_each(|delta| all.join(delta));
-        let bytes = self.encode(&all, &self.killed_since_load, &self.base_dictionary);
+        let mut killed = Vec::new();
+        for (delta, undo) in self.since_load.drain(..) {
+            all.join(delta);
+            killed.extend_from_slice(undo.replaced());
+        }
+        let bytes = self.encode(&all, &killed, &self.base_dictionary);
         let mut encoder = DeflateEncoder::new(b"deflated".to_vec(), Level::default());
         encoder.write_all(&bytes).expect("a vector takes everything");
         encoder.finish().expect("a vector takes everything")

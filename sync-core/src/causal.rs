@@ -6,6 +6,7 @@
 //! labels, ids and slots are opaque bytes.
 
 mod compare;
+mod content;
 mod context;
 mod delta;
 mod dot;
@@ -30,6 +31,7 @@ pub(crate) use entry::ranges_of;
 pub use entry::{Entry, EntryView};
 pub(crate) use fingerprints::mix;
 pub use fingerprints::{ElementKey, Fingerprints, Root, Sum, Total, context_hash};
+pub(crate) use join::join_into;
 pub use join::{Joined, join};
 pub use label::{LABEL_BYTES_MAX, Label};
 pub(crate) use memory::Builder;

@@ -10,6 +10,7 @@ mod touched;
 mod undo;
 
 use std::collections::BTreeSet;
+use std::mem::take;
 
 pub use edit::{Author, Edit};
 pub use orphan::Orphan;
@@ -17,8 +18,8 @@ pub use touched::Touched;
 pub use undo::{History, Undo};
 
 use self::kept::Kept;
-use self::target::Labels;
-use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join};
+use self::target::{Labels, Targets};
+use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join_into};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -34,7 +35,7 @@ pub struct Document<S = MemoryStore> {
     kept: Kept,
     policy: EditAgainstDelete,
     /// Empty between changes: memory that the next one uses again.
-    buffer: Vec<u8>,
+    targets: Targets,
     killed: Vec<Entry>,
 }
 
@@ -58,8 +59,6 @@ pub struct Change {
     pub orphans: Vec<Orphan>,
     /// Whether the delta brought anything new.
     pub is_new: bool,
-    /// What was live and is no more: entries with only these slots.
-    pub killed: Vec<Entry>,
 }
 
 /// What an edit did.
@@ -99,8 +98,8 @@ impl<S: PlaceStore> Document<S> {
     /// Takes a store as it is.
     pub fn new(store: S) -> Self {
         let (labels, kept) = (Labels::default(), Kept::default());
-        let (policy, buffer, killed) = (EditAgainstDelete::default(), Vec::new(), Vec::new());
-        Self { store, labels, kept, policy, buffer, killed }
+        let (policy, targets) = (EditAgainstDelete::default(), Targets::default());
+        Self { store, labels, kept, policy, targets, killed: Vec::new() }
     }
 
     /// Takes a store that does not know yet what stands open in it, and finds that.
@@ -135,26 +134,44 @@ impl<S: PlaceStore> Document<S> {
 
     /// Joins a delta of another replica.
     pub fn join(&mut self, delta: &Delta) -> Result<Change, S::Error> {
-        let joined = join(&mut self.store, delta)?;
+        self.join_and_look(delta, |_| {})
+    }
+
+    /// Joins a delta, and shows what was live and is no more.
+    pub(crate) fn join_and_look(
+        &mut self,
+        delta: &Delta,
+        look: impl FnOnce(&[Entry]),
+    ) -> Result<Change, S::Error> {
+        let joined = join_into(&mut self.store, delta, take(&mut self.killed))?;
         let touched = Touched::by(&joined, delta);
-        let mut partial = Vec::new();
-        let mut standing = Vec::new();
+        let (mut partial, mut mixed) = (Vec::new(), Vec::new());
         for (label, id) in touched.iter() {
             match self.settle(label.space(), id)? {
                 Left::Part => partial.push((label.clone(), id.clone())),
-                Left::Record => {
+                Left::Record { has_copy } => {
                     self.kept.forget(label.space(), id);
-                    if !joined.killed.is_empty() {
-                        standing.push((label.clone(), id.clone()));
+                    if has_copy {
+                        mixed.push((label.clone(), id.clone()));
                     }
                 }
                 Left::Other => {}
             }
         }
         let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
-        orphans.extend(orphan::find_torn(self, &standing, &joined, delta)?);
+        orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
         let is_new = !joined.is_empty();
-        Ok(Change { touched, orphans, is_new, killed: joined.killed })
+        look(&joined.killed);
+        self.keep_memory(joined.killed);
+        Ok(Change { touched, orphans, is_new })
+    }
+
+    /// Keeps the memory of what died for the next change.
+    fn keep_memory(&mut self, mut killed: Vec<Entry>) {
+        if killed.capacity() <= KILLED_MAX {
+            killed.clear();
+            self.killed = killed;
+        }
     }
 
     /// Makes a change of this replica: applied whole, or not at all when the closure fails or the
@@ -289,7 +306,10 @@ impl<S: PlaceStore> Document<S> {
         self.store.at(space, id, &mut |entry| scan.add(entry))?;
         let is_record = is_collection(space);
         let mut is_open = scan.may_clash(is_record);
-        let mut left = if scan.exists && is_record { Left::Record } else { Left::Other };
+        let mut left = match scan {
+            Scan { exists: true, has_copy, .. } if is_record => Left::Record { has_copy },
+            _ => Left::Other,
+        };
         if is_open {
             let conflicts = self.record_at(space, id)?.conflicts_of(is_record);
             is_open = !conflicts.is_empty();
@@ -326,14 +346,17 @@ pub struct Page {
     pub next: Option<RecordId>,
 }
 
+/// For how many entries that died memory is kept. Arbitrary.
+const KILLED_MAX: usize = 16;
+
 /// How many ids are looked at in one go. Arbitrary.
 const PAGE_IDS: usize = 1024;
 
 /// What a change left in a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// A record that exists.
-    Record,
+    /// A record that exists, and whether any of it is a copy.
+    Record { has_copy: bool },
     /// Edits of a record that does not.
     Part,
     /// Nothing, or what is no record.

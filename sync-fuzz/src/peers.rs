@@ -150,6 +150,7 @@ fn client_message(source: &mut Source<'_>) -> ClientMessage {
             context: context(source),
             claims: claims(source),
             compares: source.below(2) == 0,
+            unsent: vec![replica(source)],
         },
         3 => ClientMessage::Claim { channel, claims: claims(source) },
         4 => ClientMessage::Release { channel, replicas: vec![replica(source)] },

@@ -344,8 +344,11 @@ impl Written {
     }
 }
 
-/// What a device knows of dots: by what is on its disk, and by what it shows.
-pub(crate) struct Known<'a>(pub(crate) &'a Written, pub(crate) &'a MemoryStore);
+/// What a device knows of dots: by what it shows, and by what was ever on its disk.
+pub(crate) struct Known<'a> {
+    pub(crate) shown: &'a MemoryStore,
+    pub(crate) written: &'a Written,
+}
 
 impl Written {
     /// What stands under other dots from here on.
@@ -363,8 +366,9 @@ impl Written {
 
 impl Objects for Known<'_> {
     fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)> {
-        let shown = || self.1.entry_of(dot).map(|entry| (entry.label.clone(), entry.id.clone()));
-        self.0.0.get(&dot).cloned().or_else(shown)
+        let shown = self.shown.entry_of(dot);
+        let shown = shown.map(|entry| (entry.label.clone(), entry.id.clone()));
+        shown.or_else(|| self.written.0.get(&dot).cloned())
     }
 }
 

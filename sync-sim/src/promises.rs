@@ -84,10 +84,11 @@ impl World<'_> {
         let document = open.document;
         let Device { process: Some(process), disk, .. } = &self.devices[device] else { return };
         let Ok(shown) = process.client.document(&document_name(document)) else { return };
-        let known = Known(&disk.documents[document].written, shown.store());
+        let written = &disk.documents[document].written;
+        let known = Known { shown: shown.store(), written };
         let Some(delta) = known.read(bytes, &open.dictionary) else {
             let detail = format!("device {device} names what it does not have");
-            self.fail(Invariant::DurableBeforeVisible, detail);
+            self.accuse(detail);
             return;
         };
         let delta = &delta;

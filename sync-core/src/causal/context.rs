@@ -7,7 +7,7 @@ use super::{Dot, DotRanges, ReplicaId, VersionVector};
 /// Every dot seen: a version vector (gap-free prefixes) and loose dots, kept together as ranges for
 /// each replica, in the order of replica ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CausalContext(SmallVec<[(ReplicaId, DotRanges); 1]>);
+pub struct CausalContext(SmallVec<[(ReplicaId, DotRanges); 2]>);
 
 impl CausalContext {
     /// Whether nothing was seen.
@@ -35,10 +35,11 @@ impl CausalContext {
 
     #[inline]
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
-        // Mostly there is one, or none.
+        // Mostly there are one or two, or none.
         match &self.0[..] {
             [] => return Err(0),
-            [(known, _)] if *known == replica => return Ok(0),
+            [(known, _), ..] if *known == replica => return Ok(0),
+            [_, (known, _), ..] if *known == replica => return Ok(1),
             _ => {}
         }
         self.0.binary_search_by(|(known, _)| known.cmp(&replica))
@@ -113,6 +114,16 @@ impl CausalContext {
             (Err(_), true) => {}
             (Err(at), false) => self.0.insert(at, (replica, ranges)),
         }
+    }
+
+    /// Takes the counters of a replica that is not there. Gives false, and adds nothing, where it is, or
+    /// where there is no counter.
+    pub(crate) fn put(&mut self, replica: ReplicaId, ranges: DotRanges) -> bool {
+        match self.position(replica) {
+            Err(at) if !ranges.is_empty() => self.0.insert(at, (replica, ranges)),
+            Ok(_) | Err(_) => return false,
+        }
+        true
     }
 
     /// Adds every dot of `other`.

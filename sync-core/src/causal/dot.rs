@@ -1,5 +1,6 @@
 //! Replica ids and dots: the names of writers and of events.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,8 +9,22 @@ use crate::error::Malformed;
 /// One writer with a counter of its own: 96 bits of fingerprint, then 32 bits of incarnation.
 ///
 /// The whole id is in every dot, so a new incarnation is a new replica.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReplicaId([u8; 16]);
+
+impl Ord for ReplicaId {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for ReplicaId {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl ReplicaId {
     /// Makes the id of the first incarnation from random bytes.

@@ -1,9 +1,7 @@
 //! Entries: what is stored.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::label::Tags;
-use super::{Dot, DotRanges, Label, PlaceId, ReplicaId, Slots};
+use super::{Dot, DotRanges, Label, PlaceId, ReplicaId, Slots, content};
 use crate::time::Stamp;
 
 /// A run of consecutive dots of one replica, about one object: what they have in common, and a slot of
@@ -205,7 +203,7 @@ impl<'a> EntryView<'a> {
     }
 
     /// The counter of each live dot, and a hash of all that it says: stamp, space, id, its name and its
-    /// bytes, whatever the run's other slots are (XXH3, 64 bits). It finds differences between parties
+    /// bytes, whatever the run's other slots are. It finds differences between parties
     /// that do not cheat; it is no proof against others.
     pub fn hashes(self) -> impl Iterator<Item = (u64, u64)> {
         let place = self.place_hash();
@@ -229,12 +227,12 @@ impl<'a> EntryView<'a> {
     #[inline]
     fn place_hash(self) -> u64 {
         let seed = self.label.space_hash() ^ self.stamp.to_bits().rotate_left(17);
-        xxh3_64_with_seed(self.id, seed)
+        content::hash(self.id, seed)
     }
 
     #[inline]
     fn slot_hash(self, place: u64, at: usize, slot: &[u8]) -> u64 {
-        xxh3_64_with_seed(slot, place ^ self.label.name_hash(at).rotate_left(29))
+        content::hash(slot, place ^ self.label.name_hash(at).rotate_left(29))
     }
 
     /// A copy of the entry.

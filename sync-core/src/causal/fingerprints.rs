@@ -4,6 +4,7 @@ mod buckets;
 mod element;
 
 use self::buckets::{Buckets, Cover};
+pub(super) use self::element::ODD;
 pub(crate) use self::element::mix;
 use self::element::narrow;
 pub use self::element::{ElementKey, Root, Sum, Total, context_hash};
@@ -32,6 +33,9 @@ struct Replica {
     key: ElementKey,
     buckets: Buckets,
 }
+
+/// How many replicas are looked at one by one. Arbitrary.
+const FEW: usize = 4;
 
 impl Fingerprints {
     /// Adds a live dot.
@@ -189,7 +193,9 @@ impl Fingerprints {
     #[inline]
     fn replica_mut(&mut self, replica: ReplicaId) -> &mut Replica {
         if self.replicas.get(self.last).is_none_or(|known| known.id != replica) {
-            self.last = self.place(replica);
+            let few = self.replicas.get(..FEW).unwrap_or(&self.replicas);
+            let found = few.iter().position(|known| known.id == replica);
+            self.last = found.unwrap_or_else(|| self.place(replica));
         }
         &mut self.replicas[self.last]
     }

@@ -41,16 +41,21 @@ impl Joined {
 /// No dot that the delta declares dead may be live in one of its entries; the wire decoder refuses
 /// that.
 pub fn join<S: DotStore>(store: &mut S, delta: &Delta) -> Result<Joined, S::Error> {
-    let mut joined = Joined::default();
+    join_into(store, delta, Vec::new())
+}
+
+/// As [`join`], with an empty vector for what dies.
+pub(crate) fn join_into<S: DotStore>(
+    store: &mut S,
+    delta: &Delta,
+    killed: Vec<Entry>,
+) -> Result<Joined, S::Error> {
+    let mut joined = Joined { killed, ..Joined::default() };
     for (at, entry) in delta.entries.iter().enumerate() {
         let fresh = add(store, entry, &mut joined)?;
         if fresh != 0 {
             joined.added.push((at, fresh));
         }
-    }
-    if !delta.dead.is_empty() {
-        // Mostly one entry dies.
-        joined.killed = Vec::with_capacity(1);
     }
     for (replica, ranges) in delta.dead.iter() {
         let seen = store.seen(replica)?;

@@ -27,6 +27,8 @@ struct Parts {
     hash: u64,
     /// Which of the first 64 slots have a name, and how their names begin.
     named: u64,
+    /// Which of them begin with a byte that does not have the highest bit.
+    plain: u64,
     tags: Tags,
     /// Whether two slots have one name, and a bit for each name by its hash.
     has_repeat: bool,
@@ -37,6 +39,8 @@ struct Slot {
     end: u32,
     text_end: u32,
     hash: u64,
+    /// How many bytes the name has.
+    len: u32,
     /// The first byte, if there is one.
     tag: Option<u8>,
     is_text: bool,
@@ -69,6 +73,12 @@ impl Tags {
         (self.low | self.high) >> (tag & 31) & 1 == 1
     }
 
+    /// Whether a name begins with just this byte, which is below 32.
+    #[inline]
+    pub(crate) fn has_plainly(self, tag: u8) -> bool {
+        self.low >> (tag & 31) & 1 == 1
+    }
+
     /// Whether a name begins with a byte that has the highest bit.
     #[inline]
     pub(crate) fn has_high(self) -> bool {
@@ -98,12 +108,14 @@ impl Label {
         let mut slots: Vec<Slot> = Vec::with_capacity(names.len());
         let space_hash = xxh3_64(space);
         let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
-        let (mut named, mut has_repeat, mut sketch) = (0, false, 0);
+        let (mut named, mut plain, mut has_repeat, mut sketch) = (0, 0, false, 0);
         for (at, name) in names.iter().enumerate() {
             let name_hash = xxh3_64(name);
             hash = (hash.rotate_left(5) ^ name_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             if let Some((tag, rest)) = name.split_first() {
-                named |= 1u64.checked_shl(at as u32).unwrap_or(0);
+                let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
+                named |= bit;
+                plain |= if *tag & 0x80 == 0 { bit } else { 0 };
                 tags.add(*tag);
                 sketch |= 1 << (name_hash & 63);
                 has_repeat |= slots.iter().any(|slot| slot.hash == name_hash);
@@ -113,7 +125,8 @@ impl Label {
             let (end, text_end) = (bytes.len() as u32, texts.len() as u32);
             let tag = name.first().copied();
             let is_text = name.get(1..).is_some_and(|rest| std::str::from_utf8(rest).is_ok());
-            slots.push(Slot { end, text_end, hash: name_hash, tag, is_text });
+            let len = name.len() as u32;
+            slots.push(Slot { end, text_end, hash: name_hash, len, tag, is_text });
         }
         let (bytes, slots) = (bytes.into_boxed_slice(), slots.into_boxed_slice());
         let (texts, space_len) = (texts.into_boxed_str(), space.len());
@@ -125,6 +138,7 @@ impl Label {
             space_hash,
             hash,
             named,
+            plain,
             tags,
             has_repeat,
             sketch,
@@ -168,11 +182,12 @@ impl Label {
         if *is_text { texts.get(start..*text_end as usize) } else { None }
     }
 
-    /// The first byte of a slot's name, and whether what follows is text; none without a name.
+    /// The first byte of a slot's name, how many bytes follow, and whether they are text; none without a
+    /// name.
     #[inline]
-    pub(crate) fn tag(&self, slot: usize) -> Option<(u8, bool)> {
-        let Slot { tag, is_text, .. } = self.0.slots.get(slot)?;
-        Some(((*tag)?, *is_text))
+    pub(crate) fn tag(&self, slot: usize) -> Option<(u8, u32, bool)> {
+        let Slot { tag, len, is_text, .. } = self.0.slots.get(slot)?;
+        Some(((*tag)?, *len - 1, *is_text))
     }
 
     /// How many slots there are.
@@ -261,6 +276,30 @@ impl Label {
     #[inline]
     pub(super) fn named(&self) -> u64 {
         self.0.named
+    }
+
+    /// Which slots have a name that begins with a byte without the highest bit.
+    #[inline]
+    pub(crate) fn plain(&self) -> u64 {
+        self.0.plain
+    }
+
+    /// Whether it is of this space, and has just these names: they stand one behind the other, and end
+    /// here.
+    #[inline]
+    pub(crate) fn is_of(
+        &self,
+        space: &[u8],
+        names: &[u8],
+        mut ends: impl ExactSizeIterator<Item = usize>,
+    ) -> bool {
+        let Parts { bytes, space_len, slots, .. } = &*self.0;
+        bytes.len() == space.len() + names.len()
+            && *space_len == space.len()
+            && slots.len() == ends.len()
+            && slots.iter().all(|slot| ends.next() == Some(slot.end as usize - space.len()))
+            && bytes[space.len()..] == *names
+            && bytes[..space.len()] == *space
     }
 
     /// Whether two slots seem to have one name, which begins with a byte.

@@ -214,26 +214,31 @@ impl DotRanges {
 
     /// Reads what [`to_gaps`](Self::to_gaps) wrote. Refuses anything not in its one canonical form.
     pub fn from_gaps(gaps: &[u64]) -> Result<Self, Malformed> {
-        let broken = || Malformed::Inconsistent { what: "ranges are sorted, disjoint and apart" };
-        let mut ranges = SmallVec::with_capacity(gaps.len() / 2);
-        let mut last = 0u64;
+        let mut ranges = Self(SmallVec::with_capacity(gaps.len() / 2));
         let (pairs, rest) = gaps.as_chunks::<2>();
         if !rest.is_empty() {
-            return Err(broken());
+            return Err(GAPS_BROKEN);
         }
-        for [gap, length] in pairs {
-            // The first range may start at 1; later ones leave at least one counter out.
-            if *gap < if ranges.is_empty() { 1 } else { 2 } {
-                return Err(broken());
-            }
-            let start = last.checked_add(*gap).ok_or_else(broken)?;
-            let end = start.checked_add(*length).ok_or_else(broken)?;
-            ranges.push((start, end));
-            last = end;
-        }
-        Ok(Self(ranges))
+        pairs.iter().try_for_each(|[gap, length]| ranges.push_gap(*gap, *length))?;
+        Ok(ranges)
+    }
+
+    /// Adds a range behind all others, as [`to_gaps`](Self::to_gaps) writes it: how far it is from the
+    /// last one, and its length less one.
+    #[inline]
+    pub(crate) fn push_gap(&mut self, gap: u64, length: u64) -> Result<(), Malformed> {
+        // The first range may start at 1; later ones leave at least one counter out.
+        let (last, least) = self.0.last().map_or((0, 1), |(_, last)| (*last, 2));
+        let start = last.checked_add(gap).filter(|_| gap >= least);
+        let end = start.and_then(|start| start.checked_add(length));
+        let (Some(start), Some(end)) = (start, end) else { return Err(GAPS_BROKEN) };
+        self.0.push((start, end));
+        Ok(())
     }
 }
+
+const GAPS_BROKEN: Malformed =
+    Malformed::Inconsistent { what: "ranges are sorted, disjoint and apart" };
 
 impl FromIterator<(u64, u64)> for DotRanges {
     fn from_iter<I: IntoIterator<Item = (u64, u64)>>(iter: I) -> Self {

@@ -4,6 +4,7 @@
 //! a dead slot, else one more than its length, followed by its bytes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Malformed;
 use crate::pack::varint;
@@ -14,14 +15,18 @@ pub const RUN_DOTS_MAX: usize = 64;
 /// What fits beside the length without an allocation: what a change of one short field needs.
 const INLINE_BYTES: usize = 30;
 
-/// Opaque bytes for each dot of a run; none for a dead one. Up to 30 packed bytes take no allocation.
+/// Up to how many packed bytes are put together without an allocation of their own. Arbitrary.
+const PACKED_BYTES: usize = 512;
+
+/// Opaque bytes for each dot of a run; none for a dead one. Up to 30 packed bytes take no allocation, and
+/// clones share what is longer.
 #[derive(Clone)]
 pub struct Slots(Repr);
 
 #[derive(Clone)]
 enum Repr {
     Inline { len: u8, bytes: [u8; INLINE_BYTES] },
-    Heap { live: u64, bytes: Box<[u8]> },
+    Heap { live: u64, bytes: Arc<[u8]> },
 }
 
 impl Slots {
@@ -39,16 +44,10 @@ impl Slots {
         Self::pack(count, len, live, slots.map(|slot| (header(slot), slot.unwrap_or_default())))
     }
 
-    /// Packs live slots, of which there must be 1 to [`RUN_DOTS_MAX`].
-    pub(crate) fn of_live<'a>(slots: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
-        let slots = slots.map(|slot| (slot.len() as u64 + 1, slot)).take(RUN_DOTS_MAX);
-        let (mut count, mut len) = (0, 1);
-        for (header, slot) in slots.clone() {
-            count += 1;
-            len += varint::len(header) + slot.len();
-        }
-        let live = u64::MAX >> (RUN_DOTS_MAX as u32 - u32::from(count).max(1));
-        Self::pack(count, len, live, slots)
+    /// Takes packed slots that are all live: 1 to [`RUN_DOTS_MAX`], and their count in front of them.
+    pub(crate) fn of_live(packed: &[u8]) -> Self {
+        let count = packed.first().map_or(1, |count| usize::from(*count));
+        Self::of(packed, u64::MAX >> (RUN_DOTS_MAX - count.clamp(1, RUN_DOTS_MAX)))
     }
 
     fn pack<'a>(
@@ -57,26 +56,36 @@ impl Slots {
         live: u64,
         slots: impl Iterator<Item = (u64, &'a [u8])>,
     ) -> Self {
-        if len > INLINE_BYTES {
-            let mut packed = Vec::with_capacity(len);
-            packed.push(count);
+        Self::filled(len, live, |packed| {
+            packed[0] = count;
+            let mut end = 1;
             for (header, slot) in slots {
-                varint::write(&mut packed, header);
-                packed.extend_from_slice(slot);
+                let start = end + varint::len(header);
+                varint::put(&mut packed[end..start], header);
+                end = start + slot.len();
+                packed[start..end].copy_from_slice(slot);
             }
-            return Self(Repr::Heap { live, bytes: packed.into_boxed_slice() });
+        })
+    }
+
+    /// Packs so many bytes, which are zeros before they are filled in.
+    #[inline]
+    fn filled(len: usize, live: u64, fill: impl FnOnce(&mut [u8])) -> Self {
+        let mut inline = [0; INLINE_BYTES];
+        if let Some(packed) = inline.get_mut(..len) {
+            fill(packed);
+            return Self(Repr::Inline { len: len as u8, bytes: inline });
         }
-        // So short, each header takes one byte.
-        let mut bytes = [0; INLINE_BYTES];
-        bytes[0] = count;
-        let mut end = 1;
-        for (header, slot) in slots {
-            bytes[end] = header as u8;
-            let start = end + 1;
-            end = start + slot.len();
-            bytes[start..end].copy_from_slice(slot);
-        }
-        Self(Repr::Inline { len: len as u8, bytes })
+        let (mut short, mut long) = ([0; PACKED_BYTES], Vec::new());
+        let packed = match short.get_mut(..len) {
+            Some(packed) => packed,
+            None => {
+                long.resize(len, 0);
+                &mut long[..]
+            }
+        };
+        fill(packed);
+        Self(Repr::Heap { live, bytes: Arc::from(packed) })
     }
 
     /// None, until there are some.
@@ -205,19 +214,11 @@ impl Slots {
     /// Two pieces of packed slots, each with dead slots behind it.
     fn spliced(head: &[u8], dead: usize, tail: &[u8], dead_after: usize, live: u64) -> Self {
         let start = head.len() + dead;
-        let len = start + tail.len() + dead_after;
-        if len <= INLINE_BYTES {
-            let mut bytes = [0; INLINE_BYTES];
-            bytes[..head.len()].copy_from_slice(head);
-            bytes[start..start + tail.len()].copy_from_slice(tail);
-            return Self(Repr::Inline { len: len as u8, bytes });
-        }
-        let mut packed = Vec::with_capacity(len);
-        packed.extend_from_slice(head);
-        packed.extend_from_slice(&[0; RUN_DOTS_MAX][..dead]);
-        packed.extend_from_slice(tail);
-        packed.extend_from_slice(&[0; RUN_DOTS_MAX][..dead_after]);
-        Self(Repr::Heap { live, bytes: packed.into_boxed_slice() })
+        let end = start + tail.len();
+        Self::filled(end + dead_after, live, |packed| {
+            packed[..head.len()].copy_from_slice(head);
+            packed[start..end].copy_from_slice(tail);
+        })
     }
 
     /// The slots of a mask.
@@ -279,7 +280,13 @@ impl<'a> Iterator for Iter<'a> {
                 self.rest = rest;
                 u64::from(*low & 0x7f) | u64::from(*high) << 7
             }
-            _ => varint::read(&mut self.rest).ok()?,
+            long => {
+                // What is lent must not be what a loop keeps in registers.
+                let mut rest = long;
+                let len = varint::read(&mut rest).ok()?;
+                self.rest = rest;
+                len
+            }
         };
         let Some(len) = len.checked_sub(1) else { return Some(None) };
         let (slot, rest) = self.rest.split_at_checked(len as usize)?;

@@ -10,13 +10,18 @@ use crate::types::place::is_collection;
 /// The most bytes that are kept. Arbitrary; the oldest go first.
 const BYTES_MAX: usize = 1024 * 1024;
 
+/// What a record that is kept takes beside its content: its entries, its note and its places here.
+const RECORD_BYTES: usize = 352;
+
 /// Removed records by place, in the order of their removals.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
-    /// By a hash of space and id: of two records with one hash only the later is kept.
-    records: BTreeMap<u64, Removed>,
-    order: VecDeque<(u64, u64)>,
-    turn: u64,
+    /// When a place was removed, by a hash of space and id: of two records with one hash only the later
+    /// is kept.
+    turns: BTreeMap<u64, u64>,
+    /// What was removed from a turn on; none where it was forgotten.
+    removed: VecDeque<Option<Removed>>,
+    first_turn: u64,
     bytes: usize,
 }
 
@@ -24,7 +29,7 @@ pub(super) struct Kept {
 struct Removed {
     note: Note,
     killed: Arc<[Entry]>,
-    turn: u64,
+    key: u64,
     bytes: usize,
 }
 
@@ -34,38 +39,44 @@ fn key_of(space: &[u8], id: &[u8]) -> u64 {
 
 impl Kept {
     /// Keeps what removals took. The entries may be of several places.
-    pub(super) fn put(&mut self, notes: &[Note], killed: &Arc<[Entry]>) {
-        if notes.is_empty() {
-            return;
-        }
+    pub(super) fn put(&mut self, notes: &[Note], killed: Option<&Arc<[Entry]>>) {
+        let Some(killed) = killed.filter(|_| !notes.is_empty()) else { return };
         // The entries are shared, and each removal counts for its part of them.
-        let bytes = 256 + killed.iter().map(Entry::byte_count).sum::<usize>() / notes.len();
+        let bytes =
+            RECORD_BYTES + killed.iter().map(Entry::byte_count).sum::<usize>() / notes.len();
         for note in notes.iter().filter(|note| is_collection(note.label.space())) {
             let key = key_of(note.label.space(), &note.id);
-            self.forget_key(key);
-            self.turn += 1;
-            let removed =
-                Removed { note: note.clone(), killed: killed.clone(), turn: self.turn, bytes };
-            self.records.insert(key, removed);
-            self.order.push_back((key, self.turn));
+            let turn = self.first_turn + self.removed.len() as u64;
+            if let Some(earlier) = self.turns.insert(key, turn) {
+                self.drop_turn(earlier);
+            }
+            let (note, killed) = (note.clone(), killed.clone());
+            self.removed.push_back(Some(Removed { note, killed, key, bytes }));
             self.bytes += bytes;
         }
-        while self.bytes > BYTES_MAX {
-            let Some((key, turn)) = self.order.pop_front() else { break };
-            if self.records.get(&key).is_some_and(|removed| removed.turn == turn) {
-                self.forget_key(key);
+        // What was forgotten leaves the front with those that are too old. Records of one change go
+        // together: their memory is free once none is left.
+        let mut last: Option<Arc<[Entry]>> = None;
+        while let Some(oldest) = self.removed.front() {
+            let is_of_last = |killed| last.as_ref().is_some_and(|last| Arc::ptr_eq(last, killed));
+            let goes = oldest.as_ref().is_none_or(|oldest| is_of_last(&oldest.killed));
+            if self.bytes <= BYTES_MAX && !goes {
+                break;
             }
-        }
-        if self.order.len() > 2 * self.records.len() + 64 {
-            self.order.retain(|(key, turn)| {
-                self.records.get(key).is_some_and(|removed| removed.turn == *turn)
-            });
+            self.first_turn += 1;
+            if let Some(Removed { key, bytes, killed, .. }) = self.removed.pop_front().flatten() {
+                self.turns.remove(&key);
+                self.bytes -= bytes;
+                last = Some(killed);
+            }
         }
     }
 
     /// What was removed of a place, and its note.
     pub(super) fn find(&self, space: &[u8], id: &[u8]) -> Option<(&Note, Vec<&Entry>)> {
-        let Removed { note, killed, .. } = self.records.get(&key_of(space, id))?;
+        let turn = self.turns.get(&key_of(space, id))?;
+        let Removed { note, killed, .. } =
+            self.removed.get((turn - self.first_turn) as usize)?.as_ref()?;
         let is_it = |of: &[u8], other: &[u8]| of == space && other == id;
         if !is_it(note.label.space(), &note.id) {
             return None;
@@ -77,13 +88,16 @@ impl Kept {
     /// Forgets what was removed of a place: it exists again.
     #[inline]
     pub(super) fn forget(&mut self, space: &[u8], id: &[u8]) {
-        if !self.records.is_empty() {
-            self.forget_key(key_of(space, id));
+        if !self.turns.is_empty()
+            && let Some(turn) = self.turns.remove(&key_of(space, id))
+        {
+            self.drop_turn(turn);
         }
     }
 
-    fn forget_key(&mut self, key: u64) {
-        if let Some(removed) = self.records.remove(&key) {
+    fn drop_turn(&mut self, turn: u64) {
+        let at = (turn - self.first_turn) as usize;
+        if let Some(removed) = self.removed.get_mut(at).and_then(Option::take) {
             self.bytes -= removed.bytes;
         }
     }

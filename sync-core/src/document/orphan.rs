@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::edit::Author;
 use super::target::Targets;
 use super::{Document, EditAgainstDelete, Edited, Refused};
-use crate::causal::{Delta, Dot, Joined, Label, Note, PlaceId, PlaceStore};
+use crate::causal::{
+    CausalContext, Delta, Dot, Entry, EntryView, Joined, Label, Note, PlaceId, PlaceStore,
+};
 use crate::time::Stamp;
-use crate::types::element;
-use crate::types::place::Space;
-use crate::types::{Claim, Content, CopyOf, Element, Place, Record};
+use crate::types::element::{self, kind};
+use crate::types::place::{Space, is_collection};
+use crate::types::{Content, CopyOf, Element, Place, Record};
 
 /// A record whose existence a join took, while an edit that the delete did not see is live; or one that
 /// a delete did not see, and of which it took values that others had written since.
@@ -60,7 +62,7 @@ impl Orphan {
                         _ => false,
                     }
             };
-            !left.elements().iter().any(has)
+            !left.counted().any(has)
         });
         for element in there.chain(gone) {
             let (origin, stamp) = (element.claim.origin(), element.claim.stamp);
@@ -117,50 +119,76 @@ pub(super) fn find<S: PlaceStore>(
     Ok(orphans)
 }
 
-/// Finds, among the places where a record stands, those where a removal that did not see it took the
-/// last value of a register: of a record inserted at the same time as another one of the same id, whose
-/// field was edited since by somebody who saw both.
+/// The places where a record stands of which a removal took something, or of which a part is copies.
+fn standing<'a, S: PlaceStore>(
+    document: &Document<S>,
+    mixed: &'a [(Label, PlaceId)],
+    joined: &'a Joined,
+    notes: &'a [Note],
+) -> Result<Vec<(&'a Label, &'a PlaceId)>, S::Error> {
+    // What takes an existence removes a record, and not a field.
+    let takes_record = |killed: &&Entry| killed.view().tags().0.has(kind::EXISTS);
+    let killed = joined.killed.iter().filter(takes_record);
+    let noted = notes.iter().filter(|_| !joined.killed.is_empty());
+    let removed = killed.map(|killed| (&killed.label, &killed.id));
+    let removed = removed.chain(noted.map(|note| (&note.label, &note.id)));
+    let mut standing: Vec<(&Label, &PlaceId)> =
+        mixed.iter().map(|(label, id)| (label, id)).collect();
+    let mut last: Option<(&Label, &PlaceId)> = None;
+    for (label, id) in removed.filter(|(label, _)| is_collection(label.space())) {
+        let is_it = |(of, other): &(&Label, &PlaceId)| *other == id && of.is_in_space_of(label);
+        if last.replace((label, id)).is_some_and(|last| is_it(&last)) {
+            continue;
+        }
+        let mut exists = false;
+        let show = &mut |entry: EntryView<'_>| exists |= entry.tags().0.has(kind::EXISTS);
+        document.store.at(label.space(), id, show)?;
+        if exists && !standing.iter().any(is_it) {
+            standing.push((label, id));
+        }
+    }
+    Ok(standing)
+}
+
+/// Finds, among the places where a record stands, those where a register would be lost with what it was
+/// written to: by a removal that saw its value, and not this record; or since copies of it count for
+/// nothing beside a record of the same id that comes only now.
 pub(super) fn find_torn<S: PlaceStore>(
     document: &Document<S>,
-    standing: &[(Label, PlaceId)],
+    mixed: &[(Label, PlaceId)],
     joined: &Joined,
     delta: &Delta,
 ) -> Result<Vec<Orphan>, S::Error> {
     let mut orphans = Vec::new();
-    for (label, id) in standing {
+    for (label, id) in standing(document, mixed, joined, &delta.notes)? {
         let space = label.space();
         let is_it = |of: &Label, other: &PlaceId| of.space() == space && other == id;
         let mut taken = Record::default();
         let killed = joined.killed.iter().filter(|killed| is_it(&killed.label, &killed.id));
         killed.for_each(|killed| taken.add(killed.view()));
         let note = delta.notes.iter().find(|note| is_it(&note.label, &note.id));
-        // What takes an existence removes a record, and not a field.
-        if note.is_none() && taken.existence().next().is_none() {
-            continue;
-        }
         let left = document.record_at(space, id)?;
-        // What came in the same delta was inserted by somebody who saw the removal.
         let came =
             |dot: Dot| delta.entries.iter().any(|entry| entry.live().any(|(of, _)| of == dot));
-        let is_unaware = |claim: &&Claim| claim.copy.is_none() && !came(claim.dot);
-        let Some(edit) = left.existence().filter(is_unaware).map(|claim| claim.dot).max() else {
-            continue;
+        let originals = left.existence().filter(|claim| claim.copy.is_none());
+        let (new, known): (Vec<Dot>, Vec<Dot>) =
+            originals.map(|claim| claim.dot).partition(|dot| came(*dot));
+        let is_removal = note.is_some() || taken.existence().next().is_some();
+        let before = left.elements().iter().filter(|element| !came(element.claim.dot));
+        let before = Record::of(before.chain(taken.elements()).cloned().collect());
+        let (edit, lost) = match (known.into_iter().max(), new.into_iter().max()) {
+            // What came in the same delta was inserted by somebody who saw the removal.
+            (Some(known), _) if is_removal => (known, taken),
+            (None, Some(new)) if before.is_kept_by_copies() => (new, before),
+            _ => continue,
         };
-        let is_register = |element: &&Element| {
-            matches!(element.content, Content::Register(_) | Content::Latest(_))
-        };
-        let is_there = |path: &str| {
-            left.elements().iter().any(|other| is_register(&other) && other.path() == path)
-        };
-        let lacking = taken.elements().iter().filter(is_register);
-        let lacking: Vec<_> =
-            lacking.filter(|element| !is_there(element.path())).cloned().collect();
-        if !lacking.is_empty() {
+        let lost: Vec<_> = lost.counted().filter(|lost| is_lacking(&left, lost)).cloned().collect();
+        if !lost.is_empty() {
             orphans.push(Orphan {
                 edit,
                 removal: note.map(|note| note.dot),
                 removed_at: note.map(|note| note.stamp),
-                taken: lacking,
+                taken: lost,
                 is_torn: true,
                 label: label.clone(),
                 id: id.clone(),
@@ -168,6 +196,14 @@ pub(super) fn find_torn<S: PlaceStore>(
         }
     }
     Ok(orphans)
+}
+
+/// Whether an element is of a register that a record has no value of.
+fn is_lacking(left: &Record, lost: &Element) -> bool {
+    let is_register =
+        |element: &Element| matches!(element.content, Content::Register(_) | Content::Latest(_));
+    let has = |other: &Element| is_register(other) && other.path() == lost.path();
+    is_register(lost) && !left.counted().any(has)
 }
 
 /// Up to how many bytes of an asserted record go into one change. Arbitrary, far below the limit.
@@ -207,10 +243,10 @@ impl<S: PlaceStore> Document<S> {
             }
         }
         let mut asserted = Vec::new();
-        for part in parts {
-            let all: Vec<usize> = (0..part.leaves().len()).collect();
+        for mut part in parts {
+            let none = CausalContext::default();
             let edited = self
-                .edit(author, bytes_max, |edit| edit.write(&space, &orphan.id, &part, &all, &[]));
+                .edit(author, bytes_max, |edit| edit.write(&space, &orphan.id, &mut part, none));
             match edited {
                 Ok(edited) => asserted.push(edited),
                 Err(Refused::Misuse(_)) => {}

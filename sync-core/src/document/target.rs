@@ -3,8 +3,9 @@
 use smallvec::SmallVec;
 use std::ops::Range;
 
-use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX};
+use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
 use crate::error::Misuse;
+use crate::pack::varint;
 use crate::types::element::{SEPARATOR, kind};
 use crate::types::{Content, Field, Share, VALUE_DEPTH_MAX, Value, check_name};
 
@@ -14,19 +15,24 @@ const PATH_NAMES_MAX: usize = 16;
 /// The most bytes of a field's path. Arbitrary; far below the limit of a label.
 const PATH_BYTES_MAX: usize = 512;
 
-/// Elements to be written: names and bytes, one behind the other.
-#[derive(Debug, Default)]
+/// Elements to be written: their names one behind the other, and their bytes as slots are packed.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Targets {
-    buffer: Vec<u8>,
-    leaves: SmallVec<[Leaf; 8]>,
+    names: Vec<u8>,
+    /// Behind a byte for their count.
+    slots: Vec<u8>,
+    leaves: Vec<Leaf>,
+    /// Set where the names are those of this label, and do not stand here.
+    label: Option<Label>,
 }
 
 /// One element to be written.
 #[derive(Debug, Clone)]
 pub(super) struct Leaf {
-    start: u32,
-    middle: u32,
-    end: u32,
+    name: Range<u32>,
+    /// Where its slot begins, which has its length at its front, and where its bytes are.
+    slot: u32,
+    bytes: Range<u32>,
     /// How many live elements say just this.
     pub(super) same: u32,
     /// How many copies there say the same.
@@ -35,59 +41,83 @@ pub(super) struct Leaf {
     pub(super) other: u32,
 }
 
-impl Leaf {
-    #[inline]
-    fn name_range(&self) -> Range<usize> {
-        self.start as usize..self.middle as usize
-    }
+/// Up to how many bytes memory is kept for the next change. Arbitrary.
+const KEPT_BYTES_MAX: usize = 4096;
 
-    #[inline]
-    fn bytes_range(&self) -> Range<usize> {
-        self.middle as usize..self.end as usize
-    }
+#[inline]
+fn part<'a>(bytes: &'a [u8], range: &Range<u32>) -> &'a [u8] {
+    &bytes[range.start as usize..range.end as usize]
 }
 
-/// Up to how many bytes a buffer is kept for the next change. Arbitrary.
-const BUFFER_BYTES_MAX: usize = 4096;
+#[inline]
+fn end(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
 
 impl Targets {
-    /// Writes into a buffer that was used before.
-    pub(super) fn with(mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        Self { buffer, leaves: SmallVec::new() }
-    }
-
-    /// The buffer, for the next change.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
-        if self.buffer.capacity() > BUFFER_BYTES_MAX { Vec::new() } else { self.buffer }
+    /// Takes everything out, and leaves the memory for the next change.
+    pub(super) fn emptied(mut self) -> Self {
+        if self.names.capacity() + self.slots.capacity() > KEPT_BYTES_MAX {
+            return Self::default();
+        }
+        self.names.clear();
+        self.slots.clear();
+        self.leaves.clear();
+        self.label = None;
+        self
     }
 
     pub(super) fn leaves(&self) -> &[Leaf] {
         &self.leaves
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
+    }
+
+    /// Each name, its bytes, and what is counted of it.
     pub(super) fn leaves_mut(&mut self) -> impl Iterator<Item = (&[u8], &[u8], &mut Leaf)> {
-        let buffer = &self.buffer;
+        let (names, slots) = (&self.names, &self.slots);
         self.leaves
             .iter_mut()
-            .map(move |leaf| (&buffer[leaf.name_range()], &buffer[leaf.bytes_range()], leaf))
+            .map(move |leaf| (part(names, &leaf.name), part(slots, &leaf.bytes), leaf))
     }
 
-    pub(super) fn name(&self, leaf: &Leaf) -> &[u8] {
-        &self.buffer[leaf.name_range()]
-    }
-
-    pub(super) fn bytes(&self, leaf: &Leaf) -> &[u8] {
-        &self.buffer[leaf.bytes_range()]
+    /// Leaves out what is not wanted.
+    pub(super) fn retain(&mut self, is_wanted: impl Fn(&Leaf) -> bool) {
+        if self.leaves.iter().all(&is_wanted) {
+            return;
+        }
+        let all = std::mem::take(self);
+        for leaf in all.leaves.iter().filter(|leaf| is_wanted(leaf)) {
+            self.push_raw(part(&all.names, &leaf.name), part(&all.slots, &leaf.bytes));
+        }
     }
 
     /// Adds an element whose name and bytes are known.
     pub(super) fn push_raw(&mut self, name: &[u8], bytes: &[u8]) {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(name);
-        let middle = self.buffer.len();
-        self.buffer.extend_from_slice(bytes);
-        self.finish(start, middle);
+        let start = end(&self.names);
+        self.names.extend_from_slice(name);
+        self.push_slot(start, |slots| slots.extend_from_slice(bytes));
+    }
+
+    /// Takes a whole new record, if one with these fields, all of them registers, was written lately:
+    /// its names are known and need no look. Takes nothing otherwise.
+    pub(super) fn push_known(
+        &mut self,
+        labels: &Labels,
+        space: &[u8],
+        fields: &[(&str, &Field)],
+    ) -> Result<bool, Misuse> {
+        let Some(label) = labels.of_record(space, fields) else { return Ok(false) };
+        self.push_slot(0, |_| {});
+        for (_, field) in fields {
+            if let Field::Register(value) | Field::Latest(value) = field {
+                self.push_value_of(0, value)?;
+            }
+        }
+        self.label = Some(label);
+        Ok(true)
     }
 
     /// Adds that a record exists.
@@ -95,20 +125,40 @@ impl Targets {
         self.push_raw(&[kind::EXISTS], &[]);
     }
 
-    fn finish(&mut self, start: usize, middle: usize) {
+    /// Adds an element whose name is there from `name` on.
+    #[inline]
+    fn push_slot(&mut self, name: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.slots.is_empty() {
+            self.slots.push(0);
+        }
+        let slot = self.slots.len();
+        // Most headers take one byte.
+        self.slots.push(0);
+        write(&mut self.slots);
+        let header = (self.slots.len() - slot) as u64;
+        let mut start = slot + 1;
+        if header < 0x80 {
+            self.slots[slot] = header as u8;
+        } else {
+            start = slot + varint::len(header);
+            let old_end = self.slots.len();
+            self.slots.resize(old_end + start - slot - 1, 0);
+            self.slots.copy_within(slot + 1..old_end, start);
+            varint::put(&mut self.slots[slot..start], header);
+        }
         let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let (start, middle, end) = (at(start), at(middle), at(self.buffer.len()));
-        self.leaves.push(Leaf { start, middle, end, same: 0, copied: 0, other: 0 });
+        let (name, bytes) = (name..end(&self.names), at(start)..end(&self.slots));
+        self.leaves.push(Leaf { name, slot: at(slot), bytes, same: 0, copied: 0, other: 0 });
     }
 
-    fn push_name(&mut self, kind: u8, path: &[&str]) -> usize {
-        let start = self.buffer.len();
-        self.buffer.push(kind);
+    fn push_name(&mut self, kind: u8, path: &[&str]) -> u32 {
+        let start = end(&self.names);
+        self.names.push(kind);
         for (at, name) in path.iter().enumerate() {
             if at > 0 {
-                self.buffer.push(SEPARATOR as u8);
+                self.names.push(SEPARATOR as u8);
             }
-            self.buffer.extend_from_slice(name.as_bytes());
+            self.names.extend_from_slice(name.as_bytes());
         }
         start
     }
@@ -119,22 +169,23 @@ impl Targets {
         path: &[&str],
         value: &Value,
     ) -> Result<(), Misuse> {
+        let name = self.push_name(kind, path);
+        self.push_value_of(name, value)
+    }
+
+    /// Adds an element whose name is there from `name` on.
+    fn push_value_of(&mut self, name: u32, value: &Value) -> Result<(), Misuse> {
         if matches!(value, Value::List(_) | Value::Map(_)) {
             check_value(value)?;
         }
-        let start = self.push_name(kind, path);
-        let middle = self.buffer.len();
-        value.encode_into(&mut self.buffer);
-        self.finish(start, middle);
+        self.push_slot(name, |slots| value.encode_into(slots));
         Ok(())
     }
 
     /// Adds a share of a counter.
     pub(super) fn push_share(&mut self, path: &[&str], share: Share) {
-        let start = self.push_name(kind::COUNTER, path);
-        let middle = self.buffer.len();
-        Content::Share(share).encode_into(&mut self.buffer);
-        self.finish(start, middle);
+        let name = self.push_name(kind::COUNTER, path);
+        self.push_slot(name, |slots| Content::Share(share).encode_into(slots));
     }
 
     /// Adds what a field wants. A counter is none of it: what it wants depends on what it has.
@@ -161,20 +212,29 @@ impl Targets {
         }
     }
 
-    /// How many of the first leaves fit into one run. At least one does, since a path is short.
-    pub(super) fn run_len(&self, space: &[u8], leaves: &[usize]) -> usize {
-        let mut bytes = space.len();
-        let fits = leaves.iter().take(RUN_DOTS_MAX).take_while(|leaf| {
-            bytes += self.leaves[**leaf].name_range().len();
-            bytes <= LABEL_BYTES_MAX
-        });
-        fits.count().max(1)
+    /// How many leaves from one on fit into one run. At least one does, since a path is short.
+    fn run_len(&self, space: &[u8], from: usize) -> usize {
+        let leaves = &self.leaves[from..];
+        let start = leaves.first().map_or(0, |leaf| leaf.name.start);
+        let fits = |leaf: &&Leaf| space.len() + (leaf.name.end - start) as usize <= LABEL_BYTES_MAX;
+        if leaves.len() <= RUN_DOTS_MAX && leaves.last().as_ref().is_none_or(fits) {
+            return leaves.len();
+        }
+        leaves.iter().take(RUN_DOTS_MAX).take_while(fits).count().max(1)
     }
 
-    /// The label of some of the leaves.
-    pub(super) fn label(&self, labels: &mut Labels, space: &[u8], leaves: &[usize]) -> Label {
-        let names = || leaves.iter().map(|leaf| self.name(&self.leaves[*leaf]));
-        labels.find(space, leaves.len(), names)
+    /// The label and the slots of the leaves from one on, as many as fit into one run.
+    pub(super) fn run(&mut self, labels: &mut Labels, space: &[u8], from: usize) -> (Label, Slots) {
+        let leaves = &self.leaves[from..][..self.run_len(space, from)];
+        let start = leaves.first().map_or(1, |leaf| leaf.slot);
+        let end = leaves.last().map_or(0, |leaf| leaf.bytes.end);
+        // What stands before the run is written already.
+        if let Some(count) = self.slots.get_mut(start as usize - 1) {
+            *count = leaves.len() as u8;
+        }
+        let slots = Slots::of_live(part(&self.slots, &(start - 1..end)));
+        let label = self.label.take();
+        (label.unwrap_or_else(|| labels.find(space, &self.names, leaves)), slots)
     }
 }
 
@@ -203,37 +263,69 @@ pub(super) fn check_value(value: &Value) -> Result<(), Misuse> {
 /// How many labels are remembered. Arbitrary.
 const LABELS_MAX: usize = 64;
 
+/// Of how many kinds of new records the labels are remembered. Arbitrary.
+const RECORDS_MAX: usize = 8;
+
 /// Labels that were written lately, so that a change does not make one anew.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Labels(Vec<Label>);
+pub(super) struct Labels {
+    all: Vec<Label>,
+    /// Those of new records of registers alone, whose names were checked.
+    records: Vec<Label>,
+}
 
 impl Labels {
-    fn find<'a, I: Iterator<Item = &'a [u8]>>(
-        &mut self,
-        space: &[u8],
-        len: usize,
-        names: impl Fn() -> I,
-    ) -> Label {
+    /// The label of a space and of the names of some leaves, which stand one behind the other.
+    fn find(&mut self, space: &[u8], names: &[u8], leaves: &[Leaf]) -> Label {
+        let start = leaves.first().map_or(0, |leaf| leaf.name.start);
+        let end = leaves.last().map_or(0, |leaf| leaf.name.end);
+        let of_leaves = part(names, &(start..end));
         let is_it = |label: &Label| {
-            label.len() == len && label.space() == space && label.names().eq(names())
+            let ends = leaves.iter().map(|leaf| (leaf.name.end - start) as usize);
+            label.is_of(space, of_leaves, ends)
         };
-        match self.0.iter().position(is_it) {
-            Some(0) => self.0[0].clone(),
+        match self.all.iter().position(is_it) {
+            Some(0) => self.all[0].clone(),
             Some(at) => {
-                self.0.swap(at, at - 1);
-                self.0[at - 1].clone()
+                self.all.swap(at, at - 1);
+                self.all[at - 1].clone()
             }
             None => {
-                let label = Label::new(space, names());
-                self.0.truncate(LABELS_MAX - 1);
-                self.0.push(label.clone());
+                let label = Label::new(space, leaves.iter().map(|leaf| part(names, &leaf.name)));
+                self.all.truncate(LABELS_MAX - 1);
+                self.all.push(label.clone());
                 label
             }
         }
     }
 
+    /// The label of a new record with these fields, all of them registers, if it is known.
+    fn of_record(&self, space: &[u8], fields: &[(&str, &Field)]) -> Option<Label> {
+        let has = |name: &[u8], tag: u8, field: &str| matches!(name, [first, path @ ..] if *first == tag && path == field.as_bytes());
+        let is_it = |label: &&Label| {
+            label.len() == fields.len() + 1
+                && label.space() == space
+                && label.names().skip(1).zip(fields).all(|(name, (field, content))| match content {
+                    Field::Register(_) => has(name, kind::REGISTER, field),
+                    Field::Latest(_) => has(name, kind::LATEST, field),
+                    Field::Set(_) | Field::Counter(_) | Field::Map(_) => false,
+                })
+        };
+        self.records.iter().find(is_it).cloned()
+    }
+
+    /// Remembers the label of a new record, if its fields are registers and all in it.
+    pub(super) fn learn_record(&mut self, label: &Label, fields: &[(&str, &Field)]) {
+        let is_register = |field: &Field| matches!(field, Field::Register(_) | Field::Latest(_));
+        let is_plain = fields.iter().all(|(_, field)| is_register(field));
+        if is_plain && label.len() == fields.len() + 1 {
+            self.records.truncate(RECORDS_MAX - 1);
+            self.records.insert(0, label.clone());
+        }
+    }
+
     /// The label of a note: a space alone.
     pub(super) fn of_space(&mut self, space: &[u8]) -> Label {
-        self.find(space, 0, std::iter::empty)
+        self.find(space, &[], &[])
     }
 }

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::causal::{Delta, Joined, Label, PlaceId};
 use crate::types::Place;
@@ -11,25 +12,40 @@ use crate::types::Place;
 pub struct Touched(SmallVec<[(Label, PlaceId); 1]>);
 
 impl Touched {
-    /// The places that a join of this delta touched.
+    /// The places that a join of this delta touched, each once.
     pub(super) fn by(joined: &Joined, delta: &Delta) -> Self {
+        let killed = joined.killed.iter().map(|killed| (&killed.label, &killed.id));
+        let added = joined.added.iter().map(|(at, _)| &delta.entries[*at]);
+        let all = killed.chain(added.map(|added| (&added.label, &added.id)));
         let mut touched = Self::default();
-        for killed in &joined.killed {
-            touched.push(&killed.label, &killed.id);
+        let count = joined.killed.len() + joined.added.len();
+        if count <= WINDOW {
+            all.for_each(|(label, id)| touched.push(label, id));
+            return touched;
         }
-        for (at, _) in &joined.added {
-            let added = &delta.entries[*at];
-            touched.push(&added.label, &added.id);
+        // For each place its number and one more, where a hash says or behind that.
+        let mut numbers = vec![0u32; (2 * count).next_power_of_two()];
+        for (label, id) in all {
+            let mut at = xxh3_64(id) as usize;
+            let number = loop {
+                at &= numbers.len() - 1;
+                match numbers[at].checked_sub(1) {
+                    Some(known) if !is_place(&touched.0[known as usize], label, id) => at += 1,
+                    number => break number,
+                }
+            };
+            if number.is_none() {
+                touched.0.push((label.clone(), id.clone()));
+                numbers[at] = touched.0.len() as u32;
+            }
         }
         touched
     }
 
     pub(super) fn push(&mut self, label: &Label, id: &PlaceId) {
-        let is_known =
-            |(known, other): &(Label, PlaceId)| other == id && known.is_in_space_of(label);
         // A change that touches many places mostly touches each in one go.
-        let last = self.0.len().saturating_sub(4);
-        if !self.0[last..].iter().any(is_known) {
+        let last = self.0.len().saturating_sub(WINDOW);
+        if !self.0[last..].iter().any(|place| is_place(place, label, id)) {
             self.0.push((label.clone(), id.clone()));
         }
     }
@@ -54,4 +70,11 @@ impl Touched {
     pub fn places(&self) -> BTreeSet<Place> {
         self.0.iter().filter_map(|(label, id)| Place::of(label.space(), id)).collect()
     }
+}
+
+/// Among how many of the last places one is not put twice. Arbitrary.
+const WINDOW: usize = 4;
+
+fn is_place((label, id): &(Label, PlaceId), other: &Label, other_id: &PlaceId) -> bool {
+    id == other_id && label.is_in_space_of(other)
 }

@@ -21,7 +21,8 @@ use crate::types::{Content, Element, Record};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Undo {
     pub(super) added: CausalContext,
-    pub(super) killed: Arc<[Entry]>,
+    /// None where it replaced nothing.
+    pub(super) killed: Option<Arc<[Entry]>>,
     pub(super) counts: Vec<Count>,
 }
 
@@ -53,19 +54,19 @@ impl Undo {
     /// Whether there is nothing to undo.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.killed.is_empty() && self.counts.is_empty()
+        self.added.is_empty() && self.killed.is_none() && self.counts.is_empty()
     }
 
     /// What the change replaced: entries with only the slots that it took.
     #[must_use]
     pub fn replaced(&self) -> &[Entry] {
-        &self.killed
+        self.killed.as_deref().unwrap_or_default()
     }
 
     /// About how many bytes it takes.
     #[must_use]
     pub fn byte_count(&self) -> usize {
-        let entries = self.killed.iter().map(|entry| entry.byte_count() + 96);
+        let entries = self.replaced().iter().map(|entry| entry.byte_count() + 96);
         let counts = self.counts.iter().map(|count| count.path.len() + count.id.len() + 112);
         entries.sum::<usize>() + counts.sum::<usize>() + 40 * self.added.range_count()
     }
@@ -83,8 +84,8 @@ impl Undo {
             pack::uint(out, start);
             pack::uint(out, end);
         }
-        pack::array(out, self.killed.len());
-        self.killed.iter().for_each(|entry| entry.encode_into(out));
+        pack::array(out, self.replaced().len());
+        self.replaced().iter().for_each(|entry| entry.encode_into(out));
         pack::array(out, self.counts.len());
         for Count { space, id, path, amount } in &self.counts {
             pack::array(out, 4);
@@ -106,7 +107,8 @@ impl Undo {
             undo.added.insert_range(replica, start, end);
         }
         let killed = (0..reader.array()?).map(|_| Entry::decode(reader));
-        undo.killed = killed.collect::<Result<_, _>>()?;
+        let killed = killed.collect::<Result<Vec<_>, _>>()?;
+        undo.killed = (!killed.is_empty()).then(|| killed.into());
         for _ in 0..reader.array()? {
             reader.exactly(4)?;
             undo.counts.push(Count {
@@ -152,7 +154,7 @@ impl<S: PlaceStore> Document<S> {
                 }
             }
         }
-        for killed in undo.killed.iter() {
+        for killed in undo.replaced() {
             let key = (Space::from_slice(killed.label.space()), killed.id.clone());
             places.entry(key).or_default().killed.add(killed.view());
         }
@@ -187,8 +189,8 @@ fn undo_place<S: PlaceStore>(
     if is_collection(space) {
         let brought = own.elements().iter().any(exists);
         if brought && !held && !has_other(&exists) {
-            let dots: Vec<Dot> = current.claims().map(|claim| claim.dot).collect();
-            return edit.bury(space, id, &dots);
+            let dots = current.claims().map(|claim| claim.dot).collect();
+            return edit.bury(space, id, dots);
         }
         // Somebody has removed the record since; to bring it back is not what is asked for.
         if !held && !current.is_shown() {
@@ -231,9 +233,8 @@ fn undo_place<S: PlaceStore>(
     // Where the record comes back as it was, its counters do so too.
     let elements = own.elements().iter();
     let gone = elements.filter(|element| held || !matches!(element.content, Content::Share(_)));
-    let gone: Vec<Dot> = gone.map(|element| element.claim.dot).collect();
-    let all: Vec<usize> = (0..targets.leaves().len()).collect();
-    edit.write(space, id, &targets, &all, &gone)?;
+    let gone = gone.map(|element| element.claim.dot).collect();
+    edit.write(space, id, &mut targets, gone)?;
     if held { Ok(()) } else { undo_counts(edit, space, id, counts) }
 }
 

@@ -13,6 +13,17 @@ pub fn write(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// Writes a number over just as many bytes as it takes.
+#[inline]
+pub(crate) fn put(out: &mut [u8], mut number: u64) {
+    let Some((last, out)) = out.split_last_mut() else { return };
+    for byte in out {
+        *byte = number as u8 | 0x80;
+        number >>= 7;
+    }
+    *last = number as u8;
+}
+
 /// How many bytes a number takes.
 #[inline]
 #[must_use]
@@ -80,6 +91,9 @@ mod tests {
             let mut bytes = Vec::new();
             write(&mut bytes, number);
             prop_assert_eq!(bytes.len(), len(number));
+            let mut over = vec![0; len(number)];
+            put(&mut over, number);
+            prop_assert_eq!(&over, &bytes);
             let mut rest = &bytes[..];
             prop_assert_eq!(read(&mut rest), Ok(number));
             prop_assert!(rest.is_empty());

@@ -432,9 +432,8 @@ impl Client {
         }
         let mut all = store.to_delta();
         all.notes.extend(deltas.iter().flat_map(|delta| delta.notes.iter().cloned()));
-        let opened = self.opened_mut(document)?;
-        let Ok(change) = opened.document.join(&all);
-        opened.taken.add(&change.killed);
+        let Opened { document: known, taken, .. } = self.opened_mut(document)?;
+        let Ok(change) = known.join_and_look(&all, |killed| taken.add(killed));
         self.accept_remote(now, document, change, Vec::new(), Then::default());
         Ok(())
     }

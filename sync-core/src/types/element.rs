@@ -178,6 +178,7 @@ pub struct Element {
     /// What.
     pub content: Content,
     label: Label,
+    path_len: u32,
     slot: u8,
 }
 
@@ -192,7 +193,7 @@ impl Element {
         bytes: &[u8],
     ) -> Result<Self, Malformed> {
         let missing = Malformed::Inconsistent { what: "a live slot has a name" };
-        let (kind, is_text) = label.tag(slot).ok_or(missing)?;
+        let (kind, path_len, is_text) = label.tag(slot).ok_or(missing)?;
         if !is_text {
             return Err(Malformed::Inconsistent { what: "a field's name is text" });
         }
@@ -205,7 +206,15 @@ impl Element {
         reader.end()?;
         let stamp = copy.as_ref().map_or(stamp, |copy| copy.stamp);
         let claim = Claim { dot, stamp, copy };
-        Ok(Self { claim, content, label: label.clone(), slot: slot as u8 })
+        Ok(Self { claim, content, label: label.clone(), path_len, slot: slot as u8 })
+    }
+
+    /// Whether it is at this path.
+    #[inline]
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        // A name that was decoded is text behind its first byte.
+        self.path_len as usize == path.len()
+            && self.label.name(usize::from(self.slot)).get(1..) == Some(path.as_bytes())
     }
 
     /// The path of its field: the names of nested maps, separated by [`SEPARATOR`]; empty for what is

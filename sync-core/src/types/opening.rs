@@ -57,7 +57,7 @@ impl Opening {
             stamp: Stamp::from_bits(0),
             label: Label::new(SPACE, [NAME]),
             id: PlaceId::new(replica.as_bytes()),
-            slots: Slots::of_live(std::iter::once(&self.opening.to_be_bytes()[..])),
+            slots: Slots::new(std::iter::once(Some(&self.opening.to_be_bytes()[..]))),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::element::{Claim, Content, Element, SEPARATOR};
+use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
 use super::{Field, Value};
 use crate::causal::{Dot, EntryView, ReplicaId};
 use crate::time::Stamp;
@@ -69,7 +69,7 @@ pub enum Conflict {
 pub struct Record {
     elements: Vec<Element>,
     /// Whether an original says that the record exists. Copies were made for a record that is no more
-    /// then, and count for nothing.
+    /// then, and count for nothing, but for those that mend this one.
     is_original: bool,
 }
 
@@ -77,7 +77,8 @@ impl Record {
     /// Takes the live elements of an entry. Those that this version cannot read are left out.
     pub fn add(&mut self, entry: EntryView<'_>) {
         let EntryView { first, stamp, label, slots, .. } = entry;
-        self.elements.reserve_exact(slots.live().count_ones() as usize);
+        let room = if self.elements.is_empty() { EDITS_ROOM } else { 0 };
+        self.elements.reserve(slots.live().count_ones() as usize + room);
         for (slot, bytes) in slots.iter().enumerate() {
             let Some(bytes) = bytes else { continue };
             let dot = Dot::new(first.replica, first.counter + slot as u64);
@@ -137,15 +138,25 @@ impl Record {
         &self.elements
     }
 
-    /// The live elements that count for readers. A register's copy does in any case, but stands back
-    /// where the register has an original: a removal may have taken a value that it saw, and not the
-    /// record that the value was written to.
-    fn counted(&self) -> impl Iterator<Item = &Element> {
-        let counts = |element: &&Element| {
-            let is_register = matches!(element.content, Content::Register(_) | Content::Latest(_));
-            !self.is_original || is_register || element.claim.copy.is_none()
+    /// Takes elements of one place.
+    pub(crate) fn of(elements: Vec<Element>) -> Self {
+        let mut record = Self { elements, is_original: false };
+        record.retain(|_| true);
+        record
+    }
+
+    /// The live elements that count for readers.
+    pub(crate) fn counted(&self) -> impl Iterator<Item = &Element> {
+        let counts = |element: &&Element| match &element.claim.copy {
+            Some(copy) if self.is_original => self.is_mended_by(copy),
+            Some(_) | None => true,
         };
         self.elements.iter().filter(counts)
+    }
+
+    /// Whether a copy was made for the very record that an original says is there.
+    fn is_mended_by(&self, copy: &CopyOf) -> bool {
+        self.existence().any(|claim| claim.copy.is_none() && claim.dot == copy.edit)
     }
 
     /// Every live element's claim.
@@ -184,13 +195,20 @@ impl Record {
     /// Of the registers of either kind at a path the one that is read: a copy only where there is no
     /// original.
     fn winner(&self, path: &str) -> Option<&Content> {
-        let registers = self.counted().filter(|element| {
-            matches!(element.content, Content::Register(_) | Content::Latest(_))
-                && element.path() == path
-        });
-        let winner =
-            registers.max_by_key(|element| (element.claim.copy.is_none(), rank(&element.claim)));
-        winner.map(|element| &element.content)
+        let is_register = |element: &&Element| {
+            element.is_at(path)
+                && matches!(element.content, Content::Register(_) | Content::Latest(_))
+        };
+        let mut elements = self.elements.iter().filter(is_register);
+        let mut winner = elements.next()?;
+        // Mostly there is one.
+        for element in elements {
+            let order = |claim: &Claim| (claim.copy.is_none(), rank(claim));
+            if order(&element.claim) > order(&winner.claim) {
+                winner = element;
+            }
+        }
+        Some(&winner.content)
     }
 
     /// The members of a set.
@@ -323,6 +341,11 @@ impl Record {
         fields.chain(self.edit_kept()).collect()
     }
 
+    /// Whether the record is there as copies for an edit.
+    pub(crate) fn is_kept_by_copies(&self) -> bool {
+        self.is_shown() && !self.is_original
+    }
+
     /// The edit that kept the record alive, while only copies say that it exists.
     fn edit_kept(&self) -> Option<Conflict> {
         let copies = self.existence().map(|claim| claim.copy.as_deref());
@@ -358,6 +381,9 @@ impl Record {
         versions
     }
 }
+
+/// For how many elements there is room beyond those of a record's first entry: an edit or two.
+const EDITS_ROOM: usize = 2;
 
 /// The order of concurrent values: the highest wins.
 fn rank(claim: &Claim) -> (Stamp, Dot, Dot) {

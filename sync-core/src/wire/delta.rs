@@ -61,7 +61,7 @@ static EMPTY: Dictionary = Dictionary::new();
 /// Encodes a delta that stands for itself, as it is stored in an outbox.
 #[must_use]
 pub fn encode_delta(delta: &Delta) -> Vec<u8> {
-    let mut out = Vec::with_capacity(delta.cost());
+    let mut out = Vec::new();
     write_delta(&mut out, delta, &EMPTY, &InFull);
     out
 }
@@ -136,6 +136,9 @@ impl<'a, T: Ord + Clone> Numbers<'a, T> {
 /// Encodes a delta for a reader who has the same dictionary and the objects that are named by dots.
 pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, names: &dyn Names) {
     let Delta { entries, dead, notes } = delta;
+    if out.capacity() == 0 {
+        out.reserve_exact(delta.cost());
+    }
     let mut replicas = Numbers::new(dictionary.replica_table());
     let mut labels = Numbers::new(dictionary.label_table());
     let of_dead: SmallVec<[u64; 4]> =
@@ -412,14 +415,13 @@ impl Reader<'_, '_> {
             let count = read_count(self.rest, 2)?;
             range_count += count;
             check_len("the ranges of a context", range_count, CONTEXT_RANGES_MAX)?;
-            let mut gaps: SmallVec<[u64; 8]> = SmallVec::new();
-            for _ in 0..2 * count {
-                gaps.push(read(self.rest)?);
+            let mut ranges = DotRanges::default();
+            for _ in 0..count {
+                ranges.push_gap(read(self.rest)?, read(self.rest)?)?;
             }
-            if dead.of(replica).is_some() || count == 0 {
+            if !dead.put(replica, checked(ranges)?) {
                 return Err(Malformed::Inconsistent { what: "a replica stands once in a context" });
             }
-            dead.set(replica, checked(DotRanges::from_gaps(&gaps)?)?);
         }
         Ok(dead)
     }

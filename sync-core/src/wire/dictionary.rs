@@ -21,9 +21,12 @@ pub struct Dictionary {
 #[derive(Debug, Clone)]
 pub(super) struct Table<T> {
     items: Vec<T>,
-    /// The numbers in the order of what they stand for.
-    order: Vec<usize>,
+    /// The numbers of the items in the order of these.
+    order: Vec<u32>,
 }
+
+/// Up to how many items are looked at one by one. Arbitrary.
+const FEW: usize = 16;
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
@@ -37,14 +40,22 @@ impl<T> Table<T> {
     }
 }
 
-impl<T: Ord + Clone> Table<T> {
+impl<T: Ord> Table<T> {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
 
+    #[inline]
     pub(super) fn number(&self, item: &T) -> Option<usize> {
-        self.find(item).ok().and_then(|at| self.order.get(at).copied())
+        if self.items.len() <= FEW {
+            return self.items.iter().position(|known| known == item);
+        }
+        self.place(item).ok().map(|at| self.order[at] as usize)
+    }
+
+    fn place(&self, item: &T) -> Result<usize, usize> {
+        self.order.binary_search_by(|number| self.items[*number as usize].cmp(item))
     }
 
     #[inline]
@@ -52,15 +63,11 @@ impl<T: Ord + Clone> Table<T> {
         self.items.get(number)
     }
 
-    fn find(&self, item: &T) -> Result<usize, usize> {
-        self.order.binary_search_by(|number| self.items.get(*number).cmp(&Some(item)))
-    }
-
     /// Says whether it is new.
     fn add(&mut self, item: T) -> bool {
-        let found = self.find(&item);
+        let found = self.place(&item);
         if let Err(at) = found {
-            self.order.insert(at, self.items.len());
+            self.order.insert(at, self.items.len() as u32);
             self.items.push(item);
         }
         found.is_err()

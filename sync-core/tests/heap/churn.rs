@@ -112,6 +112,7 @@ fn state_bytes(document: &Document) -> [usize; 2] {
         context: document.context().clone(),
         claims: Vec::new(),
         compares: false,
+        unsent: Vec::new(),
     };
     [open.encode().len(), write_snapshot(document.store(), Compression::None).len()]
 }

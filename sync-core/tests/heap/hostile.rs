@@ -3,13 +3,14 @@
 
 use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
 use sync_core::checksum::crc32;
+use sync_core::pack::varint;
 use sync_core::session::{
     Boot, Client, ClientConfig, ClientInput, Hub, HubInput, MemoryHub, Now, SavedDocument,
 };
 use sync_core::time::Stamp;
 use sync_core::wire::{
     Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, Push, VERSION,
-    Welcome, decode_client, decode_hub,
+    Welcome, decode_client, decode_hub, encode_delta,
 };
 
 use crate::meter::Meter;
@@ -97,7 +98,7 @@ fn deltas() -> Vec<(&'static str, Delta)> {
 /// Frames that say how much follows, and end there; and such as nest as deep as they are long.
 fn broken() -> Vec<(String, Vec<u8>)> {
     let mut frames = Vec::new();
-    for kind in (1..=9).chain(65..=74) {
+    for kind in (1..=10).chain(65..=76) {
         for (name, count) in [
             ("array", &[0xdd, 0xff, 0xff, 0xff, 0xff][..]),
             ("text", &[0xdb, 0xff, 0xff, 0xff, 0xff]),
@@ -134,6 +135,7 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
         context,
         claims,
         compares: true,
+        unsent: Vec::new(),
     };
     let long = "x".repeat(200_000);
     let mut messages = vec![
@@ -157,20 +159,37 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
             },
         ),
         ("ping", ClientMessage::Ping),
+        ("brief", ClientMessage::Brief { channel: 1, dots: true }),
     ];
     for kind in 0..12 {
         let mut message = vec![0xff; 190_000];
         message[0] = kind;
         messages.push(("sync", ClientMessage::Sync { channel: 1, message }));
     }
+    messages.push(("brief", ClientMessage::Brief { channel: 1, dots: true }));
     for (name, delta) in deltas() {
+        let delta = encode_delta(&delta);
         messages.push((name, ClientMessage::Push(Push { channel: 1, id: 1, delta })));
     }
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
 }
 
+/// The additions to a dictionary: replicas, and labels without a name.
+fn names(replicas: usize, labels: usize) -> Vec<u8> {
+    let mut names = Vec::new();
+    varint::write(&mut names, replicas as u64);
+    (0..replicas).for_each(|at| names.extend(replica(at).as_bytes()));
+    varint::write(&mut names, labels as u64);
+    for at in 0..labels {
+        names.extend([2, 0, 0, 0]);
+        let end = names.len();
+        names[end - 3..end - 1].copy_from_slice(&(at as u16).to_le_bytes());
+    }
+    names
+}
+
 fn from_hub() -> Vec<(String, Vec<u8>)> {
-    let (channel, cursor) = (1, Cursor { boot: u64::MAX, seq: u64::MAX });
+    let channel = 1;
     let opened = |context| HubMessage::Opened { channel, context, resumed: true };
     let mut messages = vec![
         (
@@ -184,7 +203,7 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ),
         ("opened, replicas", opened(of_replicas(4_095))),
         ("opened, ranges", opened(of_ranges(8_192))),
-        ("stored", HubMessage::Stored { channel, id: u64::MAX, cursor }),
+        ("stored", HubMessage::Stored { channel, id: u64::MAX, seq: u64::MAX }),
         ("refused", HubMessage::Refused { channel, id: 1, reason: "x".repeat(200_000) }),
         ("in use", HubMessage::InUse { channel, replica: replica(usize::MAX - 1) }),
         (
@@ -197,11 +216,16 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ),
         ("pong", HubMessage::Pong),
         ("sync", HubMessage::Sync { channel, message: vec![3; 190_000] }),
+        ("names, replicas", HubMessage::Names { channel, names: names(1_024, 0) }),
+        ("names, labels", HubMessage::Names { channel, names: names(0, 1_024) }),
+        ("names, too many", HubMessage::Names { channel, names: names(12_000, 0) }),
+        ("unresolved", HubMessage::Unresolved { channel, id: u64::MAX }),
     ];
     for (name, delta) in deltas() {
         let chunk = delta.clone();
         messages.push((name, HubMessage::Chunk { channel, number: 1, delta: chunk, cursor: None }));
-        messages.push((name, HubMessage::Delta { channel, cursor, delta }));
+        let delta = encode_delta(&delta);
+        messages.push((name, HubMessage::Delta { channel, seq: u64::MAX, delta }));
     }
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
 }
@@ -231,6 +255,7 @@ fn hub() -> (Hub, MemoryHub) {
         context: CausalContext::default(),
         claims: vec![Claim { replica: replica(0), opening: 1 }],
         compares: false,
+        unsent: Vec::new(),
     };
     let inputs =
         [HubInput::Connected, HubInput::Frame(hello.encode()), HubInput::Frame(open.encode())];

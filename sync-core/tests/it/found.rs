@@ -173,3 +173,31 @@ fn what_is_inserted_after_a_removal_keeps_nothing_of_what_was_removed() {
         assert_eq!((record.value("title"), record.value("done")), (Some(&Value::from("u")), None));
     }
 }
+
+#[test]
+fn a_record_kept_by_an_edit_stays_whole_beside_another_insert_of_its_id() {
+    let [mut remover, mut editor, mut other, mut late] =
+        [1, 2, 3, 4].map(Device::<MemoryStore>::new);
+    let insert = remover.write(&[("title", field("t")), ("done", field("no"))]);
+    editor.hear(&[&insert]);
+    let edit = editor.write(&[("title", field("u"))]);
+    let removal = remover.remove();
+    let kept = editor.hear(&[&removal]);
+    assert_eq!(kept.len(), 1);
+    // Of the other insert, somebody has taken `done` meanwhile.
+    let mut beside = other.write(&[("title", field("b"))]);
+    let mended = editor.hear(&[&beside]);
+    assert_eq!(mended.len(), 1);
+    let all = [&insert, &edit, &removal, &kept[0], &mended[0], &beside];
+    for device in [&mut late, &mut editor, &mut other] {
+        device.hear(&all);
+        let record = device.document.record("notes", &id()).sure().unwrap();
+        assert_eq!(record.value("done"), Some(&Value::from("no")));
+    }
+    // What mends a record goes with it.
+    beside = editor.remove();
+    for device in [&mut late, &mut other] {
+        device.hear(&[&beside]);
+        assert!(device.document.record("notes", &id()).sure().is_none());
+    }
+}

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::causal::{CausalContext, ReplicaId};
 
 /// Odd multipliers without structure: the fractional parts of the golden ratio and of √2.
-const ODD: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0x6A09_E667_F3BC_C909];
+pub(in crate::causal) const ODD: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0x6A09_E667_F3BC_C909];
 
 /// Hashes a context: every replica with its ranges, in order. Costs its number of ranges.
 #[must_use]

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::{NONE, Row};
+use super::lookup::key_of;
+use super::rows::Row;
 use super::sorted::{CHUNK_MAX, Sorted};
-use super::{MemoryStore, Space, key_of};
+use super::{MemoryStore, Space};
 use crate::causal::{
     CausalContext, Dot, EntryView, Label, PLACE_ID_BYTES_MAX, PlaceId, ReplicaId, Slots, check_len,
     ranges_of,
@@ -77,8 +78,8 @@ impl<'a> Builder<'a> {
             slots: &slots,
         });
         let (key, counter) = (key_of(&id), first.counter);
-        let number =
-            self.store.rows.add(Row { id, stamp, counter, label, slots, writer, next: NONE });
+        let row = Row { id, stamp, counter, label, slots, writer, next: 0 };
+        let number = self.store.rows.add_ring(row);
         self.store.writers[writer as usize].runs.push(counter, number, CHUNK_MAX);
         self.objects[space].push((key, number));
         Ok(())
@@ -152,7 +153,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The rows of a space by their ids: of each object one, the others in a chain behind it.
+/// The rows of a space by their ids: of each object one, the others in a ring with it.
 fn index(store: &mut MemoryStore, mut objects: Vec<(u64, u32)>) -> Sorted {
     objects.sort_unstable_by_key(|(key, _)| *key);
     let rows = &store.rows;

@@ -4,28 +4,36 @@ use std::collections::BTreeSet;
 
 use crate::causal::Label;
 
-/// How many labels found last are remembered.
-const RECENT: usize = 8;
+/// How many labels fitted last are remembered. Arbitrary: a few for each field of most records.
+const RECENT: usize = 32;
 
 /// Every label in use, once.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Labels {
     all: BTreeSet<Label>,
-    /// A label, the live slots, and the label that names only these.
-    recent: Vec<(Label, u64, Label)>,
+    recent: Vec<Fitted>,
     turn: usize,
     /// How many there were after those out of use were last dropped.
     kept: usize,
 }
 
+/// A label, the live slots, and the label that names only these.
+#[derive(Debug, Clone)]
+struct Fitted {
+    of: Label,
+    live: u64,
+    label: Label,
+}
+
 impl Labels {
     /// The one label that says the same with names for the live slots alone.
+    #[inline]
     pub(super) fn fitted(&mut self, label: &Label, live: u64) -> Label {
-        let known = self.recent.iter().find(|(of, mask, _)| *mask == live && of == label);
-        if let Some((_, _, fitted)) = known {
-            return fitted.clone();
+        let is_it = |known: &&Fitted| known.live == live && known.of == *label;
+        match self.recent.iter().find(is_it) {
+            Some(known) => known.label.clone(),
+            None => self.find_fitted(label, live),
         }
-        self.find_fitted(label, live)
     }
 
     #[inline(never)]
@@ -41,7 +49,7 @@ impl Labels {
                 wanted
             }
         };
-        let found = (label.clone(), live, fitted.clone());
+        let found = Fitted { of: label.clone(), live, label: fitted.clone() };
         if self.recent.len() < RECENT {
             self.recent.push(found);
         } else {

@@ -6,9 +6,6 @@ use crate::time::Stamp;
 /// How many rows a page has.
 const PAGE_ROWS: usize = 128;
 
-/// No row.
-pub(super) const NONE: u32 = u32::MAX;
-
 /// An entry as it is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
@@ -19,7 +16,7 @@ pub(super) struct Row {
     pub(super) slots: Slots,
     /// The number of the replica.
     pub(super) writer: u32,
-    /// The next row of the same object.
+    /// The next row of the same object, round in a ring.
     pub(super) next: u32,
 }
 
@@ -54,6 +51,19 @@ impl Rows {
         self.pages[page][at].as_ref().expect("the indexes name rows that are there")
     }
 
+    /// The row of a number, if there is one.
+    #[inline]
+    pub(super) fn get(&self, number: u32) -> Option<&Row> {
+        self.pages.get(number as usize / PAGE_ROWS)?.get(number as usize % PAGE_ROWS)?.as_ref()
+    }
+
+    /// The rows of an object, beginning with this one.
+    #[inline]
+    pub(super) fn ring(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
+        let next = move |row: &u32| Some(self.of(*row).next).filter(|next| *next != first);
+        std::iter::successors(Some(first), next)
+    }
+
     #[inline]
     pub(super) fn of_mut(&mut self, number: u32) -> &mut Row {
         let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);
@@ -72,6 +82,13 @@ impl Rows {
         let page = self.pages.len() - 1;
         self.pages[page].push(Some(row));
         (page * PAGE_ROWS + self.pages[page].len() - 1) as u32
+    }
+
+    /// Adds the first row of an object.
+    pub(super) fn add_ring(&mut self, row: Row) -> u32 {
+        let number = self.add(row);
+        self.of_mut(number).next = number;
+        number
     }
 
     pub(super) fn remove(&mut self, number: u32) -> Row {

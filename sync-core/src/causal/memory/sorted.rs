@@ -1,7 +1,7 @@
 //! Row numbers in the order of a key of 64 bits: a list of small sorted lists.
 //!
-//! Finding takes a binary search over numbers, inserting and removing move at most one small list. Where
-//! keys are equal, the caller says how the rows stand to each other.
+//! Finding takes a binary search, mostly over numbers alone; inserting and removing move at most one
+//! small list. Where keys are equal, the caller says how the rows stand to each other.
 
 use std::cmp::Ordering;
 
@@ -71,28 +71,32 @@ impl Sorted {
         if let Some(end) = self.end_above(key) {
             return Err(end);
         }
-        // The last list whose first key is lower, unless an equal one stands at the front of the next.
-        let mut chunk = self.firsts.partition_point(|first| *first < key).saturating_sub(1);
-        let Some(mut keys) = self.chunks.get(chunk) else {
+        let lower = self.firsts.partition_point(|first| *first < key);
+        let mut begin = lower;
+        if self.firsts.get(lower) == Some(&key) {
+            let equal = self.firsts[lower..].partition_point(|first| *first == key);
+            let begins = |chunk: &Chunk| compare(chunk.rows[0]) != Ordering::Greater;
+            begin += self.chunks[lower..lower + equal].partition_point(begins);
+        }
+        // The last list that does not begin behind what is sought.
+        let chunk = begin.saturating_sub(1);
+        let Some(Chunk { keys, rows }) = self.chunks.get(chunk) else {
             return Err(Position { chunk: 0, at: 0 });
         };
-        let mut at = keys.keys.partition_point(|other| *other < key);
-        loop {
-            if at == keys.keys.len() {
-                let Some(next) = self.chunks.get(chunk + 1).filter(|next| next.keys[0] == key)
-                else {
-                    return Err(Position { chunk, at });
-                };
-                (chunk, at, keys) = (chunk + 1, 0, next);
-            }
-            if keys.keys[at] != key {
-                return Err(Position { chunk, at });
-            }
-            match compare(keys.rows[at]) {
-                Ordering::Less => at += 1,
-                Ordering::Equal => return Ok(Position { chunk, at }),
-                Ordering::Greater => return Err(Position { chunk, at }),
-            }
+        let from = keys.partition_point(|other| *other < key);
+        if keys.get(from) != Some(&key) {
+            return Err(Position { chunk, at: from });
+        }
+        // Mostly one row has the key.
+        match compare(rows[from]) {
+            Ordering::Equal => return Ok(Position { chunk, at: from }),
+            Ordering::Greater => return Err(Position { chunk, at: from }),
+            Ordering::Less => {}
+        }
+        let end = from + keys[from..].partition_point(|other| *other == key);
+        match rows[from + 1..end].binary_search_by(|row| compare(*row)) {
+            Ok(at) => Ok(Position { chunk, at: from + 1 + at }),
+            Err(at) => Err(Position { chunk, at: from + 1 + at }),
         }
     }
 

@@ -1,0 +1,172 @@
+//! Finding rows, by dot and by object.
+
+use std::cmp::Ordering;
+
+use super::rows::Row;
+use super::sorted::{Position, Sorted};
+use super::{MemoryStore, Writer};
+use crate::causal::{Dot, EntryView, ReplicaId};
+
+impl MemoryStore {
+    #[inline]
+    pub(super) fn view(&self, number: u32) -> EntryView<'_> {
+        let Row { id, stamp, counter, label, slots, writer, .. } = self.rows.of(number);
+        let first = Dot::new(self.writers[*writer as usize].replica, *counter);
+        EntryView { first, stamp: *stamp, label, id, slots }
+    }
+
+    #[inline]
+    pub(super) fn find_writer(&self, replica: ReplicaId) -> Result<usize, usize> {
+        match &self.numbers[..] {
+            [(only, _)] if *only == replica => Ok(0),
+            numbers => numbers.binary_search_by(|(known, _)| known.cmp(&replica)),
+        }
+    }
+
+    pub(super) fn writer(&self, replica: ReplicaId) -> Option<&Writer> {
+        let at = self.find_writer(replica).ok()?;
+        Some(&self.writers[self.numbers[at].1 as usize])
+    }
+
+    /// The number of a replica, a fresh one where it has none.
+    pub(super) fn number_of(&mut self, replica: ReplicaId) -> usize {
+        match self.find_writer(replica) {
+            Ok(at) => self.numbers[at].1 as usize,
+            Err(at) => {
+                self.numbers.insert(at, (replica, self.writers.len() as u32));
+                self.writers.push(Writer { replica, runs: Sorted::default() });
+                self.writers.len() - 1
+            }
+        }
+    }
+
+    /// The writers in the order of their ids.
+    pub(super) fn sorted_writers(&self) -> impl Iterator<Item = &Writer> {
+        self.numbers.iter().map(|(_, number)| &self.writers[*number as usize])
+    }
+
+    /// The first row of a replica, by the number of that, whose run overlaps `start..=end`.
+    #[inline]
+    pub(super) fn first_row(&self, writer: u32, start: u64, end: u64) -> Option<u32> {
+        if let Some(row) = self.row_at_hand(writer, start) {
+            return Some(row);
+        }
+        let (at, row) = self.first_run(self.writers.get(writer as usize)?, start, end)?;
+        self.hand.set_row(row);
+        self.hand.set_run(at);
+        Some(row)
+    }
+
+    /// The row of a dot, if that belongs to the object that was looked at last.
+    #[inline]
+    fn row_at_hand(&self, writer: u32, counter: u64) -> Option<u32> {
+        let first = self.hand.row();
+        let mut number = first;
+        for _ in 0..RING_ROWS_LOOKED_AT {
+            let row = self.rows.get(number)?;
+            if row.writer == writer && row.counter <= counter && counter <= row.last() {
+                return Some(number);
+            }
+            number = row.next;
+            if number == first {
+                break;
+            }
+        }
+        None
+    }
+
+    /// The first row of a replica whose run overlaps `start..=end`, and where it stands.
+    fn first_run(&self, writer: &Writer, start: u64, end: u64) -> Option<(Position, u32)> {
+        let at = match writer.runs.find(start, |_| Ordering::Equal) {
+            Ok(at) => return writer.runs.row(at).map(|row| (at, row)),
+            Err(at) => at,
+        };
+        // The run that begins before may reach into the range.
+        if let Some(before) = writer.runs.before(at)
+            && let Some(row) = writer.runs.row(before)
+            && self.rows.of(row).last() >= start
+        {
+            return Some((before, row));
+        }
+        let (at, counter, row) = writer.runs.following(at)?;
+        (counter <= end).then_some((at, row))
+    }
+
+    /// The rows of a replica whose runs overlap `start..=end`, in order.
+    pub(super) fn runs(&self, writer: &Writer, start: u64, end: u64) -> impl Iterator<Item = u32> {
+        let first = self.first_run(writer, start, end);
+        let rows = first.into_iter().flat_map(|(at, _)| writer.runs.iter_from(at));
+        rows.take_while(move |row| self.rows.of(*row).counter <= end)
+    }
+
+    /// Where a run stands among those of its replica, or would.
+    #[inline]
+    pub(super) fn run(&self, writer: usize, counter: u64) -> Result<Position, Position> {
+        let runs = &self.writers[writer].runs;
+        let hint = self.hand.run();
+        match runs.row_of(hint, counter) {
+            Some(_) => Ok(hint),
+            None => runs.find(counter, |_| Ordering::Equal),
+        }
+    }
+
+    pub(super) fn space(&self, space: &[u8]) -> Result<usize, usize> {
+        match &self.spaces[..] {
+            [only] if *only.name == *space => Ok(0),
+            spaces => spaces.binary_search_by(|known| (*known.name).cmp(space)),
+        }
+    }
+
+    pub(super) fn ids_of(&self, space: &[u8]) -> Option<&Sorted> {
+        self.space(space).ok().map(|at| &self.spaces[at].ids)
+    }
+
+    /// A row of an object, if there is any.
+    #[inline]
+    pub(super) fn row_of(&self, space: &[u8], id: &[u8]) -> Option<u32> {
+        if let Some(row) = self.object_at_hand(space, id) {
+            return Some(row);
+        }
+        let ids = self.ids_of(space)?;
+        let row = ids.row(self.place(ids, id).ok()?)?;
+        self.hand.set_row(row);
+        Some(row)
+    }
+
+    /// A row of an object, if that was looked at last.
+    #[inline]
+    pub(super) fn object_at_hand(&self, space: &[u8], id: &[u8]) -> Option<u32> {
+        let number = self.hand.row();
+        let row = self.rows.get(number)?;
+        (*row.id == *id && row.label.space() == space).then_some(number)
+    }
+
+    /// Where an object stands in its space, or would.
+    pub(super) fn place(&self, ids: &Sorted, id: &[u8]) -> Result<Position, Position> {
+        let hint = self.hand.place();
+        let key = key_of(id);
+        match ids.row_of(hint, key) {
+            Some(row) if *self.rows.of(row).id == *id => return Ok(hint),
+            None if ids.would_stand(hint, key) => return Err(hint),
+            Some(_) | None => {}
+        }
+        let found = ids.find(key, |row| (*self.rows.of(row).id).cmp(id));
+        let (Ok(at) | Err(at)) = found;
+        self.hand.set_place(at);
+        found
+    }
+}
+
+/// How many rows of the object at hand are looked at before a search begins. Arbitrary.
+const RING_ROWS_LOOKED_AT: usize = 8;
+
+/// The first bytes of an id as a number in the same order.
+#[inline]
+pub(super) fn key_of(id: &[u8]) -> u64 {
+    if let Some(first) = id.first_chunk::<8>() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut bytes = [0; 8];
+    bytes[..id.len()].copy_from_slice(id);
+    u64::from_be_bytes(bytes)
+}

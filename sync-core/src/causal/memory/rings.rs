@@ -1,0 +1,117 @@
+//! Putting rows into the indexes and taking them out. Rows of one object form a ring, of which the
+//! index of objects has any one.
+
+use super::labels::Labels;
+use super::lookup::key_of;
+use super::rows::Row;
+use super::sorted::{Position, Sorted};
+use super::{MemoryStore, Space};
+use crate::causal::{Dot, Entry};
+
+impl MemoryStore {
+    /// Puts a row into both indexes; `at` is where it stands among the runs.
+    pub(super) fn link(&mut self, row: Row, at: Position) {
+        let (writer, counter) = (row.writer as usize, row.counter);
+        let number = match self.object_at_hand(row.label.space(), &row.id) {
+            Some(known) => self.link_behind(known, row),
+            None => self.link_object(row),
+        };
+        self.hand.set_row(number);
+        self.writers[writer].runs.insert(at, counter, number);
+    }
+
+    /// Puts a row behind another one of its object.
+    fn link_behind(&mut self, known: u32, mut row: Row) -> u32 {
+        row.next = self.rows.of(known).next;
+        let number = self.rows.add(row);
+        self.rows.of_mut(known).next = number;
+        number
+    }
+
+    /// Puts a row where its object stands, or would.
+    fn link_object(&mut self, row: Row) -> u32 {
+        let space = match self.space(row.label.space()) {
+            Ok(space) => space,
+            Err(space) => {
+                let name = row.label.space().into();
+                self.spaces.insert(space, Space { name, ids: Sorted::default() });
+                space
+            }
+        };
+        let ids = &self.spaces[space].ids;
+        match self.place(ids, &row.id) {
+            Ok(place) => {
+                let known = ids.row(place).expect("a place that was found has a row");
+                self.link_behind(known, row)
+            }
+            Err(place) => {
+                let key = key_of(&row.id);
+                let number = self.rows.add_ring(row);
+                self.spaces[space].ids.insert(place, key, number);
+                number
+            }
+        }
+    }
+
+    /// Takes a row out of both indexes.
+    fn unlink(&mut self, number: u32) -> Row {
+        let known = self.rows.of(number);
+        let run = self.run(known.writer as usize, known.counter);
+        if let Ok(space) = self.space(known.label.space())
+            && let Ok(place) = self.place(&self.spaces[space].ids, &known.id)
+        {
+            let next = known.next;
+            let ids = &mut self.spaces[space].ids;
+            if next == number {
+                ids.remove(place);
+                if ids.is_empty() {
+                    self.spaces.remove(space);
+                }
+            } else {
+                if ids.row(place) == Some(number) {
+                    ids.set(place, next);
+                }
+                let before = self.rows.ring(number).last().unwrap_or(next);
+                self.rows.of_mut(before).next = next;
+                self.hand.set_row(next);
+            }
+        }
+        let row = self.rows.remove(number);
+        if let Ok(run) = run {
+            self.writers[row.writer as usize].runs.remove(run);
+        }
+        if self.rows.count() == 0 {
+            self.writers = Vec::new();
+            self.numbers = Vec::new();
+            self.labels = Labels::default();
+        }
+        row
+    }
+
+    /// Takes the slots of a mask out of a row, and gives them as an entry.
+    pub(super) fn take(&mut self, number: u32, live: u64, mask: u64) -> Entry {
+        let Row { id, stamp, counter, label, slots, writer, .. } = self.rows.of(number);
+        let (first, stamp) = (Dot::new(self.writers[*writer as usize].replica, *counter), *stamp);
+        if mask == live {
+            let Row { id, label, slots, .. } = self.unlink(number);
+            return Entry { first, stamp, label, id, slots };
+        }
+        let (id, (taken, rest)) = (id.clone(), slots.split(mask));
+        let label_left = self.labels.fitted(label, live & !mask);
+        let label_taken = self.labels.fitted(label, mask);
+        let row = self.rows.of_mut(number);
+        row.slots = rest;
+        row.label = label_left;
+        Entry { first, stamp, label: label_taken, id, slots: taken }
+    }
+
+    /// Whether a run of `len` dots from `counter`, which would stand at a position, would overlap
+    /// another one.
+    pub(super) fn overlaps(&self, writer: usize, at: Position, counter: u64, len: usize) -> bool {
+        let runs = &self.writers[writer].runs;
+        let before = runs.before(at).and_then(|before| runs.row(before));
+        let reaches = before.is_some_and(|row| self.rows.of(row).last() >= counter);
+        let last = counter.saturating_add((len as u64).saturating_sub(1));
+        reaches || runs.following(at).is_some_and(|(_, next, _)| next <= last)
+    }
+}

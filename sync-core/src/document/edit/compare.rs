@@ -1,0 +1,174 @@
+//! What is wanted in a place against what is there.
+
+use smallvec::SmallVec;
+
+use super::{Edit, Step};
+use crate::causal::{CausalContext, Dot, EntryView, PlaceId, PlaceStore, RUN_DOTS_MAX};
+use crate::document::Refused;
+use crate::document::target::{Leaf, Targets};
+use crate::types::Record;
+use crate::types::element::{self, SEPARATOR, kind};
+use crate::types::place::Space;
+
+impl<S: PlaceStore> Edit<'_, S> {
+    /// Compares what is wanted at some paths with what is there; the shares of wanted counters stay.
+    pub(super) fn compare(
+        &self,
+        space: &[u8],
+        id: &[u8],
+        targets: &mut Targets,
+        roots: &[&str],
+        counters: &[String],
+    ) -> Result<Compared, Refused<S::Error>> {
+        let mut compared = Compared::default();
+        let show = &mut |entry: EntryView<'_>| {
+            let (tags, live) = entry.tags();
+            compared.exists |= tags.has(kind::EXISTS);
+            compared.is_original |= tags.has_plainly(kind::EXISTS);
+            compared.originals += (live & entry.label.plain()).count_ones();
+            // Only the slots of these names are read.
+            let mut wanted = 0u64;
+            for (slot, name) in entry.label.names().enumerate().take(RUN_DOTS_MAX) {
+                if let [tag, path @ ..] = name
+                    && roots.iter().any(|root| is_within(path, root))
+                    && tag & !kind::COPY != kind::EXISTS
+                {
+                    wanted |= 1 << slot;
+                }
+            }
+            wanted &= live;
+            let first = entry.first;
+            for (slot, bytes) in entry.slots.iter().enumerate() {
+                if wanted >> slot == 0 {
+                    break;
+                }
+                let Some(bytes) = bytes.filter(|_| wanted >> slot & 1 == 1) else { continue };
+                let [tag, path @ ..] = entry.label.name(slot) else { continue };
+                let tag_alone = tag & !kind::COPY;
+                let is_original = tag & kind::COPY == 0;
+                let counter = first.counter + slot as u64;
+                let dot = Dot::new(first.replica, counter);
+                let Ok(value) = element::value_bytes(*tag, bytes) else { continue };
+                let is_counter = tag_alone == kind::COUNTER
+                    && counters.iter().any(|wanted| wanted.as_bytes() == path);
+                let mut at = if is_counter { Kept::Always } else { Kept::Never };
+                for (index, (name, bytes, leaf)) in targets.leaves_mut().enumerate() {
+                    if name[0] != tag_alone || &name[1..] != path {
+                        continue;
+                    }
+                    if bytes == value {
+                        *(if is_original { &mut leaf.same } else { &mut leaf.copied }) += 1;
+                        at = Kept::With(index);
+                    } else if tag_alone != kind::MEMBER {
+                        leaf.other += 1;
+                        at = Kept::With(index);
+                    }
+                }
+                compared.dots.push(Hit { dot, at, is_original });
+            }
+        };
+        self.document.store.at(space, id, show).map_err(Refused::Store)?;
+        Ok(compared)
+    }
+
+    /// Writes what is wanted and not there, in place of what is there and not wanted.
+    pub(super) fn replace(
+        &mut self,
+        space: &Space,
+        id: &PlaceId,
+        mut targets: Targets,
+        found: Compared,
+    ) -> Step<S> {
+        // A copy counts for nothing where an original says that the record exists.
+        let copies_count = !found.is_original;
+        let is_kept =
+            |leaf: &Leaf| leaf.other == 0 && (leaf.same > 0 || (copies_count && leaf.copied > 0));
+        let leaves = targets.leaves();
+        let mut originals = found.originals;
+        let mut gone = CausalContext::default();
+        for Hit { dot, at, is_original } in &found.dots {
+            let is_gone = match at {
+                Kept::Always => false,
+                Kept::Never => true,
+                Kept::With(at) => !is_kept(&leaves[*at]),
+            };
+            if is_gone {
+                gone.insert(*dot);
+                originals -= u32::from(*is_original);
+            }
+        }
+        targets.retain(|leaf| !is_kept(leaf));
+        // Where nothing but copies would be left, for which nobody stands, the record is written whole.
+        if targets.is_empty() && !gone.is_empty() && originals == 0 {
+            let mut record = self.record_at(space, id)?;
+            let dots = record.claims().map(|claim| claim.dot).collect();
+            record.retain(|dot| !gone.contains(dot));
+            if !record.elements().is_empty() {
+                return self.write_whole(space, id, &record, dots);
+            }
+        }
+        self.write(space, id, &mut targets, gone)?;
+        self.document.targets = targets.emptied();
+        Ok(())
+    }
+
+    /// Writes every distinct thing that a record holds anew, in place of some dots.
+    pub(super) fn write_whole(
+        &mut self,
+        space: &Space,
+        id: &PlaceId,
+        record: &Record,
+        dots: CausalContext,
+    ) -> Step<S> {
+        let mut targets = Targets::default();
+        targets.push_existence();
+        for (path, content) in record.distinct() {
+            let written = element::Written::new(path, &content, None);
+            targets.push_raw(&written.name, &written.bytes);
+        }
+        self.write(space, id, &mut targets, dots)
+    }
+}
+
+/// What is live in a place, and what becomes of that which is where a change writes.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    exists: bool,
+    /// Whether an original says that the record exists.
+    is_original: bool,
+    originals: u32,
+    dots: SmallVec<[Hit; 4]>,
+}
+
+impl Compared {
+    pub(super) fn is_shown(&self) -> bool {
+        self.exists && self.originals > 0
+    }
+}
+
+/// A live dot where a change writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hit {
+    dot: Dot,
+    at: Kept,
+    is_original: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kept {
+    Always,
+    Never,
+    /// With the leaf of this index.
+    With(usize),
+}
+
+/// Whether a path is a root or below it.
+fn is_within(path: &[u8], root: &str) -> bool {
+    let root = root.as_bytes();
+    // Most paths begin otherwise, which one byte tells.
+    if path.len() < root.len() || path.first() != root.first() {
+        return path.is_empty() && root.is_empty();
+    }
+    let (start, rest) = path.split_at(root.len());
+    start == root && rest.first().is_none_or(|next| *next == SEPARATOR as u8)
+}

@@ -1,0 +1,252 @@
+//! Changes of records.
+
+use smallvec::SmallVec;
+use std::mem::take;
+
+use super::counters::{may_count, push_counter_paths};
+use super::{Edit, Step};
+use crate::causal::{CausalContext, PlaceStore, ReplicaId};
+use crate::document::Refused;
+use crate::document::target::{Targets, check_path};
+use crate::error::Misuse;
+use crate::types::element::{self, kind};
+use crate::types::place::{Space, collection_space};
+use crate::types::{Content, Field, Record, RecordId, check_name};
+
+impl<S: PlaceStore> Edit<'_, S> {
+    /// Adds a record.
+    pub fn insert<'f, N: AsRef<str>>(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: impl IntoIterator<Item = (N, &'f Field)>,
+    ) -> Step<S> {
+        let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        self.insert_fields(collection, id, &by_name(&fields))
+    }
+
+    fn insert_fields(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: &[(&str, &Field)],
+    ) -> Step<S> {
+        let space = collection_space(collection)?;
+        let place = self.look(&space, id.as_place_id())?;
+        if place.is_shown() {
+            let (collection, id) = (collection.to_owned(), id.to_string());
+            return Err(Misuse::RecordExists { collection, id }.into());
+        }
+        let mut targets = take(&mut self.document.targets);
+        let is_known = targets.push_known(&self.document.labels, &space, fields)?;
+        if !is_known {
+            targets.push_existence();
+            push_fields(&mut targets, fields)?;
+            self.push_counters(&mut targets, fields)?;
+        }
+        self.document.kept.forget(&space, id.as_place_id());
+        // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
+        self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
+        self.document.targets = targets.emptied();
+        if let Some(written) = self.delta.entries.last().filter(|_| !is_known) {
+            self.document.labels.learn_record(&written.label, fields);
+        }
+        Ok(())
+    }
+
+    /// Writes fields of a record and leaves the others. What a field holds already is left as it is:
+    /// of a set only the difference is written, and of a map only the fields that differ.
+    pub fn update<'f, N: AsRef<str>>(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: impl IntoIterator<Item = (N, &'f Field)>,
+    ) -> Step<S> {
+        let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        self.update_fields(collection, id, &by_name(&fields))
+    }
+
+    fn update_fields(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: &[(&str, &Field)],
+    ) -> Step<S> {
+        let mut targets = take(&mut self.document.targets);
+        push_fields(&mut targets, fields)?;
+        let roots: SmallVec<[&str; 8]> = fields.iter().map(|(name, _)| *name).collect();
+        let space = collection_space(collection)?;
+        let id_bytes = id.as_place_id();
+        let mut counters = Vec::new();
+        fields.iter().for_each(|(name, field)| push_counter_paths(&mut counters, name, field));
+        let found = self.compare(&space, id_bytes, &mut targets, &roots, &counters)?;
+        if !found.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.replace(&space, id_bytes, targets, found)?;
+        for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
+            self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
+        }
+        Ok(())
+    }
+
+    /// Writes one field at a path of nested maps, and leaves its neighbours.
+    pub fn put(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        path: &[&str],
+        field: &Field,
+    ) -> Step<S> {
+        let joined = joined_path(path)?;
+        let mut targets = Targets::default();
+        let mut names = SmallVec::from_slice(path);
+        targets.push_field(&mut names, field)?;
+        let space = collection_space(collection)?;
+        let id_bytes = id.as_place_id();
+        let mut counters = Vec::new();
+        push_counter_paths(&mut counters, &joined, field);
+        let found = self.compare(&space, id_bytes, &mut targets, &[&joined], &counters)?;
+        if !found.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.replace(&space, id_bytes, targets, found)?;
+        self.count_to(&space, id_bytes, &mut SmallVec::from_slice(path), field)
+    }
+
+    /// Takes a field out, at a path of nested maps, with all that is below it.
+    pub fn unset(&mut self, collection: &str, id: &RecordId, path: &[&str]) -> Step<S> {
+        let joined = joined_path(path)?;
+        let space = collection_space(collection)?;
+        let mut targets = Targets::default();
+        let found = self.compare(&space, id.as_place_id(), &mut targets, &[&joined], &[])?;
+        if !found.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.replace(&space, id.as_place_id(), targets, found)
+    }
+
+    /// Adds to a counter of a record, at a path of nested maps; a negative amount takes away.
+    pub fn count(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        path: &[&str],
+        amount: i64,
+    ) -> Step<S> {
+        joined_path(path)?;
+        let space = collection_space(collection)?;
+        if !self.look(&space, id.as_place_id())?.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.add_share(&space, id.as_place_id(), path, amount)
+    }
+
+    /// Removes a record: every dot of it that is live here, under a dot of the removal's own.
+    pub fn remove(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        let space = collection_space(collection)?;
+        let place = self.look(&space, id.as_place_id())?;
+        if !place.is_shown() {
+            return Err(no_such_record(collection, id));
+        }
+        self.bury(&space, id.as_place_id(), place.dots)
+    }
+
+    /// Resolves the clashing registers of a record by writing what one author wrote, and for fields
+    /// that this author did not write, what is shown.
+    pub fn keep(&mut self, collection: &str, id: &RecordId, author: ReplicaId) -> Step<S> {
+        let (space, record) = self.find(collection, id, Record::is_shown)?;
+        let versions = record.versions();
+        let Some(version) = versions.iter().find(|version| version.author == author) else {
+            return Err(Misuse::NoSuchVersion { version: author.to_string() }.into());
+        };
+        let clashing = versions.iter().flat_map(|version| version.fields.keys());
+        let clashing: std::collections::BTreeSet<_> = clashing.collect();
+        let mut targets = Targets::default();
+        let mut superseded = CausalContext::default();
+        for path in clashing {
+            if let Some(value) = version.fields.get(path).or(record.value(path)) {
+                let written = element::Written::new(path, &Content::Register(value.clone()), None);
+                targets.push_raw(&written.name, &written.bytes);
+                let same = record.elements().iter().filter(|element| {
+                    element.path() == path && matches!(element.content, Content::Register(_))
+                });
+                same.for_each(|element| superseded.insert(element.claim.dot));
+            }
+        }
+        self.write(&space, id.as_place_id(), &mut targets, superseded)
+    }
+
+    /// Settles a record that was kept by an edit: writes it whole, so that nothing about it is a copy.
+    pub fn adopt(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        let (space, record) = self.find(collection, id, Record::is_shown)?;
+        let dots = record.claims().map(|claim| claim.dot).collect();
+        self.write_whole(&space, id.as_place_id(), &record, dots)
+    }
+
+    /// Makes what is left of a partial record a record again.
+    pub fn restore(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        let (space, record) = self.find(collection, id, is_partial)?;
+        let dots = record.claims().map(|claim| claim.dot).collect();
+        self.write_whole(&space, id.as_place_id(), &record, dots)
+    }
+
+    /// Removes what is left of a partial record.
+    pub fn dismiss(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        let (space, record) = self.find(collection, id, is_partial)?;
+        let dots = record.claims().map(|claim| claim.dot).collect();
+        self.bury(&space, id.as_place_id(), dots)
+    }
+
+    fn find(
+        &self,
+        collection: &str,
+        id: &RecordId,
+        is_wanted: impl FnOnce(&Record) -> bool,
+    ) -> Result<(Space, Record), Refused<S::Error>> {
+        let space = collection_space(collection)?;
+        let record = self.record_at(&space, id.as_place_id())?;
+        if is_wanted(&record) { Ok((space, record)) } else { Err(no_such_record(collection, id)) }
+    }
+}
+
+/// The same fields with their names as plain text.
+fn by_name<'n, N: AsRef<str>>(fields: &'n [(N, &'n Field)]) -> SmallVec<[(&'n str, &'n Field); 8]> {
+    fields.iter().map(|(name, field)| (name.as_ref(), *field)).collect()
+}
+
+fn push_fields<'f>(targets: &mut Targets, fields: &[(&'f str, &'f Field)]) -> Result<(), Misuse> {
+    for (at, (name, _)) in fields.iter().enumerate() {
+        if fields[..at].iter().any(|(other, _)| other == name) {
+            return Err(Misuse::Twice { name: (*name).to_owned() });
+        }
+    }
+    for (name, field) in fields {
+        check_name("a field's name", name)?;
+        match field {
+            Field::Register(value) => targets.push_value(kind::REGISTER, &[*name], value)?,
+            Field::Latest(value) => targets.push_value(kind::LATEST, &[*name], value)?,
+            Field::Set(_) | Field::Counter(_) | Field::Map(_) => {
+                targets.push_field(&mut SmallVec::from_slice(&[*name]), field)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn joined_path(path: &[&str]) -> Result<String, Misuse> {
+    if path.is_empty() {
+        return Err(Misuse::BadName { what: "a path" });
+    }
+    path.iter().try_for_each(|name| check_name("a field's name", name))?;
+    check_path(path)?;
+    Ok(path.join("\u{1f}"))
+}
+
+fn is_partial(record: &Record) -> bool {
+    record.existence().next().is_none() && record.has_original()
+}
+
+fn no_such_record<E>(collection: &str, id: &RecordId) -> Refused<E> {
+    Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.to_string() }.into()
+}
