@@ -333,7 +333,7 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
 pub(crate) struct Written(BTreeMap<Dot, (Label, PlaceId)>);
 
 impl Written {
-    /// Takes what a delta brings. What a dot is about never changes.
+    /// Takes what a delta brings. What a dot is about never changes, but by a renaming.
     pub(crate) fn take(&mut self, delta: &Delta) {
         for entry in &delta.entries {
             for counter in entry.first.counter..=entry.last() {
@@ -342,26 +342,20 @@ impl Written {
             }
         }
     }
+
+    /// What stands under other dots from here on. Others name something else by the old ones.
+    pub(crate) fn rename(&mut self, renaming: &Renaming) {
+        let named = std::mem::take(&mut self.0).into_iter();
+        self.0 = named.map(|(dot, object)| (renaming.dot(dot), object)).collect();
+        let entries = renaming.mark().into_iter().collect();
+        self.take(&Delta { entries, ..Delta::default() });
+    }
 }
 
 /// What a device knows of dots: by what it shows, and by what was ever on its disk.
 pub(crate) struct Known<'a> {
     pub(crate) shown: &'a MemoryStore,
     pub(crate) written: &'a Written,
-}
-
-impl Written {
-    /// What stands under other dots from here on.
-    pub(crate) fn rename(&mut self, renaming: &Renaming) {
-        let named = std::mem::take(&mut self.0).into_iter();
-        // What was named by a dot of another history may be named so still.
-        for (dot, object) in named {
-            self.0.insert(renaming.dot(dot), object.clone());
-            self.0.entry(dot).or_insert(object);
-        }
-        let entries = renaming.mark().into_iter().collect();
-        self.take(&Delta { entries, ..Delta::default() });
-    }
 }
 
 impl Objects for Known<'_> {

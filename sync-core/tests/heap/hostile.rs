@@ -190,7 +190,7 @@ fn names(replicas: usize, labels: usize) -> Vec<u8> {
 
 fn from_hub() -> Vec<(String, Vec<u8>)> {
     let channel = 1;
-    let opened = |context| HubMessage::Opened { channel, context, resumed: true };
+    let opened = |context| HubMessage::Opened { channel, context, resumed: true, openings: Vec::new() };
     let mut messages = vec![
         (
             "welcome",
@@ -271,8 +271,8 @@ fn client() -> Client {
     client.open("d", SavedDocument::default(), replica(9), 1);
     client.handle(Now::default(), ClientInput::Connected);
     let welcome = Welcome { version: VERSION, hub: 1, boot: 2, now_ms: 0 };
-    let opened =
-        HubMessage::Opened { channel: 1, context: CausalContext::default(), resumed: false };
+    let context = CausalContext::default();
+    let opened = HubMessage::Opened { channel: 1, context, resumed: false, openings: Vec::new() };
     for message in [HubMessage::Welcome(welcome), opened] {
         client.handle(Now::default(), ClientInput::Frame(message.encode()));
     }

@@ -77,10 +77,15 @@ impl Taken {
         Self { is_partial: true, ..Self::default() }
     }
 
+    /// Forgets what was taken, by dots that name something else from here on.
+    pub(super) fn forget(&mut self) {
+        (self.runs, self.is_partial) = (Runs::default(), true);
+    }
+
     pub(super) fn add(&mut self, killed: &[Entry]) {
         killed.iter().for_each(|entry| self.runs.add(entry));
         if self.runs.len() > TAKEN_MAX {
-            (self.runs, self.is_partial) = (Runs::default(), true);
+            self.forget();
         }
     }
 }

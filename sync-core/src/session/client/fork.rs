@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::brief::Taken;
 use super::connection::IN_USE;
 use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
@@ -138,7 +137,7 @@ impl Opened {
         }
         self.renamed.push(*renaming);
         // Others name something else by the old dots.
-        self.taken = Taken::unknown();
+        self.taken.forget();
         // What the hub has under the old dots is to come anew.
         self.cursor = None;
         self.refill_due = true;
