@@ -175,15 +175,18 @@ impl Model {
                 && (&other.live, &other.removed, &other.kills)
                     == (&change.live, &change.removed, &change.kills)
         };
-        if let Some(same) = known.copied().collect::<Vec<_>>().iter().find(same) {
-            return *same;
-        }
-        let id = self.changes.len();
+        let known = known.copied().find(|id| same(&id));
+        let id = known.unwrap_or(self.changes.len());
         for counter in first..=last {
             self.name(document, Dot::new(replica, counter), id);
         }
-        self.documents[document].by_replica.entry(replica).or_default().push(id);
-        self.changes.push(change);
+        if known.is_some() {
+            // It may have gone with a disk that was put back.
+            self.changes[id].is_void = false;
+        } else {
+            self.documents[document].by_replica.entry(replica).or_default().push(id);
+            self.changes.push(change);
+        }
         id
     }
 
