@@ -14,7 +14,7 @@ mod value;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use kernel::Kernel;
-pub use stored::fold;
+pub use stored::{fold, renamed, renamed_item, renaming_mark};
 pub use value::record_id;
 
 /// The version of this package.
