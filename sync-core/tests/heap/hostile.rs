@@ -190,7 +190,8 @@ fn names(replicas: usize, labels: usize) -> Vec<u8> {
 
 fn from_hub() -> Vec<(String, Vec<u8>)> {
     let channel = 1;
-    let opened = |context| HubMessage::Opened { channel, context, resumed: true, openings: Vec::new() };
+    let opened =
+        |context| HubMessage::Opened { channel, context, resumed: true, openings: Vec::new() };
     let mut messages = vec![
         (
             "welcome",
