@@ -274,9 +274,7 @@ impl World<'_> {
     fn check_context(&mut self, hub: &MemoryStore, spoiled: &Spoiled) {
         let context = hub.context();
         let (ranges, replicas) = (context.range_count(), context.replica_count());
-        // A part of a catch-up stays where the hub lost the rest, and its writer's disk was put back.
-        let is_copied = self.devices.iter().any(|device| device.disk.is_copied);
-        let slack = if is_copied { 4 * self.devices.len() + spoiled.dots.len() } else { 0 };
+        let slack = spoiled.dots.len();
         if ranges > replicas + slack {
             let detail = format!("{ranges} ranges for {replicas} replicas: {context:?}");
             self.fail(Invariant::ContextCompact, detail);
