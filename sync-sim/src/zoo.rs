@@ -2,7 +2,7 @@
 //! that passes when nothing is broken.
 
 use crate::sweep::{Sweep, run_seed, sweep};
-use crate::{Report, Violation};
+use crate::{Invariant, Tally, Violation};
 
 /// Rules of drivers that a run may break, by name, each with what it does.
 pub const DRIVERS: &[(&str, &str)] = &[
@@ -50,21 +50,24 @@ pub enum Found {
 /// Whether a seed catches a mutant and passes without it.
 #[must_use]
 pub fn catches(name: &str, seed: u64) -> Option<Violation> {
-    let is_strict = OF_COPIES.contains(&name);
-    let violation = verdict(run_seed(seed, Some(name), false), is_strict)?;
-    verdict(run_seed(seed, None, false), is_strict).is_none().then_some(violation)
+    let broken = run_seed(seed, Some(name), false);
+    let violation = broken.violation.or_else(|| spoiled(name, &broken.tally))?;
+    let whole = run_seed(seed, None, false);
+    let is_spoiled =
+        violation.invariant == Invariant::NoLostWrite && spoiled(name, &whole.tally).is_some();
+    (whole.violation.is_none() && !is_spoiled).then_some(violation)
 }
 
-fn verdict(report: Report, is_strict: bool) -> Option<Violation> {
-    let tally = report.tally;
-    let spoiled = (is_strict && tally.is_marred_by_copies()).then(|| Violation {
-        invariant: crate::Invariant::NoLostWrite,
+/// What a mutant of the rules for copies lost, beside what copies lose anyway.
+fn spoiled(name: &str, tally: &Tally) -> Option<Violation> {
+    let is_spoiled = OF_COPIES.contains(&name) && tally.is_marred_by_copies();
+    is_spoiled.then(|| Violation {
+        invariant: Invariant::NoLostWrite,
         detail: format!(
             "copies: {} lost, {} apart",
             tally.lost_to_copies, tally.diverged_by_copies
         ),
-    });
-    report.violation.or(spoiled)
+    })
 }
 
 /// Looks for a seed that catches a mutant: the kept one first, then all below a bound.
