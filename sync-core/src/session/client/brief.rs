@@ -108,7 +108,8 @@ impl Client {
             opened.link.brief.is_plain = false;
         }
         let Taken { is_partial, has_dangled, .. } = opened.taken;
-        let dots = opened.link.phase == Phase::Live && !is_partial && !has_dangled;
+        let is_level = opened.link.phase == Phase::Live && !opened.is_refilling();
+        let dots = is_level && !is_partial && !has_dangled;
         if dots != opened.link.brief.dots {
             self.send_brief(name, dots);
         }
