@@ -510,8 +510,6 @@ impl Client {
                 let Ok(edited) = opened.document.assert(author, DELTA_BYTES_MAX, orphan);
                 edited
             });
-            // What one asserts may leave nothing to the next of the same record.
-            let asserted = asserted.filter(|edited| !edited.delta.is_empty());
             for edited in asserted.collect::<Vec<_>>() {
                 let last = edited.delta.context().max_of(replica);
                 then.on_disk = Some(Dot::new(replica, last));
