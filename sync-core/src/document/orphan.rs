@@ -174,12 +174,17 @@ pub(super) fn find_torn<S: PlaceStore>(
         let (new, known): (Vec<Dot>, Vec<Dot>) =
             originals.map(|claim| claim.dot).partition(|dot| came(*dot));
         let is_removal = note.is_some() || taken.existence().next().is_some();
-        let before = left.elements().iter().filter(|element| !came(element.claim.dot));
-        let before = Record::of(before.chain(taken.elements()).cloned().collect());
         let (edit, lost) = match (known.into_iter().max(), new.into_iter().max()) {
             // What came in the same delta was inserted by somebody who saw the removal.
             (Some(known), _) if is_removal => (known, taken),
-            (None, Some(new)) if before.is_kept_by_copies() => (new, before),
+            (None, Some(new)) => {
+                let before = left.elements().iter().filter(|element| !came(element.claim.dot));
+                let before = Record::of(before.chain(taken.elements()).cloned().collect());
+                if !before.is_kept_by_copies() {
+                    continue;
+                }
+                (new, before)
+            }
             _ => continue,
         };
         let lost: Vec<_> = lost.counted().filter(|lost| is_lacking(&left, lost)).cloned().collect();
@@ -225,6 +230,7 @@ impl<S: PlaceStore> Document<S> {
         let space = Space::from_slice(orphan.label.space());
         let left = self.record_at(&space, &orphan.id)?;
         let copies = orphan.copies(&left);
+        // What one asserted may leave nothing to the next of the same record.
         if copies.is_empty() {
             return Ok(Vec::new());
         }

@@ -549,9 +549,8 @@ impl Client {
                 let Ok(edited) = opened.document.assert(author, DELTA_BYTES_MAX, orphan);
                 edited
             });
-            // What one asserts may leave nothing to the next of the same record.
             edits.extend(asserted);
-            for edited in edits.into_iter().filter(|edited| !edited.delta.is_empty()) {
+            for edited in edits {
                 let last = edited.delta.context().max_of(replica);
                 then.on_disk = Some(Dot::new(replica, last));
                 places.extend(edited.touched.places());

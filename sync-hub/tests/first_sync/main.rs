@@ -8,6 +8,8 @@
 
 #[path = "../../../sync-core/tests/heap/meter.rs"]
 mod meter;
+#[path = "../it/random.rs"]
+mod random;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -28,6 +30,7 @@ use sync_core::wire::{
 use sync_hub::SqliteHub;
 
 use crate::meter::Meter;
+use crate::random::Random;
 
 const DOCUMENT: &str = "d";
 
@@ -46,26 +49,13 @@ const CLIENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What goes over a connection beside chunks: a greeting, contexts, and what compares them.
 const GREETING_BYTES_MAX: usize = 4 * 1024;
 
-/// SplitMix64 (Steele, Lea, Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+/// Text that nothing packs well.
+fn text(random: &mut Random, bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes + 16);
+    while text.len() < bytes {
+        text.push_str(&format!("{:016x}", random.next()));
     }
-
-    /// Text that nothing packs well.
-    fn text(&mut self, bytes: usize) -> String {
-        let mut text = String::with_capacity(bytes + 16);
-        while text.len() < bytes {
-            text.push_str(&format!("{:016x}", self.next()));
-        }
-        text
-    }
+    text
 }
 
 /// Writes records into a hub's store, as many as the bytes take.
@@ -82,7 +72,11 @@ fn fill(store: &mut SqliteHub, bytes: usize) {
             for _ in 0..50 {
                 number += 1;
                 let id = RecordId::new(format!("record {number}")).unwrap();
-                edit.insert("notes", &id, [("body", &Field::from(random.text(RECORD_BYTES)))])?;
+                edit.insert(
+                    "notes",
+                    &id,
+                    [("body", &Field::from(text(&mut random, RECORD_BYTES)))],
+                )?;
             }
             Ok(())
         });
@@ -288,8 +282,8 @@ fn a_first_sync_over_a_line_that_is_cut_ends_and_sends_little_twice() {
     let bytes = megabytes * 1_000_000;
     let least = (bytes / 200).max(500_000);
     while !device.is_live() {
-        let room = least + random.next() as usize % (2 * least);
-        let unstored = random.next() as usize % 3;
+        let room = least + random.below(2 * least);
+        let unstored = random.below(3);
         device.run(&mut line, room, unstored);
         assert!(line.counts.connections < 1_000, "it does not end: {:?}", line.counts);
     }

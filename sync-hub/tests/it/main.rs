@@ -12,4 +12,6 @@ mod process;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod store;
