@@ -105,18 +105,27 @@ impl<S: PlaceStore> Document<S> {
     /// Takes a store that does not know yet what stands open in it, and finds that.
     pub fn load(store: S) -> Result<Self, S::Error> {
         let mut document = Self::new(store);
+        let mut unsettled = document.store.open()?;
         for space in document.store.spaces()? {
-            let mut after: Option<PlaceId> = None;
-            loop {
-                let ids = document.store.ids(&space, after.as_deref(), PAGE_IDS)?;
-                for id in &ids {
-                    document.settle(&space, id)?;
+            let is_record = is_collection(&space);
+            let mut last: Option<(PlaceId, Scan)> = None;
+            let mut note = |scanned: Option<(PlaceId, Scan)>| {
+                if let Some((id, _)) = scanned.filter(|(_, scan)| scan.may_clash(is_record)) {
+                    unsettled.push((space.clone(), id));
                 }
-                match ids.last() {
-                    Some(last) if ids.len() == PAGE_IDS => after = Some(last.clone()),
-                    Some(_) | None => break,
+            };
+            document.store.each(&space, None, usize::MAX, &mut |entry| match &mut last {
+                Some((id, scan)) if *id == *entry.id => scan.add(entry),
+                _ => {
+                    let mut scan = Scan::default();
+                    scan.add(entry);
+                    note(last.replace((entry.id.clone(), scan)));
                 }
-            }
+            })?;
+            note(last);
+        }
+        for (space, id) in unsettled {
+            document.settle(&space, &id)?;
         }
         Ok(document)
     }
@@ -198,9 +207,7 @@ impl<S: PlaceStore> Document<S> {
             Place::Set { name } => {
                 let mut record = Record::default();
                 let Ok(space) = set_space(name) else { return none };
-                for id in self.store.ids(&space, None, usize::MAX)? {
-                    self.store.at(&space, &id, &mut |entry| record.add(entry))?;
-                }
+                self.store.each(&space, None, usize::MAX, &mut |entry| record.add(entry))?;
                 Ok(record)
             }
             Place::Value { name } => {
@@ -231,27 +238,59 @@ impl<S: PlaceStore> Document<S> {
         after: Option<&RecordId>,
         limit: usize,
     ) -> Result<Page, S::Error> {
-        let mut page = Page { records: Vec::new(), next: None };
-        let Ok(space) = collection_space(collection) else { return Ok(page) };
-        let after = after.map(|after| &**after.as_place_id());
-        let ids = self.store.ids(&space, after, limit)?;
-        let is_full = ids.len() == limit;
-        for id in ids {
-            let Some(id) = RecordId::from_place_id(&id) else { continue };
-            let record = self.record_at(&space, id.as_place_id())?;
-            if is_full {
-                page.next = Some(id.clone());
-            }
-            if record.is_shown() {
-                page.records.push((id, record));
-            }
-        }
-        Ok(page)
+        let mut records = Vec::new();
+        let show = &mut |id, record| records.push((id, record));
+        let next = self.walk(collection, after, limit, show)?;
+        Ok(Page { records, next })
     }
 
     /// The records of a collection, in the order of their ids.
     pub fn records(&self, collection: &str) -> Result<Vec<(RecordId, Record)>, S::Error> {
         Ok(self.page(collection, None, usize::MAX)?.records)
+    }
+
+    /// Shows the records of a collection one by one, in the order of their ids.
+    pub fn each_record(
+        &self,
+        collection: &str,
+        show: &mut dyn FnMut(RecordId, Record),
+    ) -> Result<(), S::Error> {
+        self.walk(collection, None, usize::MAX, show).map(|_| ())
+    }
+
+    /// Shows the records of a page. Gives after which id the next one begins.
+    fn walk(
+        &self,
+        collection: &str,
+        after: Option<&RecordId>,
+        limit: usize,
+        show: &mut dyn FnMut(RecordId, Record),
+    ) -> Result<Option<RecordId>, S::Error> {
+        let Ok(space) = collection_space(collection) else { return Ok(None) };
+        let after = after.map(|after| &**after.as_place_id());
+        let (mut count, mut at) = (0, PlaceId::default());
+        let (mut record, mut next) = (Record::default(), None);
+        let mut end = |id: &PlaceId, record: Record| {
+            if let Some(id) = RecordId::from_place_id(id) {
+                next = Some(id.clone());
+                if record.is_shown() {
+                    show(id, record);
+                }
+            }
+        };
+        self.store.each(&space, after, limit, &mut |entry| {
+            if count == 0 || at != *entry.id {
+                if count > 0 {
+                    end(&at, take(&mut record));
+                }
+                (count, at) = (count + 1, entry.id.clone());
+            }
+            record.add(entry);
+        })?;
+        if count > 0 {
+            end(&at, record);
+        }
+        Ok(next.filter(|_| count == limit))
     }
 
     /// The names of the collections that hold anything, in order.
@@ -285,7 +324,7 @@ impl<S: PlaceStore> Document<S> {
     /// What a register of the document holds.
     pub fn value(&self, name: &str) -> Result<Option<Value>, S::Error> {
         let record = self.elements(&Place::Value { name: name.to_owned() })?;
-        Ok(record.value("").cloned())
+        Ok(record.value(""))
     }
 
     /// Everything that clashes, by place.
@@ -348,9 +387,6 @@ pub struct Page {
 
 /// For how many entries that died memory is kept. Arbitrary.
 const KILLED_MAX: usize = 16;
-
-/// How many ids are looked at in one go. Arbitrary.
-const PAGE_IDS: usize = 1024;
 
 /// What a change left in a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

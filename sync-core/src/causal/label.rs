@@ -30,8 +30,10 @@ struct Parts {
     /// Which of them begin with a byte that does not have the highest bit.
     plain: u64,
     tags: Tags,
-    /// Whether two slots have one name, and a bit for each name by its hash.
+    /// Whether two slots have one name, and whether two have names that are one but for the first byte.
     has_repeat: bool,
+    repeats_text: bool,
+    /// A bit for each name by its hash.
     sketch: u64,
 }
 
@@ -109,6 +111,7 @@ impl Label {
         let space_hash = xxh3_64(space);
         let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
         let (mut named, mut plain, mut has_repeat, mut sketch) = (0, 0, false, 0);
+        let mut repeats_text = false;
         for (at, name) in names.iter().enumerate() {
             let name_hash = xxh3_64(name);
             hash = (hash.rotate_left(5) ^ name_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -119,6 +122,8 @@ impl Label {
                 tags.add(*tag);
                 sketch |= 1 << (name_hash & 63);
                 has_repeat |= slots.iter().any(|slot| slot.hash == name_hash);
+                let mut others = names[..at].iter().filter(|name| !name.is_empty());
+                repeats_text |= others.any(|name| name[1..] == *rest);
                 texts.push_str(std::str::from_utf8(rest).unwrap_or_default());
             }
             bytes.extend_from_slice(name);
@@ -141,6 +146,7 @@ impl Label {
             plain,
             tags,
             has_repeat,
+            repeats_text,
             sketch,
         }))
     }
@@ -182,12 +188,39 @@ impl Label {
         if *is_text { texts.get(start..*text_end as usize) } else { None }
     }
 
+    /// The names of the slots as their first byte and the text that follows; none without that.
+    #[inline]
+    pub(crate) fn tagged(&self) -> impl Iterator<Item = Option<(u8, &str)>> {
+        let Parts { slots, texts, .. } = &*self.0;
+        let mut start = 0;
+        slots.iter().map(move |Slot { text_end, tag, is_text, .. }| {
+            let start = std::mem::replace(&mut start, *text_end as usize);
+            if !*is_text {
+                return None;
+            }
+            Some(((*tag)?, texts.get(start..*text_end as usize)?))
+        })
+    }
+
     /// The first byte of a slot's name, how many bytes follow, and whether they are text; none without a
     /// name.
     #[inline]
     pub(crate) fn tag(&self, slot: usize) -> Option<(u8, u32, bool)> {
         let Slot { tag, len, is_text, .. } = self.0.slots.get(slot)?;
         Some(((*tag)?, *len - 1, *is_text))
+    }
+
+    /// The slots whose names are one byte and this text, and that byte.
+    #[inline]
+    pub(crate) fn slots_at(&self, text: &str) -> impl Iterator<Item = (usize, u8)> {
+        let Parts { bytes, slots, .. } = &*self.0;
+        slots.iter().enumerate().filter_map(move |(at, Slot { end, len, tag, .. })| {
+            let (end, start) = (*end as usize, *end as usize - *len as usize + 1);
+            // Names are short: a call to compare them costs more than their bytes.
+            let is_it = *len as usize == text.len() + 1
+                && bytes.get(start..end).is_some_and(|name| name.iter().eq(text.as_bytes()));
+            tag.filter(|_| is_it).map(|tag| (at, tag))
+        })
     }
 
     /// How many slots there are.
@@ -300,6 +333,12 @@ impl Label {
             && slots.iter().all(|slot| ends.next() == Some(slot.end as usize - space.len()))
             && bytes[space.len()..] == *names
             && bytes[..space.len()] == *space
+    }
+
+    /// Whether two slots have names that are one but for the first byte.
+    #[inline]
+    pub(crate) fn repeats_text(&self) -> bool {
+        self.0.repeats_text
     }
 
     /// Whether two slots seem to have one name, which begins with a byte.

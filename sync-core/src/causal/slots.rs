@@ -126,7 +126,8 @@ impl Slots {
         Ok(Self::of(packed, live))
     }
 
-    fn of(packed: &[u8], live: u64) -> Self {
+    /// Takes packed slots, and which of them are live.
+    pub(crate) fn of(packed: &[u8], live: u64) -> Self {
         if packed.len() > INLINE_BYTES {
             return Self(Repr::Heap { live, bytes: packed.into() });
         }
@@ -162,6 +163,12 @@ impl Slots {
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
         Iter { rest: self.as_packed().get(1..).unwrap_or_default() }
+    }
+
+    /// The bytes of a slot; none of a dead one, or where there is none.
+    #[must_use]
+    pub(crate) fn get(&self, slot: usize) -> Option<&[u8]> {
+        self.iter().nth(slot).flatten()
     }
 
     /// One bit for each live slot, from the lowest.

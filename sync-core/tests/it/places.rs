@@ -249,7 +249,7 @@ proptest! {
                 let at = path.replace('/', "\u{1f}");
                 match field {
                     Field::Register(value) | Field::Latest(value) => {
-                        prop_assert_eq!(record.value(&at), Some(value), "{}", path);
+                        prop_assert_eq!(record.value(&at), Some(value.clone()), "{}", path);
                     }
                     Field::Counter(sum) => prop_assert_eq!(record.count(&at), *sum, "{}", path),
                     Field::Set(members) => {
