@@ -5,6 +5,7 @@ mod kept;
 mod openings;
 mod ordered;
 mod orphan;
+mod settle;
 mod target;
 mod touched;
 mod undo;
@@ -18,10 +19,11 @@ pub use touched::Touched;
 pub use undo::{History, Undo};
 
 use self::kept::Kept;
+use self::settle::Left;
 use self::target::{Labels, Targets};
-use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join_into};
+use crate::causal::{Delta, Entry, MemoryStore, PlaceId, PlaceStore, join_into};
 use crate::error::Misuse;
-use crate::types::element::{self, kind};
+use crate::types::element;
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
 use crate::types::{Conflict, Content, Place, Record, RecordId, Value};
 
@@ -100,34 +102,6 @@ impl<S: PlaceStore> Document<S> {
         let (labels, kept) = (Labels::default(), Kept::default());
         let (policy, targets) = (EditAgainstDelete::default(), Targets::default());
         Self { store, labels, kept, policy, targets, killed: Vec::new() }
-    }
-
-    /// Takes a store that does not know yet what stands open in it, and finds that.
-    pub fn load(store: S) -> Result<Self, S::Error> {
-        let mut document = Self::new(store);
-        let mut unsettled = document.store.open()?;
-        for space in document.store.spaces()? {
-            let is_record = is_collection(&space);
-            let mut last: Option<(PlaceId, Scan)> = None;
-            let mut note = |scanned: Option<(PlaceId, Scan)>| {
-                if let Some((id, _)) = scanned.filter(|(_, scan)| scan.may_clash(is_record)) {
-                    unsettled.push((space.clone(), id));
-                }
-            };
-            document.store.each(&space, None, usize::MAX, &mut |entry| match &mut last {
-                Some((id, scan)) if *id == *entry.id => scan.add(entry),
-                _ => {
-                    let mut scan = Scan::default();
-                    scan.add(entry);
-                    note(last.replace((entry.id.clone(), scan)));
-                }
-            })?;
-            note(last);
-        }
-        for (space, id) in unsettled {
-            document.settle(&space, &id)?;
-        }
-        Ok(document)
     }
 
     /// Decides what becomes of edits of removed records from here on.
@@ -338,27 +312,6 @@ impl<S: PlaceStore> Document<S> {
         }
         Ok(all)
     }
-
-    /// Notes whether anything clashes in a place. Says what is there.
-    fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<Left, S::Error> {
-        let mut scan = Scan::default();
-        self.store.at(space, id, &mut |entry| scan.add(entry))?;
-        let is_record = is_collection(space);
-        let mut is_open = scan.may_clash(is_record);
-        let mut left = match scan {
-            Scan { exists: true, has_copy, .. } if is_record => Left::Record { has_copy },
-            _ => Left::Other,
-        };
-        if is_open {
-            let conflicts = self.record_at(space, id)?.conflicts_of(is_record);
-            is_open = !conflicts.is_empty();
-            if matches!(conflicts[..], [Conflict::Partial { .. }]) {
-                left = Left::Part;
-            }
-        }
-        self.store.set_open(space, id, is_open)?;
-        Ok(left)
-    }
 }
 
 impl Default for Document<MemoryStore> {
@@ -387,47 +340,6 @@ pub struct Page {
 
 /// For how many entries that died memory is kept. Arbitrary.
 const KILLED_MAX: usize = 16;
-
-/// What a change left in a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    /// A record that exists, and whether any of it is a copy.
-    Record { has_copy: bool },
-    /// Edits of a record that does not.
-    Part,
-    /// Nothing, or what is no record.
-    Other,
-}
-
-/// A quick look at a place, without reading values: whether it is worth a closer one.
-#[derive(Debug, Default)]
-struct Scan {
-    exists: bool,
-    has_copy: bool,
-    has_any: bool,
-    /// The labels that name registers.
-    labels: smallvec::SmallVec<[Label; 2]>,
-    is_double: bool,
-}
-
-impl Scan {
-    fn add(&mut self, entry: EntryView<'_>) {
-        let (tags, _) = entry.tags();
-        self.has_any = true;
-        self.has_copy |= tags.has_high();
-        self.exists |= tags.has(kind::EXISTS);
-        if tags.has(kind::REGISTER) && !self.is_double {
-            let shares = |known: &Label| known.shares(entry.label, kind::REGISTER);
-            self.is_double = entry.label.repeats(kind::REGISTER) || self.labels.iter().any(shares);
-            self.labels.push(entry.label.clone());
-        }
-    }
-
-    /// Names of copies differ from those of originals, so any copy asks for a closer look.
-    fn may_clash(&self, is_record: bool) -> bool {
-        self.has_any && (self.is_double || self.has_copy || (is_record && !self.exists))
-    }
-}
 
 /// The id of a member of a set: its bytes, or a hash where they are too long.
 fn member_id(value: &Value) -> PlaceId {

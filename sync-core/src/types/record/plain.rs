@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Part, Record, put};
 use crate::causal::Label;
-use crate::pack::{Kind, Reader};
+use crate::pack::Reader;
 use crate::types::element::kind;
 use crate::types::{Field, Value};
 
@@ -16,12 +16,7 @@ impl Record {
             && !tags.has(kind::MEMBER)
             && !tags.has(kind::COUNTER)
             && !label.repeats_text();
-        is_alone
-            && self.parts.iter().all(|known| {
-                (0..label.len()).all(|slot| {
-                    label.text(slot).is_none_or(|path| known.label.slots_at(path).next().is_none())
-                })
-            })
+        is_alone && !self.parts.iter().any(|known| known.label.shares_text(label))
     }
 
     /// Whether a plain record exists.
@@ -84,14 +79,11 @@ fn is_register(tag: u8) -> bool {
     tag == kind::REGISTER || tag == kind::LATEST
 }
 
-/// Reads a value. Most are text, which is told by a look.
+#[inline(never)]
 fn decode(bytes: &[u8]) -> Option<Value> {
     let mut reader = Reader::new(bytes);
-    let value = match reader.kind().ok()? {
-        Kind::Str => Value::String(reader.str().ok()?.to_owned()),
-        _ => Value::decode(&mut reader).ok()?,
-    };
-    reader.end().ok().map(|()| value)
+    let Ok(value) = Value::decode(&mut reader) else { return None };
+    if reader.rest_len() == 0 { Some(value) } else { None }
 }
 
 #[cfg(test)]
