@@ -87,7 +87,9 @@ pub trait HubStore {
     /// The dots of a document that are live.
     fn live(&self, document: DocumentId) -> Result<CausalContext, Self::Error>;
 
-    /// The marks of a replica that are live, in order.
+    /// The last marks of a replica that are live, in order: as many as are kept ([`MARKS_MAX`]).
+    ///
+    /// [`MARKS_MAX`]: crate::types::MARKS_MAX
     fn openings(
         &self,
         document: DocumentId,

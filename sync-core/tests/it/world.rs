@@ -164,7 +164,7 @@ impl World {
     /// How many entries the hub has of what applications wrote.
     pub(crate) fn entry_count(&self) -> usize {
         let state = self.store.state(DOCUMENT).unwrap();
-        state.iter().filter(|entry| !Opening::is_mark(&entry.to_entry())).count()
+        state.iter().filter(|entry| Opening::read(*entry).is_none()).count()
     }
 
     /// The last dot that a device wrote.

@@ -278,7 +278,7 @@ impl Client {
             context: said.clone(),
             claims: claims.collect(),
             compares: Compare::IS_BUILT,
-            unsent: opened.unsent().into_iter().collect(),
+            unsent: opened.unsent(),
         };
         let phase = Phase::Opening;
         opened.link = Link { phase, channel, said, ..Link::default() };

@@ -10,6 +10,7 @@ use super::connection::IN_USE;
 use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
 use crate::types::{Opening, Renaming, fork};
+use crate::wire::CLAIMS_MAX;
 
 /// Why an item waits whose replica another tab of this profile writes as.
 const WRITTEN_ELSEWHERE: &str = "a copy of this replica wrote something else";
@@ -93,9 +94,11 @@ impl Client {
 
 impl Opened {
     /// Whose marks the hub is asked for, beside those of the claims.
-    pub(super) fn unsent(&self) -> BTreeSet<ReplicaId> {
+    pub(super) fn unsent(&self) -> Vec<ReplicaId> {
         let writers = self.outbox.iter().map(|item| item.replica);
-        writers.filter(|replica| !self.claims.contains_key(replica)).collect()
+        let others: BTreeSet<_> =
+            writers.filter(|replica| !self.claims.contains_key(replica)).collect();
+        others.into_iter().take(CLAIMS_MAX).collect()
     }
 
     /// The first counter of each replica that waits.
@@ -114,10 +117,11 @@ impl Opened {
         context: &CausalContext,
         openings: &[(ReplicaId, Opening)],
     ) -> Vec<(ReplicaId, u64)> {
-        let replicas: BTreeSet<ReplicaId> = openings.iter().map(|(replica, _)| *replica).collect();
-        let found = replicas.into_iter().filter_map(|replica| {
-            let of_it = openings.iter().filter(|(of, _)| *of == replica);
-            let mut theirs: Vec<Opening> = of_it.map(|(_, one)| *one).collect();
+        let mut told: BTreeMap<ReplicaId, Vec<Opening>> = BTreeMap::new();
+        for (replica, one) in openings {
+            told.entry(*replica).or_default().push(*one);
+        }
+        let found = told.into_iter().filter_map(|(replica, mut theirs)| {
             theirs.sort_unstable();
             let Ok(own) = self.document.openings(replica);
             let (seen, seen_there) = (self.document.context().of(replica)?, context.of(replica)?);
