@@ -376,6 +376,7 @@ fn apply(disk: &mut SavedDocument, replica: &mut ReplicaId, step: Step) {
             disk.store.join(&delta);
         }
         Step::Enqueue { item, replaces } => {
+            assert!(item.first <= item.last && !item.delta.is_empty(), "an item says nothing");
             let at = disk.outbox.iter().position(|known| Some(known.key()) == replaces);
             match at {
                 Some(at) => {
