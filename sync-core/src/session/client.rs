@@ -12,7 +12,7 @@ mod connection;
 mod fork;
 mod outbox;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 
 use litemap::LiteMap;
@@ -236,7 +236,8 @@ struct Opened {
     refill: Refill,
     /// Whether a refill was cut, or may have been before this process began.
     refill_due: bool,
-    peers: BTreeMap<ReplicaId, Peer>,
+    /// No more than a document has replicas.
+    peers: LiteMap<ReplicaId, Peer>,
     log: ConflictLog,
     taken: Taken,
     /// Batches that are being stored, in order, and what to do once each is.
@@ -421,9 +422,12 @@ impl Client {
         Ok(self.opened(document)?.link.phase)
     }
 
-    /// Who else is online in a document.
-    pub fn peers(&self, document: &str) -> Result<&BTreeMap<ReplicaId, Peer>, Misuse> {
-        Ok(&self.opened(document)?.peers)
+    /// Who else is online in a document, in the order of the replicas.
+    pub fn peers(
+        &self,
+        document: &str,
+    ) -> Result<impl Iterator<Item = (&ReplicaId, &Peer)>, Misuse> {
+        Ok(self.opened(document)?.peers.iter())
     }
 
     /// Takes deltas that other tabs of this profile have stored, asserts what they left of records that

@@ -15,7 +15,7 @@ use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::wire::{
     CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
-    VERSION, decode_hub,
+    REPLICAS_MAX, VERSION, decode_hub,
 };
 
 /// How long the line may be silent before a ping, in milliseconds.
@@ -471,7 +471,9 @@ impl Client {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         match shown {
             Some((name, state)) => {
-                opened.peers.insert(replica, Peer { name, state });
+                if opened.peers.len() < REPLICAS_MAX || opened.peers.contains_key(&replica) {
+                    opened.peers.insert(replica, Peer { name, state });
+                }
             }
             None => {
                 opened.peers.remove(&replica);
