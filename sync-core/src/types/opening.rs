@@ -10,6 +10,7 @@ use super::place::OPENINGS;
 use crate::causal::{
     Dot, DotRanges, Entry, EntryView, Label, PlaceId, PlaceStore, ReplicaId, Slots,
 };
+use crate::sort::sort_by;
 use crate::time::Stamp;
 
 /// The most marks of a replica that are kept; older ones are superseded. Arbitrary: a copy that comes
@@ -43,7 +44,7 @@ pub(crate) fn openings<S: PlaceStore>(
     store.at(SPACE, replica.as_bytes(), &mut |entry| {
         openings.extend(Opening::read(entry).filter(|_| entry.first.replica == replica));
     })?;
-    openings.sort_unstable();
+    sort_by(&mut openings, Opening::cmp);
     Ok(openings)
 }
 
