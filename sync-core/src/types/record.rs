@@ -3,16 +3,17 @@
 mod clash;
 mod plain;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+use litemap::LiteMap;
 use smallvec::SmallVec;
 
 pub use self::clash::{Conflict, Version, Written};
 use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
 use super::{Field, Value};
-use crate::causal::{Dot, EntryView, Label, ReplicaId, Slots};
+use crate::causal::{Dot, EntryView, Label, Slots};
+use crate::sort::sort_by;
 use crate::time::Stamp;
 
 /// The live elements of one place, in no particular order.
@@ -108,7 +109,7 @@ impl Record {
         }
         // A store gives elements in no order; what is written of them must be the same from each.
         let mut counted: Vec<_> = self.counted().collect();
-        counted.sort_by_key(|element| element.claim.dot);
+        sort_by(&mut counted, |a, b| a.claim.dot.cmp(&b.claim.dot));
         for element in counted {
             let path = element.path();
             let content = match &element.content {
@@ -202,13 +203,11 @@ impl Record {
         if !self.is_mixed {
             return self.each_plain(|_, path, value| show(path, value));
         }
-        let mut shown = BTreeSet::new();
-        for element in self.counted() {
-            let path = element.path();
-            if matches!(element.content, Content::Register(_) | Content::Latest(_))
-                && shown.insert(path)
-                && let Some(value) = self.value(path)
-            {
+        let registers = self
+            .counted()
+            .filter(|element| matches!(element.content, Content::Register(_) | Content::Latest(_)));
+        for path in sorted(registers.map(Element::path).collect()) {
+            if let Some(value) = self.value(path) {
                 show(path, value);
             }
         }
@@ -250,15 +249,21 @@ impl Record {
     /// What a counter stands at: for each owner the largest share counts.
     #[must_use]
     pub fn count(&self, path: &str) -> i64 {
-        let mut shares: BTreeMap<ReplicaId, (u64, u64)> = BTreeMap::new();
-        for element in self.counted().filter(|element| element.path() == path) {
-            if let Content::Share(share) = element.content {
-                let sum = shares.entry(share.owner).or_default();
-                *sum = (sum.0.max(share.up), sum.1.max(share.down));
+        let at_path = self.counted().filter(|element| element.path() == path);
+        let shares = at_path.filter_map(|element| match &element.content {
+            Content::Share(share) => Some(share),
+            Content::Exists | Content::Register(_) | Content::Latest(_) | Content::Member(_) => {
+                None
             }
+        });
+        let mut shares: Vec<_> = shares.collect();
+        sort_by(&mut shares, |a, b| a.owner.cmp(&b.owner));
+        let mut sum = 0;
+        for of_owner in shares.chunk_by(|a, b| a.owner == b.owner) {
+            let up = of_owner.iter().map(|share| share.up).max().unwrap_or(0);
+            let down = of_owner.iter().map(|share| share.down).max().unwrap_or(0);
+            sum += i128::from(up) - i128::from(down);
         }
-        let sums = shares.values().map(|(up, down)| i128::from(*up) - i128::from(*down));
-        let sum: i128 = sums.sum();
         i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
     }
 
@@ -270,19 +275,25 @@ impl Record {
         if !self.is_mixed {
             return self.plain_fields();
         }
-        let mut by_path: BTreeMap<&str, Field> = BTreeMap::new();
+        // Sorted as a vector: to look for the winner of each path takes longer than to insert it.
+        let mut by_path: LiteMap<&str, Field> = LiteMap::new();
         for element in self.counted() {
             let path = element.path();
-            let field = match (&element.content, by_path.get(path)) {
+            let field = match (&element.content, by_path.get_mut(path)) {
                 (Content::Exists, _)
                 | (Content::Share(_), Some(Field::Set(_)))
                 | (
                     Content::Register(_) | Content::Latest(_),
                     Some(Field::Set(_) | Field::Counter(_)),
                 ) => continue,
-                (Content::Member(_), Some(Field::Set(_))) => continue,
-                (Content::Member(_), _) => {
-                    Field::Set(self.members(path).into_iter().cloned().collect())
+                (Content::Member(value), Some(Field::Set(members))) => {
+                    members.insert(value.clone());
+                    continue;
+                }
+                (Content::Member(value), _) => {
+                    let mut members = BTreeSet::new();
+                    members.insert(value.clone());
+                    Field::Set(members)
                 }
                 (Content::Share(_), _) => Field::Counter(self.count(path)),
                 (Content::Register(_) | Content::Latest(_), Some(_)) => continue,
@@ -320,7 +331,7 @@ impl Record {
         if values.iter().any(|written| written.claim.copy.is_none()) {
             values.retain(|written| written.claim.copy.is_none());
         }
-        values.sort_by_key(|written| Reverse(rank(&written.claim)));
+        sort_by(&mut values, |a, b| rank(&b.claim).cmp(&rank(&a.claim)));
         let mut distinct: Vec<Written> = Vec::new();
         for written in values {
             let same = |other: &Written| {
@@ -334,12 +345,12 @@ impl Record {
     }
 
     /// The paths of the registers that keep every value, in order.
-    fn registers(&self) -> BTreeSet<&str> {
+    fn registers(&self) -> Vec<&str> {
         let registers = self.counted().filter_map(|element| match element.content {
             Content::Register(_) => Some(element.path()),
             Content::Exists | Content::Latest(_) | Content::Member(_) | Content::Share(_) => None,
         });
-        registers.collect()
+        sorted(registers.collect())
     }
 }
 
@@ -350,6 +361,13 @@ impl PartialEq for Record {
 }
 
 impl Eq for Record {}
+
+/// Paths in order, each once.
+fn sorted(mut paths: Vec<&str>) -> Vec<&str> {
+    sort_by(&mut paths, Ord::cmp);
+    paths.dedup();
+    paths
+}
 
 /// The order of concurrent values: the highest wins.
 fn rank(claim: &Claim) -> (Stamp, Dot, Dot) {

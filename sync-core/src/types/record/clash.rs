@@ -1,10 +1,12 @@
 //! What clashes in a record: what two replicas did without knowing of each other.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
+
+use litemap::LiteMap;
 
 use super::{Record, put};
 use crate::causal::{Dot, ReplicaId};
+use crate::sort::sort_by;
 use crate::time::Stamp;
 use crate::types::{Claim, Field, Value};
 
@@ -79,7 +81,7 @@ impl Record {
         if is_record && self.existence().next().is_none() {
             let edits = self.claims().filter(|claim| claim.copy.is_none()).map(|claim| claim.dot);
             let mut edits: Vec<_> = edits.collect();
-            edits.sort_unstable();
+            sort_by(&mut edits, Dot::cmp);
             return vec![Conflict::Partial { edits }];
         }
         let fields = self.registers().into_iter().filter_map(|path| {
@@ -107,7 +109,7 @@ impl Record {
     /// The clashing fields by author, the author whose values are shown first.
     #[must_use]
     pub fn versions(&self) -> Vec<Version> {
-        let mut versions: BTreeMap<ReplicaId, Version> = BTreeMap::new();
+        let mut versions: LiteMap<ReplicaId, Version> = LiteMap::new();
         for path in self.registers() {
             let values = self.values(path);
             if values.len() < 2 {
@@ -124,8 +126,8 @@ impl Record {
                 version.fields.entry(path.to_owned()).or_insert(value);
             }
         }
-        let mut versions: Vec<_> = versions.into_values().collect();
-        versions.sort_by_key(|version| Reverse((version.stamp, version.author)));
+        let mut versions: Vec<_> = versions.into_iter().map(|(_, version)| version).collect();
+        sort_by(&mut versions, |a, b| (b.stamp, b.author).cmp(&(a.stamp, a.author)));
         versions
     }
 }
