@@ -101,8 +101,10 @@ mod tests {
         Dot::new(ReplicaId::from_bytes([7; 16]), counter)
     }
 
+    type Slot = (Vec<u8>, Option<Vec<u8>>);
+
     /// The name and the bytes of a slot: mostly a register, sometimes what cannot be read.
-    fn slot() -> impl Strategy<Value = (Vec<u8>, Option<Vec<u8>>)> {
+    fn slot() -> impl Strategy<Value = Slot> {
         let share = Share { owner: dot(1).replica, up: 5, down: 2 };
         let content = prop_oneof![
             2 => Just(Content::Exists),
@@ -130,7 +132,7 @@ mod tests {
         })
     }
 
-    fn record(entries: Vec<Vec<(Vec<u8>, Option<Vec<u8>>)>>) -> Record {
+    fn record(entries: Vec<Vec<Slot>>) -> Record {
         let mut record = Record::default();
         for (at, slots) in entries.into_iter().enumerate() {
             let names = slots.iter().map(|(name, _)| &name[..]);
