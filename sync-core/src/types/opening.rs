@@ -15,7 +15,7 @@ use crate::time::Stamp;
 
 /// The most marks of a replica that are kept; older ones are superseded. Arbitrary: a copy that comes
 /// back after so many openings that wrote is not told from its original.
-pub(crate) const OPENINGS_MAX: usize = 32;
+pub const MARKS_MAX: usize = 32;
 
 /// No less than what a mark adds to a change.
 pub(crate) const MARK_BYTES: usize = 256;
@@ -62,12 +62,6 @@ impl Opening {
         }
     }
 
-    /// Whether an entry may be a mark.
-    #[must_use]
-    pub fn is_mark(entry: &Entry) -> bool {
-        entry.label.space() == SPACE
-    }
-
     /// Reads a mark; none for any other entry.
     #[must_use]
     pub fn read(entry: EntryView<'_>) -> Option<Self> {
@@ -91,7 +85,7 @@ pub fn fork(
     (theirs, seen_there): (&[Opening], &DotRanges),
 ) -> Option<u64> {
     let stranger = |ones: &[Opening], others: &[Opening], seen: &DotRanges| {
-        let oldest = others.first().filter(|_| others.len() >= OPENINGS_MAX);
+        let oldest = others.first().filter(|_| others.len() >= MARKS_MAX);
         let is_forgotten = |one: &&Opening| oldest.is_some_and(|oldest| one.first < oldest.first);
         let found = ones
             .iter()

@@ -11,6 +11,7 @@ use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
 use crate::sort::sort_by;
 use crate::types::{Opening, Renaming, fork};
+use crate::wire::CLAIMS_MAX;
 
 /// Why an item waits whose replica another tab of this profile writes as.
 const WRITTEN_ELSEWHERE: &str = "a copy of this replica wrote something else";
@@ -96,7 +97,12 @@ impl Opened {
     /// Whose marks the hub is asked for, beside those of the claims.
     pub(super) fn unsent(&self) -> Vec<ReplicaId> {
         let writers = self.outbox.iter().map(|item| item.replica);
-        distinct(writers.filter(|replica| !self.claims.contains_key(replica)).collect())
+        let mut others: Vec<_> =
+            writers.filter(|replica| !self.claims.contains_key(replica)).collect();
+        sort_by(&mut others, ReplicaId::cmp);
+        others.dedup();
+        others.truncate(CLAIMS_MAX);
+        others
     }
 
     /// The first counter of each replica that waits.
@@ -115,11 +121,11 @@ impl Opened {
         context: &CausalContext,
         openings: &[(ReplicaId, Opening)],
     ) -> Vec<(ReplicaId, u64)> {
-        let replicas = distinct(openings.iter().map(|(replica, _)| *replica).collect());
-        let found = replicas.into_iter().filter_map(|replica| {
-            let of_it = openings.iter().filter(|(of, _)| *of == replica);
-            let mut theirs: Vec<Opening> = of_it.map(|(_, one)| *one).collect();
-            sort_by(&mut theirs, Opening::cmp);
+        let mut told = openings.to_vec();
+        sort_by(&mut told, Ord::cmp);
+        let found = told.chunk_by(|(a, _), (b, _)| a == b).filter_map(|told| {
+            let replica = told.first()?.0;
+            let theirs: Vec<Opening> = told.iter().map(|(_, one)| *one).collect();
             let Ok(own) = self.document.openings(replica);
             let (seen, seen_there) = (self.document.context().of(replica)?, context.of(replica)?);
             Some((replica, fork((&own, seen), (&theirs, seen_there))?))
@@ -150,11 +156,4 @@ impl Opened {
         }
         renamed
     }
-}
-
-/// Each replica once, in order.
-fn distinct(mut replicas: Vec<ReplicaId>) -> Vec<ReplicaId> {
-    sort_by(&mut replicas, ReplicaId::cmp);
-    replicas.dedup();
-    replicas
 }
