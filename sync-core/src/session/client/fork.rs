@@ -97,10 +97,8 @@ impl Opened {
     /// Whose marks the hub is asked for, beside those of the claims.
     pub(super) fn unsent(&self) -> Vec<ReplicaId> {
         let writers = self.outbox.iter().map(|item| item.replica);
-        let mut others: Vec<_> =
-            writers.filter(|replica| !self.claims.contains_key(replica)).collect();
-        sort_by(&mut others, ReplicaId::cmp);
-        others.dedup();
+        let mut others =
+            distinct(writers.filter(|replica| !self.claims.contains_key(replica)).collect());
         others.truncate(CLAIMS_MAX);
         others
     }
@@ -121,11 +119,12 @@ impl Opened {
         context: &CausalContext,
         openings: &[(ReplicaId, Opening)],
     ) -> Vec<(ReplicaId, u64)> {
-        let mut told = openings.to_vec();
-        sort_by(&mut told, Ord::cmp);
-        let found = told.chunk_by(|(a, _), (b, _)| a == b).filter_map(|told| {
-            let replica = told.first()?.0;
-            let theirs: Vec<Opening> = told.iter().map(|(_, one)| *one).collect();
+        let mut openings = openings.to_vec();
+        sort_by(&mut openings, Ord::cmp);
+        let of_each = openings.chunk_by(|(one, _), (other, _)| one == other);
+        let found = of_each.filter_map(|of_it| {
+            let replica = of_it.first()?.0;
+            let theirs: Vec<Opening> = of_it.iter().map(|(_, one)| *one).collect();
             let Ok(own) = self.document.openings(replica);
             let (seen, seen_there) = (self.document.context().of(replica)?, context.of(replica)?);
             Some((replica, fork((&own, seen), (&theirs, seen_there))?))
@@ -156,4 +155,11 @@ impl Opened {
         }
         renamed
     }
+}
+
+/// Each replica once, in order.
+fn distinct(mut replicas: Vec<ReplicaId>) -> Vec<ReplicaId> {
+    sort_by(&mut replicas, ReplicaId::cmp);
+    replicas.dedup();
+    replicas
 }
