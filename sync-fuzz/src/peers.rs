@@ -136,7 +136,7 @@ fn hub(mut source: Source<'_>) {
 }
 
 fn hello() -> ClientMessage {
-    ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() }
+    ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false }
 }
 
 fn client_message(source: &mut Source<'_>) -> ClientMessage {

@@ -103,6 +103,10 @@ marks! {
     CatchUpCut,
     /// A delta of another device overtook a catch-up.
     CatchUpOvertaken,
+    /// A frame was packed on its way to a hub.
+    PackedUp,
+    /// A frame was packed on its way to a device.
+    PackedDown,
     /// A push named something by a dot that was gone at its hub.
     Unresolved,
     /// Changes were joined into one item of the outbox.

@@ -139,7 +139,15 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
     };
     let long = "x".repeat(200_000);
     let mut messages = vec![
-        ("hello", ClientMessage::Hello { version: VERSION, token: Some(long), agent: "a".into() }),
+        (
+            "hello",
+            ClientMessage::Hello {
+                version: VERSION,
+                token: Some(long),
+                agent: "a".into(),
+                packs: false,
+            },
+        ),
         ("open, replicas", open(of_replicas(4_095), Vec::new())),
         ("open, ranges", open(of_ranges(8_192), Vec::new())),
         ("open, claims", open(CausalContext::default(), claims(10_000))),
@@ -200,6 +208,7 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
                 hub: u64::MAX,
                 boot: u64::MAX,
                 now_ms: u64::MAX,
+                packs: true,
             }),
         ),
         ("opened, replicas", opened(of_replicas(4_095))),
@@ -248,7 +257,8 @@ impl Worst {
 
 fn hub() -> (Hub, MemoryHub) {
     let (mut hub, mut store) = (Hub::new(), MemoryHub::new(Boot { hub: 1, boot: 2 }));
-    let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+    let hello =
+        ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false };
     let open = ClientMessage::Open {
         channel: 1,
         document: "d".into(),
@@ -271,7 +281,7 @@ fn client() -> Client {
     let mut client = Client::new(ClientConfig::default());
     client.open("d", SavedDocument::default(), replica(9), 1);
     client.handle(Now::default(), ClientInput::Connected);
-    let welcome = Welcome { version: VERSION, hub: 1, boot: 2, now_ms: 0 };
+    let welcome = Welcome { version: VERSION, hub: 1, boot: 2, now_ms: 0, packs: false };
     let context = CausalContext::default();
     let opened = HubMessage::Opened { channel: 1, context, resumed: false, openings: Vec::new() };
     for message in [HubMessage::Welcome(welcome), opened] {
