@@ -25,6 +25,7 @@ mod pack;
 mod packed;
 mod places;
 mod protocol;
+mod pushes;
 mod reconcile;
 mod repair;
 mod session_limits;

@@ -198,12 +198,17 @@ fn a_packed_frame_that_is_not_what_it_says_is_an_error() {
     }
     let longer = [&bytes[..], b"x"].concat();
     assert!(decode_client(&packed(FROM_CLIENT, len, &longer)).is_err(), "something follows");
-    // Of the last byte not every bit is used.
-    for at in 0..bytes.len() - 1 {
+    let mut errors = 0;
+    for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
-        assert!(decode_client(&packed(FROM_CLIENT, len, &damaged)).is_err(), "at {at}");
+        match decode_client(&packed(FROM_CLIENT, len, &damaged)) {
+            // At the end not every bit is used.
+            Ok(read) => assert_eq!(Ok(read), decode_client(&plain), "at {at}"),
+            Err(_) => errors += 1,
+        }
     }
+    assert!(errors + 3 >= bytes.len(), "{errors} of {}", bytes.len());
 }
 
 #[test]
