@@ -109,6 +109,8 @@ marks! {
     PackedDown,
     /// A push named something by a dot that was gone at its hub.
     Unresolved,
+    /// Several items of the outbox went as one push.
+    PushedTogether,
     /// Changes were joined into one item of the outbox.
     OutboxJoined,
     /// Two versions of a field stood side by side.

@@ -544,7 +544,8 @@ impl Client {
                 && let Some(opening) = opened.unmarked()
             {
                 let marked = opened.document.edit(author, MARK_BYTES, |edit| edit.open(opening));
-                edits.extend(marked);
+                // What was written again has its mark already.
+                edits.extend(marked.into_iter().filter(|edited| !edited.delta.is_empty()));
                 opened.marked = Some(replica);
             }
             let asserted = orphans.iter().flat_map(|orphan| {
