@@ -233,7 +233,9 @@ impl Record {
         let at_path = self.counted().filter(|element| element.path() == path);
         let shares = at_path.filter_map(|element| match &element.content {
             Content::Share(share) => Some(share),
-            Content::Exists | Content::Register(_) | Content::Latest(_) | Content::Member(_) => None,
+            Content::Exists | Content::Register(_) | Content::Latest(_) | Content::Member(_) => {
+                None
+            }
         });
         let mut shares: Vec<_> = shares.collect();
         sort_by(&mut shares, |a, b| a.owner.cmp(&b.owner));
