@@ -137,7 +137,9 @@ impl<'a, T: Ord + Clone> Numbers<'a, T> {
 pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, names: &dyn Names) {
     let Delta { entries, dead, notes } = delta;
     if out.capacity() == 0 {
-        out.reserve_exact(delta.cost());
+        // What names take comes on top of that only where they are new to the reader.
+        let slots = entries.iter().map(|entry| entry.slots.as_packed().len() + 32);
+        out.reserve(slots.sum::<usize>() + 32 * (1 + notes.len()) + 16 * dead.range_count());
     }
     let mut replicas = Numbers::new(dictionary.replica_table());
     let mut labels = Numbers::new(dictionary.label_table());

@@ -130,7 +130,12 @@ impl MemoryStore {
             return Some(row);
         }
         let ids = self.ids_of(space)?;
-        let found = ids.find(key_of(id), |row| (*self.rows.of(row).id).cmp(id));
+        let key = key_of(id);
+        // What was taken out last is looked for once more.
+        if ids.would_stand(self.hand.place(), key) {
+            return None;
+        }
+        let found = ids.find(key, |row| (*self.rows.of(row).id).cmp(id));
         let (Ok(at) | Err(at)) = found;
         self.hand.set_place(at);
         let row = ids.row(found.ok()?)?;

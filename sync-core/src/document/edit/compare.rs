@@ -67,7 +67,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         &mut self,
         space: &Space,
         id: &PlaceId,
-        mut targets: Targets,
+        targets: &mut Targets,
         found: &Compared,
     ) -> Step<S> {
         // A copy counts for nothing where an original says that the record exists.
@@ -98,9 +98,7 @@ impl<S: PlaceStore> Edit<'_, S> {
                 return self.write_whole(space, id, &record, dots);
             }
         }
-        self.write(space, id, &mut targets, gone)?;
-        self.document.targets = targets.emptied();
-        Ok(())
+        self.write(space, id, targets, gone)
     }
 
     /// Writes every distinct thing that a record holds anew, in place of some dots.

@@ -85,7 +85,8 @@ impl<S: PlaceStore> Edit<'_, S> {
         if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
-        self.replace(&space, id_bytes, targets, &found)?;
+        self.replace(&space, id_bytes, &mut targets, &found)?;
+        self.document.targets = targets.emptied();
         for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
@@ -112,7 +113,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
-        self.replace(&space, id_bytes, targets, &found)?;
+        self.replace(&space, id_bytes, &mut targets, &found)?;
         self.count_to(&space, id_bytes, &mut SmallVec::from_slice(path), field)
     }
 
@@ -125,7 +126,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
-        self.replace(&space, id.as_place_id(), targets, &found)
+        self.replace(&space, id.as_place_id(), &mut targets, &found)
     }
 
     /// Adds to a counter of a record, at a path of nested maps; a negative amount takes away.
