@@ -2,9 +2,9 @@
 
 use sync_core::error::Sure;
 use sync_core::session::{ConnectionId, HubInput};
-use sync_core::wire::{ClientMessage, HubMessage, Push, VERSION, encode_delta};
+use sync_core::wire::{ClientMessage, HubMessage, Packing, Push, VERSION, encode_delta};
 
-use crate::frames::{bent, claims, context, cursor, delta, replica, sealed};
+use crate::frames::{bent, claims, context, cursor, delta, openings, replica, sealed};
 use crate::source::Source;
 use crate::world::{DOCUMENT, World};
 
@@ -36,7 +36,7 @@ fn client(mut source: Source<'_>) {
             2..6 => world.hear(0, bent(&mut source)),
             6..12 => {
                 let message = hub_message(&mut source, &world);
-                world.hear(0, message.encode());
+                world.hear(0, packed(step, message.encode()));
             }
             12 => world.write(0, "n0", &[("title", &step.to_string())]),
             13 => world.disconnect(0),
@@ -78,12 +78,22 @@ fn hub_message(source: &mut Source<'_>, world: &World) -> HubMessage {
             let replica = if source.below(2) == 0 { own } else { replica(source) };
             HubMessage::InUse { channel, replica }
         }
-        _ => match source.below(3) {
-            0 => HubMessage::Sync { channel, message: source.piece().to_vec() },
-            1 => HubMessage::Names { channel, names: source.piece().to_vec() },
+        _ => match source.byte() {
+            192.. => {
+                let (context, resumed) = (context(source), source.below(2) == 0);
+                HubMessage::Opened { channel, context, resumed, openings: openings(source) }
+            }
+            kind if kind % 3 == 0 => HubMessage::Sync { channel, message: source.piece().to_vec() },
+            kind if kind % 3 == 1 => HubMessage::Names { channel, names: source.piece().to_vec() },
             _ => HubMessage::Unresolved { channel, id: source.number_in(8) },
         },
     }
+}
+
+/// Every second frame packed, where that makes it smaller.
+fn packed(step: usize, frame: Vec<u8>) -> Vec<u8> {
+    let packing = if step % 2 == 1 { Packing::from_bytes(0) } else { Packing::NONE };
+    packing.pack(frame)
 }
 
 /// A delta as it stands for itself, or any bytes in its place, which may name things by numbers and dots.
@@ -102,7 +112,7 @@ fn hub(mut source: Source<'_>) {
     for connection in hostile {
         world.at_hub(connection, HubInput::Connected);
     }
-    for _ in 0..STEPS_MAX {
+    for step in 0..STEPS_MAX {
         if source.is_empty() {
             break;
         }
@@ -122,7 +132,7 @@ fn hub(mut source: Source<'_>) {
                 pushes[at] += 1;
                 let id = if source.below(16) == 0 { source.number_in(4) } else { pushes[at] };
                 let push = Push { channel: 1, id, delta: written(&mut source) };
-                HubInput::Frame(ClientMessage::Push(push).encode())
+                HubInput::Frame(packed(step, ClientMessage::Push(push).encode()))
             }
             _ => HubInput::Frame(client_message(&mut source).encode()),
         };
@@ -136,7 +146,7 @@ fn hub(mut source: Source<'_>) {
 }
 
 fn hello() -> ClientMessage {
-    ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() }
+    ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false }
 }
 
 fn client_message(source: &mut Source<'_>) -> ClientMessage {
