@@ -182,6 +182,25 @@ impl Label {
         if *is_text { texts.get(start..*text_end as usize) } else { None }
     }
 
+    /// Which of the first 64 slots have a name that is this path behind its first byte, or goes on
+    /// behind it with a separator.
+    pub(crate) fn within(&self, path: &[u8], separator: u8) -> u64 {
+        let Parts { bytes, slots, .. } = &*self.0;
+        let mut found = 0;
+        for (at, Slot { end, len, .. }) in slots.iter().enumerate().take(64) {
+            let (end, len) = (*end as usize, *len as usize);
+            // Most names are shorter, or begin otherwise, which one byte tells.
+            if len <= path.len() || path.first().is_some_and(|own| bytes[end - len + 1] != *own) {
+                continue;
+            }
+            let (own, below) = bytes[end - len + 1..end].split_at(path.len());
+            let is_it = own == path
+                && below.first().is_none_or(|next| *next == separator && !path.is_empty());
+            found |= u64::from(is_it) << at;
+        }
+        found
+    }
+
     /// The first byte of a slot's name, how many bytes follow, and whether they are text; none without a
     /// name.
     #[inline]
@@ -313,6 +332,16 @@ impl Label {
         let slots = self.0.slots.iter().zip(self.names()).enumerate();
         let mut tagged = slots.filter(|(_, (_, name))| name.first() == Some(&tag));
         tagged.any(|(at, (slot, _))| self.0.slots[..at].iter().any(|other| other.hash == slot.hash))
+    }
+
+    /// How many slots seem to have a name, by its hash.
+    #[inline]
+    pub(super) fn count_of(&self, hash: u64) -> usize {
+        let Parts { slots, sketch, .. } = &*self.0;
+        if sketch >> (hash & 63) & 1 == 0 {
+            return 0;
+        }
+        slots.iter().filter(|slot| slot.hash == hash).count()
     }
 
     /// Whether another label seems to have a name of this one, which begins with a byte.
