@@ -134,7 +134,8 @@ impl Slots {
         Ok(Self::of(packed, live))
     }
 
-    fn of(packed: &[u8], live: u64) -> Self {
+    /// Takes packed slots, and which of them are live.
+    pub(crate) fn of(packed: &[u8], live: u64) -> Self {
         if packed.len() > INLINE_BYTES {
             return Self(Repr::Heap { live, spare: 0, bytes: packed.into() });
         }
@@ -184,6 +185,12 @@ impl Slots {
             Some((slot, rest.next()?))
         })
         .filter_map(|(slot, bytes)| Some((slot, bytes?)))
+    }
+
+    /// The bytes of a slot; none of a dead one, or where there is none.
+    #[must_use]
+    pub(crate) fn get(&self, slot: usize) -> Option<&[u8]> {
+        self.iter().nth(slot).flatten()
     }
 
     /// One bit for each live slot, from the lowest.

@@ -47,6 +47,9 @@ pub trait DotStore {
 /// A space, and the id of an object in it.
 pub type Object = (Box<[u8]>, PlaceId);
 
+/// How many ids are looked at in one go. Arbitrary.
+const PAGE_IDS: usize = 1024;
+
 /// The same entries by the objects that they are about: what documents read.
 pub trait PlaceStore: DotStore {
     /// Shows every entry of an object, in no particular order.
@@ -56,6 +59,30 @@ pub trait PlaceStore: DotStore {
         id: &[u8],
         show: &mut dyn FnMut(EntryView<'_>),
     ) -> Result<(), Self::Error>;
+
+    /// Shows every entry of the objects of a space, object by object in the order of their ids,
+    /// beginning after `after`: at most `limit` objects.
+    fn each(
+        &self,
+        space: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        show: &mut dyn FnMut(EntryView<'_>),
+    ) -> Result<(), Self::Error> {
+        let (mut after, mut left) = (after.map(PlaceId::new), limit);
+        loop {
+            let wanted = left.min(PAGE_IDS);
+            let ids = self.ids(space, after.as_deref(), wanted)?;
+            for id in &ids {
+                self.at(space, id, show)?;
+            }
+            left -= wanted;
+            after = ids.last().cloned();
+            if ids.len() < wanted || left == 0 {
+                return Ok(());
+            }
+        }
+    }
 
     /// The ids of a space in their order, beginning after `after`: at most `limit` of them.
     fn ids(

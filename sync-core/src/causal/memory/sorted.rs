@@ -53,6 +53,11 @@ impl Position {
     pub(super) fn from_bits(bits: u64) -> Self {
         Self { chunk: (bits >> 32) as usize, at: (bits & 0xffff_ffff) as usize }
     }
+
+    /// The one behind it.
+    pub(super) fn next(self) -> Self {
+        Self { at: self.at + 1, ..self }
+    }
 }
 
 impl Sorted {

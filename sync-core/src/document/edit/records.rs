@@ -171,8 +171,9 @@ impl<S: PlaceStore> Edit<'_, S> {
         let mut targets = Targets::default();
         let mut superseded = CausalContext::default();
         for path in clashing {
-            if let Some(value) = version.fields.get(path).or(record.value(path)) {
-                let written = element::Written::new(path, &Content::Register(value.clone()), None);
+            let value = version.fields.get(path).cloned().or_else(|| record.value(path));
+            if let Some(value) = value {
+                let written = element::Written::new(path, &Content::Register(value), None);
                 targets.push_raw(&written.name, &written.bytes);
                 let same = record.elements().iter().filter(|element| {
                     element.path() == path && matches!(element.content, Content::Register(_))
