@@ -117,7 +117,7 @@ impl Slots {
         let (count, mut rest) = bytes.split_first().ok_or_else(broken)?;
         if usize::from(*count) > RUN_DOTS_MAX {
             let (found, limit) = (u64::from(*count), RUN_DOTS_MAX as u64);
-            return Err(Malformed::Limit { what: "the dots of an entry", found, limit });
+            return Err(Malformed::limit("the dots of an entry", found, limit));
         }
         let mut live = 0;
         for slot in 0..*count {

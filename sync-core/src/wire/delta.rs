@@ -526,7 +526,7 @@ impl IdReader<'_> {
                 let counter = read(rest)?;
                 let (found, limit) = (counter, Dot::COUNTER_MAX);
                 if found > limit {
-                    return Err(Malformed::Limit { what: "a counter", found, limit });
+                    return Err(Malformed::limit("a counter", found, limit));
                 }
                 Dot::new(replica, counter)
             }
