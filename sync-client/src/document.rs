@@ -188,7 +188,8 @@ impl DocumentHandle {
     #[must_use]
     pub fn peers(&self) -> BTreeMap<ReplicaId, Peer> {
         let state = self.inner.shared.lock();
-        state.session.peers(&self.name).cloned().unwrap_or_default()
+        let peers = state.session.peers(&self.name).into_iter().flatten();
+        peers.map(|(replica, peer)| (*replica, peer.clone())).collect()
     }
 
     fn written(&self, dot: Dot) -> Written {

@@ -2,7 +2,7 @@
 //!
 //! This crate does no IO. It reads no clock, no random source, no environment and holds no global:
 //! time, random bytes and storage come in from a driver, so a run can be replayed exactly.
-//! Modules depend on each other one way: `error, zoo, checksum, deflate, pack, time → causal → reconcile, snapshot →
+//! Modules depend on each other one way: `error, zoo, checksum, deflate, sort, pack, time → causal → reconcile, snapshot →
 //! types → document → alone, wire → session`.
 
 /// Whether a rule is broken on purpose. Never so without the feature `zoo`.
@@ -34,6 +34,7 @@ pub mod pack;
 pub mod reconcile;
 pub mod session;
 pub mod snapshot;
+mod sort;
 pub mod time;
 pub mod types;
 pub mod wire;

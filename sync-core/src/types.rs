@@ -15,7 +15,7 @@ pub use element::{Claim, Content, CopyOf, Element, SEPARATOR, Share};
 pub use field::Field;
 pub use name::NAME_BYTES_MAX;
 pub(crate) use name::check_name;
-pub use opening::{Opening, fork};
+pub use opening::{MARKS_MAX, Opening, fork};
 pub use place::Place;
 pub use record::{Conflict, Record, Version, Written};
 pub use record_id::RecordId;

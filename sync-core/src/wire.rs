@@ -67,6 +67,10 @@ pub const CHANNELS_MAX: usize = 64;
 /// claims one for each tab.
 pub const CLAIMS_MAX: usize = 256;
 
+/// The most marks of openings that a client is told of when it opens a document. Arbitrary; they fit
+/// into a frame with the largest context that a hub says.
+pub const OPENINGS_MAX: usize = 2048;
+
 /// The most bytes of a presence state.
 pub const PRESENCE_BYTES_MAX: usize = 4 * 1024;
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
 use sync_core::checksum::crc32;
 use sync_core::time::Stamp;
+use sync_core::types::Opening;
 use sync_core::wire::{Claim, Cursor};
 
 use crate::source::Source;
@@ -13,6 +14,8 @@ use crate::source::Source;
 const COUNTER_MAX: u64 = i64::MAX as u64 - 64;
 
 const SPACES: [&[u8]; 4] = [b"\x01notes", b"\x02tags", b"\x03count", b"other"];
+/// From which byte on it is a mark in place of an entry of a space.
+const MARKS_FROM: u8 = 224;
 const IDS: [&[u8]; 4] = [b"\0n0", b"\0n1", b"0123456789abcdef", b""];
 const NAMES: [&[u8]; 9] = [
     b"\0",
@@ -78,6 +81,14 @@ pub(crate) fn claims(source: &mut Source<'_>) -> Vec<Claim> {
     (0..3).map(claim).collect()
 }
 
+pub(crate) fn openings(source: &mut Source<'_>) -> Vec<(ReplicaId, Opening)> {
+    let one = |_| {
+        let first = source.number_in(12);
+        (replica(source), Opening { first, opening: source.number_in(4) })
+    };
+    (0..3).map(one).collect()
+}
+
 pub(crate) fn cursor(source: &mut Source<'_>, boot: u64) -> Cursor {
     let boot = if source.below(8) == 0 { source.number_in(4) } else { boot };
     Cursor { boot, seq: source.number_in(32) }
@@ -114,7 +125,11 @@ pub(crate) fn delta(source: &mut Source<'_>) -> Delta {
 fn entry(source: &mut Source<'_>) -> Entry {
     let first = Dot::new(replica(source), source.number_in(12).clamp(1, COUNTER_MAX));
     let stamp = Stamp::from_bits(source.number_in(64));
-    let space = source.pick(&SPACES);
+    let space = source.byte();
+    if space >= MARKS_FROM {
+        return Opening { first: first.counter, opening: source.number_in(4) }.mark(first.replica);
+    }
+    let space = SPACES[usize::from(space) % SPACES.len()];
     let id = PlaceId::new(source.pick(&IDS));
     let slots: Vec<Option<(&[u8], Vec<u8>)>> = (0..1 + source.below(6))
         .map(|_| (source.below(4) > 0).then(|| (source.pick(&NAMES), slot(source))))

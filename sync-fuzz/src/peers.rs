@@ -4,7 +4,7 @@ use sync_core::error::Sure;
 use sync_core::session::{ConnectionId, HubInput};
 use sync_core::wire::{ClientMessage, HubMessage, Packing, Push, VERSION, encode_delta};
 
-use crate::frames::{bent, claims, context, cursor, delta, replica, sealed};
+use crate::frames::{bent, claims, context, cursor, delta, openings, replica, sealed};
 use crate::source::Source;
 use crate::world::{DOCUMENT, World};
 
@@ -78,9 +78,13 @@ fn hub_message(source: &mut Source<'_>, world: &World) -> HubMessage {
             let replica = if source.below(2) == 0 { own } else { replica(source) };
             HubMessage::InUse { channel, replica }
         }
-        _ => match source.below(3) {
-            0 => HubMessage::Sync { channel, message: source.piece().to_vec() },
-            1 => HubMessage::Names { channel, names: source.piece().to_vec() },
+        _ => match source.byte() {
+            192.. => {
+                let (context, resumed) = (context(source), source.below(2) == 0);
+                HubMessage::Opened { channel, context, resumed, openings: openings(source) }
+            }
+            kind if kind % 3 == 0 => HubMessage::Sync { channel, message: source.piece().to_vec() },
+            kind if kind % 3 == 1 => HubMessage::Names { channel, names: source.piece().to_vec() },
             _ => HubMessage::Unresolved { channel, id: source.number_in(8) },
         },
     }

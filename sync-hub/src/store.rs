@@ -15,7 +15,7 @@ use std::path::Path;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use sync_core::causal::{CausalContext, Dot, ReplicaId, Sum, Total};
 use sync_core::session::{Boot, Buried, DocumentId, HubStore, Page};
-use sync_core::types::Opening;
+use sync_core::types::{MARKS_MAX, Opening};
 use sync_core::wire::Cursor;
 use sync_sqlite::{Database, OpenError};
 use thiserror::Error;
@@ -232,10 +232,10 @@ impl HubStore for SqliteHub {
     ) -> Result<Vec<Opening>, StoreError> {
         let sql = "SELECT entries.replica, entries.first, last, live, seq, body
                    FROM marks JOIN entries USING (document, replica, first)
-                   WHERE document = ?1 AND replica = ?2 ORDER BY first";
-        let of = params![signed(document)?, replica.as_bytes()];
+                   WHERE document = ?1 AND replica = ?2 ORDER BY first DESC LIMIT ?3";
+        let of = params![signed(document)?, replica.as_bytes(), signed(MARKS_MAX as u64)?];
         let page = self.page(document, sql, of, usize::MAX)?;
-        Ok(page.entries.iter().filter_map(|(_, entry)| Opening::read(entry.view())).collect())
+        Ok(page.entries.iter().rev().filter_map(|(_, entry)| Opening::read(entry.view())).collect())
     }
 
     fn document(&mut self, document: DocumentId, seq: u64) -> SqliteDocument<'_> {

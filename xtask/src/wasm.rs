@@ -1,12 +1,14 @@
 //! Makes the module that browsers and Node load out of the crate `sync-wasm`.
 //!
-//! Four steps, each in its own file: compile, bind, optimise, inline. The module that tests load is
-//! the one that ships: nothing here has a mode for tests.
+//! Four steps, each in its own file: compile, bind, optimise, inline; between binding and optimising
+//! panics lose their words. The module that tests load is the one that ships: nothing here has a mode
+//! for tests.
 
 mod bind;
 mod compile;
 mod inline;
 mod optimise;
+mod panics;
 pub(crate) mod toolchain;
 
 use std::fs;

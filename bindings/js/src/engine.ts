@@ -36,6 +36,8 @@ export interface EngineEvents {
 
 interface Pending extends Batch {
   readonly id: number;
+  /** Up to which row of the log was known when it was made. */
+  readonly seen: number;
   readonly done: Deferred;
   /** How many changes of this tab it holds. */
   changes: number;
@@ -150,11 +152,11 @@ export class Engine {
     this.#isRepeating = true;
     try {
       this.#guard(join);
+      this.seen = Math.max(this.seen, news.seen);
       this.drain();
     } finally {
       this.#isRepeating = false;
     }
-    this.seen = Math.max(this.seen, news.seen);
     const rows = this.events.read(news);
     this.#guard(() => this.kernel.replaceOutbox(rows));
     this.drain();
@@ -208,7 +210,8 @@ export class Engine {
 
   #queue(id: number, steps: Batch["steps"]): void {
     const done = new Deferred();
-    this.#pending.push({ id, steps, held: this.isHeld, repeated: this.#isRepeating, done, changes: 0 });
+    const { isHeld: held, seen } = this;
+    this.#pending.push({ id, steps, held, repeated: this.#isRepeating, seen, done, changes: 0 });
     this.#latest = done.promise;
   }
 
@@ -226,9 +229,10 @@ export class Engine {
       const ids = await this.store.transact("readwrite", async (tables) => {
         this.slot = await check(tables, this.slot);
         const { doc, slot } = this.slot;
-        const renamings = laterRenamings(await tables.head(doc), slot, this.seen);
+        const head = await tables.head(doc);
         const ids: number[] = [];
         for (const batch of batches) {
+          const renamings = laterRenamings(head, slot, batch.seen);
           ids.push(...(await write(tables, this.slot, batch, renamings)));
           if (batch.steps.some((step) => step.type === "renew")) this.slot = await check(tables, this.slot);
         }

@@ -126,10 +126,10 @@ test("a client says the same bytes as the native build", () => {
   assert.deepEqual(shownBy(kernel), shown);
 });
 
-/** A frame as a module says it that does not compare with hubs: the last item of its Open is false. */
+/** A frame as a module says it that does not compare with hubs: the last item but one of its Open is false. */
 function withoutCompare(frame) {
   const isOpen = frame.slice(8, 12) === "9202";
-  return isOpen ? hex(sealed(bytes(frame.slice(8).replace(/c3$/, "c2")))) : frame;
+  return isOpen ? hex(sealed(bytes(frame.slice(8).replace(/c390$/, "c290")))) : frame;
 }
 
 function open(saved, config = {}) {

@@ -258,7 +258,7 @@ impl Kernel {
         let peer = |(replica, peer): (&ReplicaId, &Peer)| {
             object(&[("replica", replica.to_string().into()), ("name", peer.name.as_str().into())])
         };
-        Ok(peers.iter().map(peer).collect())
+        Ok(peers.map(peer).collect())
     }
 
     /// The socket is open.

@@ -13,8 +13,13 @@ use crate::error::Malformed;
 pub struct ReplicaId([u8; 16]);
 
 impl Ord for ReplicaId {
-    #[inline]
+    // WebAssembly cannot swap bytes but by many instructions, at every place that compares.
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
     fn cmp(&self, other: &Self) -> Ordering {
+        if cfg!(target_arch = "wasm32") {
+            return self.0.cmp(&other.0);
+        }
         u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
     }
 }
@@ -102,12 +107,27 @@ impl FromStr for ReplicaId {
 }
 
 /// One event: the replica and its counter. Counters start at 1. A dot names its event for ever.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Dot {
     /// Who.
     pub replica: ReplicaId,
     /// The how-manieth event of that replica, from 1.
     pub counter: u64,
+}
+
+impl Ord for Dot {
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.replica.cmp(&other.replica).then(self.counter.cmp(&other.counter))
+    }
+}
+
+impl PartialOrd for Dot {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Dot {

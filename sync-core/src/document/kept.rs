@@ -1,7 +1,9 @@
 //! What this replica removed lately: its undo copies, for an edit that comes too late.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use litemap::LiteMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::causal::{Entry, Note};
@@ -17,8 +19,8 @@ const RECORD_BYTES: usize = 352;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     /// When a place was removed, by a hash of space and id: of two records with one hash only the later
-    /// is kept.
-    turns: BTreeMap<u64, u64>,
+    /// is kept. Small enough for a sorted vector: no more than what is kept has room for.
+    turns: LiteMap<u64, u64>,
     /// What was removed from a turn on; none where it was forgotten.
     removed: VecDeque<Option<Removed>>,
     first_turn: u64,

@@ -3,8 +3,8 @@
 use super::edit::Step;
 use super::{Document, Edit, Refused};
 use crate::causal::{Delta, Dot, PlaceStore, ReplicaId};
-use crate::types::opening::{self, OPENINGS_MAX, opening_at, successor};
-use crate::types::{Opening, Renaming, fork};
+use crate::types::opening::{self, opening_at, successor};
+use crate::types::{MARKS_MAX, Opening, Renaming, fork};
 
 impl<S: PlaceStore> Document<S> {
     /// The marks of a replica, in order.
@@ -66,7 +66,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         let Dot { counter: first, .. } = self.take_dot();
         let mut delta = Delta::default();
         delta.entries.push(Opening { first, opening }.mark(replica));
-        let surplus = (openings.len() + 1).saturating_sub(OPENINGS_MAX);
+        let surplus = (openings.len() + 1).saturating_sub(MARKS_MAX);
         for old in &openings[..surplus] {
             delta.dead.insert(Dot::new(replica, old.first));
         }

@@ -8,6 +8,7 @@ use super::{Document, EditAgainstDelete, Edited, Refused};
 use crate::causal::{
     CausalContext, Delta, Dot, Entry, EntryView, Joined, Label, Note, PlaceId, PlaceStore,
 };
+use crate::sort::sort_by;
 use crate::time::Stamp;
 use crate::types::element::{self, kind};
 use crate::types::place::{Space, is_collection};
@@ -73,7 +74,10 @@ impl Orphan {
         }
         // In an order of their own, whatever the store's is. The existence last: a record that comes in
         // parts is not shown before it is whole.
-        copies.sort_by_key(|(element, copy)| (element.content == Content::Exists, copy.origin));
+        let key = |(element, copy): &(&Element, CopyOf)| {
+            (element.content == Content::Exists, copy.origin)
+        };
+        sort_by(&mut copies, |a, b| key(a).cmp(&key(b)));
         copies
     }
 }

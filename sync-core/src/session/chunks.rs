@@ -2,6 +2,7 @@
 //! last.
 
 use crate::causal::{CausalContext, Delta, Dot, Entry, Note};
+use crate::sort::sort_by;
 use crate::wire::CHUNK_BYTES;
 
 /// How large a chunk of a catch-up or a refill is.
@@ -23,7 +24,7 @@ impl Default for ChunkSize {
 
 /// Cuts a context of dead dots, and what is said of them, into deltas of a limited size.
 pub(super) fn split(dots: &CausalContext, mut notes: Vec<Note>, size: ChunkSize) -> Vec<Delta> {
-    notes.sort_unstable_by_key(|note| note.dot);
+    sort_by(&mut notes, |a, b| a.dot.cmp(&b.dot));
     let mut notes = notes.into_iter().peekable();
     let mut pieces: Vec<Delta> = Vec::new();
     let mut room = 0;

@@ -12,8 +12,10 @@ mod connection;
 mod fork;
 mod outbox;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
+
+use litemap::LiteMap;
 
 pub use brief::NOT_HERE;
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
@@ -28,7 +30,8 @@ use super::Now;
 use crate::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
 use crate::document::{Author, Change, Document, Edit, Refused};
 use crate::error::Misuse;
-use crate::time::HybridClock;
+use crate::sort::sort_by;
+use crate::time::{HybridClock, Stamp};
 use crate::types::opening::MARK_BYTES;
 use crate::types::{Place, Renaming};
 use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX, Packing};
@@ -223,23 +226,24 @@ struct Opened {
     outbox: Outbox,
     cursor: Option<Cursor>,
     /// Replicas that this client speaks for: its own, and in a browser those of the other tabs.
-    claims: BTreeMap<ReplicaId, Claimed>,
+    claims: LiteMap<ReplicaId, Claimed>,
     author: Option<ReplicaId>,
     /// The author, once its opening is marked.
     marked: Option<ReplicaId>,
     /// What was written as a replica of which the hub has another history.
     renamed: Vec<Renaming>,
     /// The highest counter on disk of each replica that was the author in this run.
-    on_disk: BTreeMap<ReplicaId, u64>,
+    on_disk: LiteMap<ReplicaId, u64>,
     link: Link,
     refill: Refill,
     /// Whether a refill was cut, or may have been before this process began.
     refill_due: bool,
-    peers: BTreeMap<ReplicaId, Peer>,
+    /// No more than a document has replicas.
+    peers: LiteMap<ReplicaId, Peer>,
     log: ConflictLog,
     taken: Taken,
-    /// Batches that are being stored, and what to do once each is.
-    storing: BTreeMap<PersistId, Then>,
+    /// Batches that are being stored, in order, and what to do once each is.
+    storing: VecDeque<(PersistId, Then)>,
 }
 
 #[derive(Debug, Clone)]
@@ -267,9 +271,9 @@ struct Then {
 pub struct Client {
     config: ClientConfig,
     clock: HybridClock,
-    documents: BTreeMap<String, Opened>,
+    documents: LiteMap<String, Box<Opened>>,
     /// Document names by channel number, on this connection.
-    channels: BTreeMap<u32, String>,
+    channels: LiteMap<u32, String>,
     connection: connection::Connection,
     next_persist: PersistId,
     outputs: VecDeque<ClientOutput>,
@@ -282,8 +286,8 @@ impl Client {
         Self {
             config,
             clock: HybridClock::default(),
-            documents: BTreeMap::new(),
-            channels: BTreeMap::new(),
+            documents: LiteMap::new(),
+            channels: LiteMap::new(),
             connection: connection::Connection::default(),
             next_persist: 1,
             outputs: VecDeque::new(),
@@ -294,8 +298,9 @@ impl Client {
     /// random for this run.
     pub fn open(&mut self, name: &str, saved: SavedDocument, replica: ReplicaId, opening: u64) {
         let Ok(document) = Document::load(saved.store);
-        let on_disk = BTreeMap::from([(replica, document.context().max_of(replica))]);
-        let claims = BTreeMap::from([(replica, Claimed { opening, shown: None })]);
+        let (mut on_disk, mut claims) = (LiteMap::new(), LiteMap::new());
+        on_disk.insert(replica, document.context().max_of(replica));
+        claims.insert(replica, Claimed { opening, shown: None });
         let taken = if saved.outbox.is_empty() { Taken::default() } else { Taken::unknown() };
         let opened = Opened {
             document,
@@ -309,7 +314,7 @@ impl Client {
             refill_due: true,
             ..Opened::default()
         };
-        self.documents.insert(name.to_owned(), opened);
+        self.documents.insert(name.to_owned(), Box::new(opened));
         self.advance(name);
     }
 
@@ -419,9 +424,12 @@ impl Client {
         Ok(self.opened(document)?.link.phase)
     }
 
-    /// Who else is online in a document.
-    pub fn peers(&self, document: &str) -> Result<&BTreeMap<ReplicaId, Peer>, Misuse> {
-        Ok(&self.opened(document)?.peers)
+    /// Who else is online in a document, in the order of the replicas.
+    pub fn peers(
+        &self,
+        document: &str,
+    ) -> Result<impl Iterator<Item = (&ReplicaId, &Peer)>, Misuse> {
+        Ok(self.opened(document)?.peers.iter())
     }
 
     /// Takes deltas that other tabs of this profile have stored, asserts what they left of records that
@@ -490,12 +498,14 @@ impl Client {
 
     fn opened(&self, document: &str) -> Result<&Opened, Misuse> {
         let opened = self.documents.get(document);
-        opened.ok_or_else(|| Misuse::NotOpen { name: document.to_owned() })
+        opened.map(|opened| &**opened).ok_or_else(|| Misuse::NotOpen { name: document.to_owned() })
     }
 
     fn opened_mut(&mut self, document: &str) -> Result<&mut Opened, Misuse> {
         let opened = self.documents.get_mut(document);
-        opened.ok_or_else(|| Misuse::NotOpen { name: document.to_owned() })
+        opened
+            .map(|opened| &mut **opened)
+            .ok_or_else(|| Misuse::NotOpen { name: document.to_owned() })
     }
 
     /// Stores a change of this replica and puts it into the outbox.
@@ -515,7 +525,7 @@ impl Client {
         let mut then = Then { on_disk, ..Then::default() };
         then.enqueued.push(item.key());
         steps.push(Step::Enqueue { item, replaces });
-        self.log_conflicts(now, document, &places, &BTreeMap::new(), &mut steps);
+        self.log_conflicts(now, document, &places, &[], &mut steps);
         self.persist(document, steps, then);
         self.tell_changed(document, places);
     }
@@ -534,7 +544,8 @@ impl Client {
         let stamp = self.clock.tick(now.unix_ms);
         let removed_at =
             orphans.iter().filter_map(|orphan| Some((orphan.place()?, orphan.removed_at?)));
-        let removed_at: BTreeMap<_, _> = removed_at.collect();
+        let mut removed_at: Vec<(Place, Stamp)> = removed_at.collect();
+        sort_by(&mut removed_at, Ord::cmp);
         let Some(opened) = self.documents.get_mut(document) else { return };
         if let Ok(replica) = opened.author() {
             let author = Author { replica, stamp };
@@ -579,17 +590,17 @@ impl Client {
         let id = self.next_persist;
         self.next_persist += 1;
         if let Some(opened) = self.documents.get_mut(document) {
-            opened.storing.insert(id, then);
+            opened.storing.push_back((id, then));
             let document = document.to_owned();
             self.outputs.push_back(ClientOutput::Persist(Persist { id, document, steps }));
         }
     }
 
     fn handle_persisted(&mut self, id: PersistId) {
-        let found = self
-            .documents
-            .iter_mut()
-            .find_map(|(name, opened)| Some((name.clone(), opened.storing.remove(&id)?)));
+        let found = self.documents.iter_mut().find_map(|(name, opened)| {
+            let at = opened.storing.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+            Some((name.clone(), opened.storing.remove(at)?.1))
+        });
         let Some((document, then)) = found else { return };
         if let Some(opened) = self.documents.get_mut(&document) {
             if let Some(Dot { replica, counter }) = then.on_disk {

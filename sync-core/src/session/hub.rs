@@ -24,8 +24,8 @@ use crate::causal::{CausalContext, Delta, DotStore, ReplicaId, join};
 use crate::types::Opening;
 use crate::wire::{
     CHANNELS_MAX, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Dictionary, Fault,
-    HubMessage, PUSH_CREDIT, Packing, Push, VERSION, Welcome, decode_client, encode_delta,
-    write_delta,
+    HubMessage, OPENINGS_MAX, PUSH_CREDIT, Packing, Push, VERSION, Welcome, decode_client,
+    encode_delta, write_delta,
 };
 
 /// Names one connection, for ever, within one run of the hub.
@@ -360,12 +360,8 @@ impl Hub {
             wanted = CausalContext::default();
         }
         let writers = claims.iter().map(|claim| claim.replica).chain(unsent);
-        let unsent: BTreeSet<_> = writers.take(WRITERS_MAX).collect();
-        let mut openings = Vec::new();
-        for replica in unsent.iter().filter(|_| !broken!(OpeningsUntold)) {
-            let marks = store.openings(document, *replica).map_err(Stop::Storage)?;
-            openings.extend(marks.into_iter().map(|mark| (*replica, mark)));
-        }
+        let writers: Vec<_> = writers.take(WRITERS_MAX).collect();
+        let openings = openings(store, document, &writers).map_err(Stop::Storage)?;
         let opened = HubMessage::Opened {
             channel,
             context: own.truncated(CONTEXT_RANGES_MAX / 2, |_| false),
@@ -382,7 +378,7 @@ impl Hub {
             brief: None,
             catch_up,
             compare,
-            unsent,
+            unsent: writers.into_iter().collect(),
             strange,
             is_apart: false,
         };
@@ -710,6 +706,23 @@ impl Hub {
     fn send_frame(&mut self, connection: ConnectionId, frame: std::sync::Arc<[u8]>) {
         self.outputs.push_back(HubOutput::Send { connection, frame });
     }
+}
+
+/// The marks of replicas, all that are kept of a replica or none, as many as a client is told of.
+fn openings<S: HubStore>(
+    store: &S,
+    document: DocumentId,
+    replicas: &[ReplicaId],
+) -> Result<Vec<(ReplicaId, Opening)>, S::Error> {
+    let mut openings = Vec::new();
+    for replica in replicas.iter().filter(|_| !broken!(OpeningsUntold)) {
+        let marks = store.openings(document, *replica)?;
+        if openings.len() + marks.len() > OPENINGS_MAX {
+            break;
+        }
+        openings.extend(marks.into_iter().map(|mark| (*replica, mark)));
+    }
+    Ok(openings)
 }
 
 /// The replica of which a push has another history than what others brought since its channel was

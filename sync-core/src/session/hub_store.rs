@@ -46,10 +46,11 @@ pub struct Buried {
 
 impl Buried {
     /// Adds what one change removed. Its notes are left out where it took nothing of what is known: they
-    /// would speak of objects that nobody there ever had.
+    /// would speak of objects that nobody there ever had. So are those of removals that are known.
     pub fn add(&mut self, other: Self, known: &CausalContext) {
         if !other.notes.is_empty() && !other.dots.intersection(known).is_empty() {
-            self.notes.extend(other.notes);
+            let is_new = |note: &Note| !known.contains(note.dot);
+            self.notes.extend(other.notes.into_iter().filter(is_new));
         }
         self.dots.union(&other.dots);
     }
@@ -86,7 +87,9 @@ pub trait HubStore {
     /// The dots of a document that are live.
     fn live(&self, document: DocumentId) -> Result<CausalContext, Self::Error>;
 
-    /// The marks of a replica that are live, in order.
+    /// The last marks of a replica that are live, in order: as many as are kept ([`MARKS_MAX`]).
+    ///
+    /// [`MARKS_MAX`]: crate::types::MARKS_MAX
     fn openings(
         &self,
         document: DocumentId,

@@ -10,8 +10,8 @@ use crate::causal::{
     CausalContext, Dot, DotRanges, DotStore, Entry, MemoryStore, Note, ReplicaId, Sum, Total,
 };
 use crate::reconcile::Summary;
-use crate::types::Opening;
 use crate::types::opening::openings;
+use crate::types::{MARKS_MAX, Opening};
 use crate::wire::Cursor;
 
 /// A hub's storage in memory.
@@ -126,7 +126,8 @@ impl HubStore for MemoryHub {
         document: DocumentId,
         replica: ReplicaId,
     ) -> Result<Vec<Opening>, Infallible> {
-        openings(&self.kept(document).store, replica)
+        let mut openings = openings(&self.kept(document).store, replica)?;
+        Ok(openings.split_off(openings.len().saturating_sub(MARKS_MAX)))
     }
 
     fn document(&mut self, document: DocumentId, seq: u64) -> MemoryDocument<'_> {

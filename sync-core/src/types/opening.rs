@@ -10,11 +10,12 @@ use super::place::OPENINGS;
 use crate::causal::{
     Dot, DotRanges, Entry, EntryView, Label, PlaceId, PlaceStore, ReplicaId, Slots,
 };
+use crate::sort::sort_by;
 use crate::time::Stamp;
 
 /// The most marks of a replica that are kept; older ones are superseded. Arbitrary: a copy that comes
 /// back after so many openings that wrote is not told from its original.
-pub(crate) const OPENINGS_MAX: usize = 32;
+pub const MARKS_MAX: usize = 32;
 
 /// No less than what a mark adds to a change.
 pub(crate) const MARK_BYTES: usize = 256;
@@ -43,7 +44,7 @@ pub(crate) fn openings<S: PlaceStore>(
     store.at(SPACE, replica.as_bytes(), &mut |entry| {
         openings.extend(Opening::read(entry).filter(|_| entry.first.replica == replica));
     })?;
-    openings.sort_unstable();
+    sort_by(&mut openings, Opening::cmp);
     Ok(openings)
 }
 
@@ -59,12 +60,6 @@ impl Opening {
             id: PlaceId::new(replica.as_bytes()),
             slots: Slots::new(std::iter::once(Some(&self.opening.to_be_bytes()[..]))),
         }
-    }
-
-    /// Whether an entry may be a mark.
-    #[must_use]
-    pub fn is_mark(entry: &Entry) -> bool {
-        entry.label.space() == SPACE
     }
 
     /// Reads a mark; none for any other entry.
@@ -90,7 +85,7 @@ pub fn fork(
     (theirs, seen_there): (&[Opening], &DotRanges),
 ) -> Option<u64> {
     let stranger = |ones: &[Opening], others: &[Opening], seen: &DotRanges| {
-        let oldest = others.first().filter(|_| others.len() >= OPENINGS_MAX);
+        let oldest = others.first().filter(|_| others.len() >= MARKS_MAX);
         let is_forgotten = |one: &&Opening| oldest.is_some_and(|oldest| one.first < oldest.first);
         let found = ones
             .iter()

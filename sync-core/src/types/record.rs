@@ -1,11 +1,13 @@
 //! A record as it is read: from the live elements of its place, by the rules of the types.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+
+use litemap::LiteMap;
 
 use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
 use super::{Field, Value};
 use crate::causal::{Dot, EntryView, ReplicaId};
+use crate::sort::sort_by;
 use crate::time::Stamp;
 
 /// One live value of a register.
@@ -107,7 +109,7 @@ impl Record {
         }
         // A store gives elements in no order; what is written of them must be the same from each.
         let mut counted: Vec<_> = self.counted().collect();
-        counted.sort_by_key(|element| element.claim.dot);
+        sort_by(&mut counted, |a, b| a.claim.dot.cmp(&b.claim.dot));
         for element in counted {
             let path = element.path();
             let content = match &element.content {
@@ -228,15 +230,21 @@ impl Record {
     /// What a counter stands at: for each owner the largest share counts.
     #[must_use]
     pub fn count(&self, path: &str) -> i64 {
-        let mut shares: BTreeMap<ReplicaId, (u64, u64)> = BTreeMap::new();
-        for element in self.counted().filter(|element| element.path() == path) {
-            if let Content::Share(share) = element.content {
-                let sum = shares.entry(share.owner).or_default();
-                *sum = (sum.0.max(share.up), sum.1.max(share.down));
+        let at_path = self.counted().filter(|element| element.path() == path);
+        let shares = at_path.filter_map(|element| match &element.content {
+            Content::Share(share) => Some(share),
+            Content::Exists | Content::Register(_) | Content::Latest(_) | Content::Member(_) => {
+                None
             }
+        });
+        let mut shares: Vec<_> = shares.collect();
+        sort_by(&mut shares, |a, b| a.owner.cmp(&b.owner));
+        let mut sum = 0;
+        for of_owner in shares.chunk_by(|a, b| a.owner == b.owner) {
+            let up = of_owner.iter().map(|share| share.up).max().unwrap_or(0);
+            let down = of_owner.iter().map(|share| share.down).max().unwrap_or(0);
+            sum += i128::from(up) - i128::from(down);
         }
-        let sums = shares.values().map(|(up, down)| i128::from(*up) - i128::from(*down));
-        let sum: i128 = sums.sum();
         i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
     }
 
@@ -245,19 +253,25 @@ impl Record {
     /// set, a set before a counter, a counter before a register.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Field> {
-        let mut by_path: BTreeMap<&str, Field> = BTreeMap::new();
+        // Sorted as a vector: to look for the winner of each path takes longer than to insert it.
+        let mut by_path: LiteMap<&str, Field> = LiteMap::new();
         for element in self.counted() {
             let path = element.path();
-            let field = match (&element.content, by_path.get(path)) {
+            let field = match (&element.content, by_path.get_mut(path)) {
                 (Content::Exists, _)
                 | (Content::Share(_), Some(Field::Set(_)))
                 | (
                     Content::Register(_) | Content::Latest(_),
                     Some(Field::Set(_) | Field::Counter(_)),
                 ) => continue,
-                (Content::Member(_), Some(Field::Set(_))) => continue,
-                (Content::Member(_), _) => {
-                    Field::Set(self.members(path).into_iter().cloned().collect())
+                (Content::Member(value), Some(Field::Set(members))) => {
+                    members.insert(value.clone());
+                    continue;
+                }
+                (Content::Member(value), _) => {
+                    let mut members = BTreeSet::new();
+                    members.insert(value.clone());
+                    Field::Set(members)
                 }
                 (Content::Share(_), _) => Field::Counter(self.count(path)),
                 (Content::Register(_) | Content::Latest(_), Some(_)) => continue,
@@ -295,7 +309,7 @@ impl Record {
         if values.iter().any(|written| written.claim.copy.is_none()) {
             values.retain(|written| written.claim.copy.is_none());
         }
-        values.sort_by_key(|written| Reverse(rank(&written.claim)));
+        sort_by(&mut values, |a, b| rank(&b.claim).cmp(&rank(&a.claim)));
         let mut distinct: Vec<Written> = Vec::new();
         for written in values {
             let same = |other: &Written| {
@@ -309,12 +323,15 @@ impl Record {
     }
 
     /// The paths of the registers that keep every value, in order.
-    fn registers(&self) -> BTreeSet<&str> {
+    fn registers(&self) -> Vec<&str> {
         let registers = self.counted().filter_map(|element| match element.content {
             Content::Register(_) => Some(element.path()),
             Content::Exists | Content::Latest(_) | Content::Member(_) | Content::Share(_) => None,
         });
-        registers.collect()
+        let mut registers: Vec<_> = registers.collect();
+        sort_by(&mut registers, Ord::cmp);
+        registers.dedup();
+        registers
     }
 
     /// What clashes in this record.
@@ -331,7 +348,7 @@ impl Record {
         if is_record && self.existence().next().is_none() {
             let edits = self.claims().filter(|claim| claim.copy.is_none()).map(|claim| claim.dot);
             let mut edits: Vec<_> = edits.collect();
-            edits.sort_unstable();
+            sort_by(&mut edits, Dot::cmp);
             return vec![Conflict::Partial { edits }];
         }
         let fields = self.registers().into_iter().filter_map(|path| {
@@ -359,7 +376,7 @@ impl Record {
     /// The clashing fields by author, the author whose values are shown first.
     #[must_use]
     pub fn versions(&self) -> Vec<Version> {
-        let mut versions: BTreeMap<ReplicaId, Version> = BTreeMap::new();
+        let mut versions: LiteMap<ReplicaId, Version> = LiteMap::new();
         for path in self.registers() {
             let values = self.values(path);
             if values.len() < 2 {
@@ -376,8 +393,8 @@ impl Record {
                 version.fields.entry(path.to_owned()).or_insert(value);
             }
         }
-        let mut versions: Vec<_> = versions.into_values().collect();
-        versions.sort_by_key(|version| Reverse((version.stamp, version.author)));
+        let mut versions: Vec<_> = versions.into_iter().map(|(_, version)| version).collect();
+        sort_by(&mut versions, |a, b| (b.stamp, b.author).cmp(&(a.stamp, a.author)));
         versions
     }
 }

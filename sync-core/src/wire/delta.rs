@@ -17,6 +17,7 @@ use crate::causal::{
 };
 use crate::error::Malformed;
 use crate::pack::varint::{read, unzigzag, write, zigzag};
+use crate::sort::sort_by;
 use crate::time::Stamp;
 
 /// An id stands in full: its length and its bytes.
@@ -568,7 +569,7 @@ fn check(delta: &Delta) -> Result<(), Malformed> {
     if entries.len() > 1 {
         let span = |entry: &Entry| (entry.first, entry.last());
         let mut spans: SmallVec<[(Dot, u64); 8]> = entries.iter().map(span).collect();
-        spans.sort_unstable();
+        sort_by(&mut spans, Ord::cmp);
         let overlap = |pair: &[(Dot, u64)]| {
             pair[0].0.replica == pair[1].0.replica && pair[0].1 >= pair[1].0.counter
         };

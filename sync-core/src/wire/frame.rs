@@ -10,8 +10,8 @@ use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
 #[cfg(feature = "deflate")]
 use super::packed::unpack;
 use super::{
-    DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX,
-    SYNC_BYTES_MAX, check_len,
+    DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OPENINGS_MAX,
+    PRESENCE_BYTES_MAX, SYNC_BYTES_MAX, check_len,
 };
 use crate::causal::ReplicaId;
 use crate::checksum::crc32;
@@ -532,6 +532,7 @@ fn write_openings(out: &mut Vec<u8>, openings: &[(ReplicaId, Opening)]) {
 
 fn read_openings(reader: &mut Reader<'_>) -> Result<Vec<(ReplicaId, Opening)>, Malformed> {
     let len = reader.list(ReplicaId::ENCODED_LEN + 3)?;
+    check_len("the openings", len, OPENINGS_MAX)?;
     let mut openings = Vec::with_capacity(len);
     for _ in 0..len {
         reader.exactly(3)?;

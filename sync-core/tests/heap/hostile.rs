@@ -8,9 +8,10 @@ use sync_core::session::{
     Boot, Client, ClientConfig, ClientInput, Hub, HubInput, MemoryHub, Now, SavedDocument,
 };
 use sync_core::time::Stamp;
+use sync_core::types::Opening;
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, PACKED_TIMES_MAX,
-    Packing, Push, VERSION, Welcome, decode_client, decode_hub, encode_delta,
+    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, OPENINGS_MAX,
+    PACKED_TIMES_MAX, Packing, Push, VERSION, Welcome, decode_client, decode_hub, encode_delta,
 };
 
 use crate::meter::Meter;
@@ -143,8 +144,13 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
         compares: true,
         unsent: Vec::new(),
     };
+    let mut unsent = open(CausalContext::default(), claims(256));
+    if let ClientMessage::Open { unsent, .. } = &mut unsent {
+        *unsent = (0..14_000).map(replica).collect();
+    }
     let long = "x".repeat(200_000);
     let mut messages = vec![
+        ("open, unsent", unsent),
         (
             "hello",
             ClientMessage::Hello {
@@ -204,8 +210,14 @@ fn names(replicas: usize, labels: usize) -> Vec<u8> {
 
 fn from_hub() -> Vec<(String, Vec<u8>)> {
     let channel = 1;
-    let opened =
-        |context| HubMessage::Opened { channel, context, resumed: true, openings: Vec::new() };
+    let of_openings = |context, openings| {
+        let resumed = true;
+        HubMessage::Opened { channel, context, resumed, openings }
+    };
+    let opened = |context| of_openings(context, Vec::new());
+    let one = |at: usize| Opening { first: at as u64 + 1, opening: u64::MAX };
+    let each = |count| (0..count).map(|at| (replica(at), one(at))).collect();
+    let of_one = (0..OPENINGS_MAX).map(|at| (replica(9), one(at))).collect();
     let mut messages = vec![
         (
             "welcome",
@@ -219,6 +231,9 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ),
         ("opened, replicas", opened(of_replicas(4_095))),
         ("opened, ranges", opened(of_ranges(8_192))),
+        ("opened, openings", of_openings(of_replicas(OPENINGS_MAX), each(OPENINGS_MAX))),
+        ("opened, openings of one", of_openings(of_replicas(10), of_one)),
+        ("opened, too many", of_openings(CausalContext::default(), each(7_000))),
         ("stored", HubMessage::Stored { channel, id: u64::MAX, seq: u64::MAX }),
         ("refused", HubMessage::Refused { channel, id: 1, reason: "x".repeat(200_000) }),
         ("in use", HubMessage::InUse { channel, replica: replica(usize::MAX - 1) }),

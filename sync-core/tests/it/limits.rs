@@ -11,12 +11,12 @@ use sync_core::error::Malformed;
 use sync_core::pack::Reader;
 use sync_core::session::{Boot, ChunkSize, Hub, HubInput, HubOutput, MemoryHub, Now};
 use sync_core::time::{SKEW_MS_MAX, Stamp};
-use sync_core::types::{Field, RecordId, VALUE_DEPTH_MAX, Value};
+use sync_core::types::{Field, MARKS_MAX, Opening, RecordId, VALUE_DEPTH_MAX, Value};
 use sync_core::wire::{
     CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, HubMessage,
-    LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, Push,
-    REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION, decode_client, decode_delta, decode_hub,
-    encode_delta,
+    LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OPENINGS_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT,
+    Push, REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION, decode_client, decode_delta,
+    decode_hub, encode_delta,
 };
 
 use crate::world::{DOCUMENT, World};
@@ -46,6 +46,17 @@ fn of_ranges(count: usize) -> CausalContext {
 fn open(document: &str, context: CausalContext, claims: Vec<Claim>) -> ClientMessage {
     let (channel, document, cursor, compares) = (1, document.into(), None, false);
     ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent: Vec::new() }
+}
+
+/// With so many openings, each as long as it can be.
+fn opened(context: CausalContext, count: usize) -> HubMessage {
+    let one = |at| (replica(at), Opening { first: Dot::COUNTER_MAX, opening: u64::MAX });
+    HubMessage::Opened {
+        channel: 1,
+        context,
+        resumed: true,
+        openings: (0..count).map(one).collect(),
+    }
 }
 
 fn claims(count: usize) -> Vec<Claim> {
@@ -101,7 +112,7 @@ fn counter(counter: u64) -> Delta {
 #[test]
 fn what_is_read_is_limited() {
     type Case = (&'static str, usize, fn(usize) -> Result<(), Malformed>);
-    let cases: [Case; 17] = [
+    let cases: [Case; 18] = [
         ("bytes of a frame", MESSAGE_BYTES_MAX, frame_of),
         ("labels of a delta", LABELS_MAX, |count| {
             let label = |number: usize| Label::new(&number.to_be_bytes(), [&b"n"[..]]);
@@ -134,6 +145,9 @@ fn what_is_read_is_limited() {
         }),
         ("ranges of a delta", CONTEXT_RANGES_MAX, |count| {
             reads_delta(&Delta { dead: of_ranges(count), ..Delta::default() })
+        }),
+        ("openings", OPENINGS_MAX, |count| {
+            decode_hub(&opened(CausalContext::default(), count).encode()).map(|_| ())
         }),
         ("bytes of a document's name", NAME_BYTES_MAX, |bytes| {
             client_reads(&open(&"d".repeat(bytes), CausalContext::default(), Vec::new()))
@@ -275,6 +289,43 @@ fn the_claims_of_a_channel_are_limited() {
         let faults = claims(count).into_iter().filter_map(|one| bench.say(1, &claim(one)).err());
         assert_eq!(faults.last(), (!is_taken).then_some(4413), "{count} one by one");
     }
+}
+
+#[test]
+fn the_openings_that_are_told_fit_into_a_frame() {
+    // As much as a hub says of its context, with counters that take the most bytes.
+    let mut context = CausalContext::default();
+    for at in 0..CONTEXT_RANGES_MAX / 2 {
+        context.insert_range(replica(at), 1 << 62, Dot::COUNTER_MAX);
+    }
+    let largest = opened(context, OPENINGS_MAX);
+    assert_eq!(decode_hub(&largest.encode()), Ok(largest));
+
+    // One more replica than can be told of with all its marks.
+    let replicas = OPENINGS_MAX / MARKS_MAX + 1;
+    let mut bench = Bench::new();
+    bench.say(1, &open("d", CausalContext::default(), claims(replicas))).unwrap();
+    for at in 0..replicas {
+        let marks = (1..=MARKS_MAX as u64).map(|first| Opening { first, opening: first });
+        let marks = of_entries(marks.map(|one| one.mark(replica(at))).collect());
+        bench.say(1, &push(1 + at as u64, &marks)).unwrap();
+    }
+    bench.connect(2);
+    let mut reader = open("d", CausalContext::default(), Vec::new());
+    if let ClientMessage::Open { unsent, .. } = &mut reader {
+        *unsent = (0..replicas).map(replica).collect();
+    }
+    let told = bench.say(2, &reader);
+    let told = told.unwrap().into_iter().find_map(|message| match message {
+        HubMessage::Opened { openings, .. } => Some(openings),
+        _ => None,
+    });
+    let mut counts: BTreeMap<ReplicaId, usize> = BTreeMap::new();
+    for (of, _) in told.unwrap() {
+        *counts.entry(of).or_default() += 1;
+    }
+    let all = (0..replicas - 1).map(|at| (replica(at), MARKS_MAX)).collect();
+    assert_eq!(counts, all);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sync_core::error::Malformed;
 use sync_core::wire::{
     CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX,
     DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, Fault, LABELS_MAX, MESSAGE_BYTES_MAX,
-    NAME_BYTES_MAX, PACKED_TIMES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX,
+    NAME_BYTES_MAX, OPENINGS_MAX, PACKED_TIMES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX,
     SYNC_BYTES_MAX, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, SYNC_TRIES_MAX, decode_client,
     decode_hub,
 };
@@ -77,6 +77,7 @@ fn every_limit_has_the_value_of_the_table() {
         ("ranges of a context on the wire", CONTEXT_RANGES_MAX),
         ("channels of a connection", CHANNELS_MAX),
         ("claims of a channel", CLAIMS_MAX),
+        ("openings of Opened", OPENINGS_MAX),
         ("bytes of a name", NAME_BYTES_MAX),
         ("bytes of a presence state", PRESENCE_BYTES_MAX),
         ("bytes of a message of a comparison", SYNC_BYTES_MAX),

@@ -178,7 +178,7 @@ impl World {
     /// How many entries the hub has of what applications wrote.
     pub(crate) fn entry_count(&self) -> usize {
         let state = self.store.state(DOCUMENT).unwrap();
-        state.iter().filter(|entry| !Opening::is_mark(&entry.to_entry())).count()
+        state.iter().filter(|entry| Opening::read(*entry).is_none()).count()
     }
 
     /// The last dot that a device wrote.
@@ -390,6 +390,7 @@ fn apply(disk: &mut SavedDocument, replica: &mut ReplicaId, step: Step) {
             disk.store.join(&delta);
         }
         Step::Enqueue { item, replaces } => {
+            assert!(item.first <= item.last && !item.delta.is_empty(), "an item says nothing");
             let at = disk.outbox.iter().position(|known| Some(known.key()) == replaces);
             match at {
                 Some(at) => {

@@ -69,7 +69,7 @@ impl<'a> SqliteDocument<'a> {
             signed(*seq)?,
             stored.body(self.document)
         ])?;
-        if Opening::is_mark(entry) {
+        if Opening::read(entry.view()).is_some() {
             let sql = "INSERT OR IGNORE INTO marks (document, replica, first) VALUES (?1, ?2, ?3)";
             self.execute_at(sql, entry.first)?;
         }
@@ -78,7 +78,7 @@ impl<'a> SqliteDocument<'a> {
 
     /// Takes an entry out whose last dots these are.
     fn delete(&self, entry: &Entry) -> Result<(), StoreError> {
-        if Opening::is_mark(entry) {
+        if Opening::read(entry.view()).is_some() {
             let sql = "DELETE FROM marks WHERE document = ?1 AND replica = ?2 AND first = ?3";
             self.execute_at(sql, entry.first)?;
         }

@@ -9,6 +9,7 @@ use sync_core::causal::{
 };
 use sync_core::session::{Buried, DocumentId, HubStore, MemoryHub, Page};
 use sync_core::time::Stamp;
+use sync_core::types::{MARKS_MAX, Opening};
 use sync_core::wire::Cursor;
 use sync_hub::{SqliteHub, StoreError};
 use tempfile::TempDir;
@@ -217,6 +218,41 @@ fn sqlite_and_memory_answer_alike_after_every_step() {
                 assert_eq!(found, expected, "seed {seed}, step {step}, {range:?}");
             }
         }
+    }
+}
+
+#[test]
+fn marks_of_openings_are_found_as_in_memory() {
+    let folder = TempDir::new().unwrap();
+    let mut hub = open(folder.path());
+    let mut memory = MemoryHub::new(hub.boot());
+    let (document, other) = (hub.open("d").unwrap(), hub.open("e").unwrap());
+    assert_eq!((memory.open("d").unwrap(), memory.open("e").unwrap()), (document, other));
+    let one = |at: u64| Opening { first: 3 * at, opening: u64::MAX - at };
+    let mut delta = Delta::default();
+    delta.entries.extend((1..=40).map(|at| one(at).mark(replica(1))));
+    // Neither another replica's, nor what stands in the space of marks and is none, nor what is dead.
+    delta.entries.push(one(5).mark(replica(2)));
+    let foreign = Entry { id: PlaceId::new(b"n"), ..one(41).mark(replica(1)) };
+    delta.entries.push(foreign);
+    let mut dead = Delta::default();
+    dead.dead.insert(Dot::new(replica(1), one(40).first));
+    for delta in [&delta, &dead] {
+        push(&mut hub, document, delta);
+        push(&mut memory, document, delta);
+    }
+    let last: Vec<_> = (40 - MARKS_MAX as u64..40).map(one).collect();
+    for _ in 0..2 {
+        assert_eq!(hub.openings(document, replica(1)).unwrap(), last);
+        assert_eq!(hub.openings(document, replica(2)).unwrap(), [one(5)]);
+        assert_eq!(hub.openings(document, replica(3)).unwrap(), []);
+        assert_eq!(hub.openings(other, replica(1)).unwrap(), []);
+        drop(hub);
+        hub = open(folder.path());
+    }
+    for of in [1, 2, 3] {
+        let found = memory.openings(document, replica(of)).unwrap();
+        assert_eq!(found, hub.openings(document, replica(of)).unwrap());
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
+use super::panics;
+
 /// The stem of the generated files.
 pub(super) const NAME: &str = "sync_wasm";
 
@@ -23,6 +25,8 @@ pub(super) fn run(compiled: &Path) -> Result<Bound> {
         .out_name(NAME)
         .web(true)?
         .typescript(true)
+        // Names are told from their mangled form.
+        .demangle(false)
         .remove_name_section(true)
         .remove_producers_section(true)
         .generate_output()
@@ -36,6 +40,7 @@ pub(super) fn run(compiled: &Path) -> Result<Bound> {
             foreign.join(", ")
         );
     }
+    panics::silence(output.wasm_mut())?;
     Ok(Bound {
         glue: output.js().to_owned(),
         types: output.ts().context("wasm-bindgen made no types")?.to_owned(),

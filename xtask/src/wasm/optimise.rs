@@ -11,10 +11,13 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// What to do. The features are those that rustc and wasm-bindgen use, one by one: `-all` lets
-/// `wasm-opt` write what browsers do not run. A second round still finds one part in a hundred.
-const FLAGS: [&str; 12] = [
+/// `wasm-opt` write what browsers do not run. A second round still finds one part in a hundred. The
+/// lowest kilobyte is the end of the stack, which Rust's linker puts below all else: no address is less
+/// than a field's offset above it.
+const FLAGS: [&str; 13] = [
     "-Oz",
     "-Oz",
+    "--low-memory-unused",
     "--strip-debug",
     "--strip-producers",
     "--enable-reference-types",

@@ -9,6 +9,7 @@ use crate::causal::{CausalContext, PlaceStore, ReplicaId};
 use crate::document::Refused;
 use crate::document::target::{Targets, check_path};
 use crate::error::Misuse;
+use crate::sort::sort_by;
 use crate::types::element::{self, kind};
 use crate::types::place::{Space, collection_space};
 use crate::types::{Content, Field, Record, RecordId, check_name};
@@ -161,7 +162,9 @@ impl<S: PlaceStore> Edit<'_, S> {
             return Err(Misuse::NoSuchVersion { version: author.to_string() }.into());
         };
         let clashing = versions.iter().flat_map(|version| version.fields.keys());
-        let clashing: std::collections::BTreeSet<_> = clashing.collect();
+        let mut clashing: Vec<_> = clashing.collect();
+        sort_by(&mut clashing, |a, b| a.cmp(b));
+        clashing.dedup();
         let mut targets = Targets::default();
         let mut superseded = CausalContext::default();
         for path in clashing {

@@ -132,7 +132,7 @@ impl Client {
         }
         opened.link.brief.is_plain = true;
         let mut again = Vec::new();
-        for (id, sent) in opened.link.under_way.range_mut(id..) {
+        for (id, sent) in opened.link.under_way.iter_mut().filter(|(known, _)| **known >= id) {
             sent.has_dots = false;
             let is_sent = |item: &&OutboxItem| sent.keys.contains(&item.key());
             // What another tab has settled meanwhile leaves its number behind.

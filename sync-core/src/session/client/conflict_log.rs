@@ -1,6 +1,6 @@
 //! Entries of the conflict log: what clashed, both sides, who and when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Client, ClientEvent, ClientOutput, Step};
 use crate::causal::ReplicaId;
@@ -200,7 +200,7 @@ impl Client {
         now: Now,
         document: &str,
         places: &BTreeSet<Place>,
-        removed_at: &BTreeMap<Place, Stamp>,
+        removed_at: &[(Place, Stamp)],
         steps: &mut Vec<Step>,
     ) {
         let Some(opened) = self.documents.get_mut(document) else { return };
@@ -208,7 +208,9 @@ impl Client {
             let Place::Record { collection, id } = place else { continue };
             let Ok(record) = opened.document.elements(place);
             for conflict in record.conflicts() {
-                let (field, sides) = sides(&record, conflict, removed_at.get(place).copied());
+                let removal = removed_at.binary_search_by(|(other, _)| other.cmp(place)).ok();
+                let removed_at = removal.map(|at| removed_at[at].1);
+                let (field, sides) = sides(&record, conflict, removed_at);
                 let (collection, id) = (collection.clone(), id.to_string());
                 let entry = LogEntry { collection, record: id, field, sides, seen_ms: now.unix_ms };
                 let Some(entry) = opened.log.take(entry) else { continue };

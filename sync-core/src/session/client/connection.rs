@@ -1,6 +1,8 @@
 //! The client's end of one connection: hello, open, catch-up, pushes, refill and presence.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+
+use litemap::LiteMap;
 
 use super::brief::Brief;
 use super::compare::Compare;
@@ -17,7 +19,7 @@ use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::wire::{
     CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
-    Packing, VERSION, decode_hub,
+    Packing, REPLICAS_MAX, VERSION, decode_hub,
 };
 
 /// How long the line may be silent before a ping, in milliseconds.
@@ -70,7 +72,7 @@ pub(super) struct Link {
     /// What the hub had then.
     pub(super) told: CausalContext,
     last_push: u64,
-    pub(super) under_way: BTreeMap<u64, Sent>,
+    pub(super) under_way: LiteMap<u64, Sent>,
     /// Whether each item goes as a push of its own: the hub has refused several at once.
     goes_alone: bool,
     pub(super) brief: Brief,
@@ -140,7 +142,7 @@ impl Client {
             opened.link = Link::default();
             opened.refill = Refill::Nothing;
             opened.outbox.unsend_all();
-            for then in opened.storing.values_mut() {
+            for (_, then) in &mut opened.storing {
                 then.chunk = None;
             }
             opened.peers.clear();
@@ -291,7 +293,7 @@ impl Client {
             context: said.clone(),
             claims: claims.collect(),
             compares: Compare::IS_BUILT,
-            unsent: opened.unsent().into_iter().collect(),
+            unsent: opened.unsent(),
         };
         let phase = Phase::Opening;
         opened.link = Link { phase, channel, said, ..Link::default() };
@@ -485,7 +487,9 @@ impl Client {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         match shown {
             Some((name, state)) => {
-                opened.peers.insert(replica, Peer { name, state });
+                if opened.peers.len() < REPLICAS_MAX || opened.peers.contains_key(&replica) {
+                    opened.peers.insert(replica, Peer { name, state });
+                }
             }
             None => {
                 opened.peers.remove(&replica);

@@ -4,12 +4,14 @@
 //! those here, what was written here from there on is written again under a replica of its own: others
 //! know the same dots as something else. What was written before the copy was made keeps its dots.
 
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
 
 use super::connection::IN_USE;
 use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
+use crate::sort::sort_by;
 use crate::types::{Opening, Renaming, fork};
+use crate::wire::CLAIMS_MAX;
 
 /// Why an item waits whose replica another tab of this profile writes as.
 const WRITTEN_ELSEWHERE: &str = "a copy of this replica wrote something else";
@@ -93,14 +95,17 @@ impl Client {
 
 impl Opened {
     /// Whose marks the hub is asked for, beside those of the claims.
-    pub(super) fn unsent(&self) -> BTreeSet<ReplicaId> {
+    pub(super) fn unsent(&self) -> Vec<ReplicaId> {
         let writers = self.outbox.iter().map(|item| item.replica);
-        writers.filter(|replica| !self.claims.contains_key(replica)).collect()
+        let mut others =
+            distinct(writers.filter(|replica| !self.claims.contains_key(replica)).collect());
+        others.truncate(CLAIMS_MAX);
+        others
     }
 
     /// The first counter of each replica that waits.
-    fn waiting(&self) -> BTreeMap<ReplicaId, u64> {
-        let mut waiting = BTreeMap::new();
+    fn waiting(&self) -> LiteMap<ReplicaId, u64> {
+        let mut waiting = LiteMap::new_vec();
         for item in self.outbox.iter() {
             let first = waiting.entry(item.replica).or_insert(item.first);
             *first = item.first.min(*first);
@@ -114,11 +119,12 @@ impl Opened {
         context: &CausalContext,
         openings: &[(ReplicaId, Opening)],
     ) -> Vec<(ReplicaId, u64)> {
-        let replicas: BTreeSet<ReplicaId> = openings.iter().map(|(replica, _)| *replica).collect();
-        let found = replicas.into_iter().filter_map(|replica| {
-            let of_it = openings.iter().filter(|(of, _)| *of == replica);
-            let mut theirs: Vec<Opening> = of_it.map(|(_, one)| *one).collect();
-            theirs.sort_unstable();
+        let mut openings = openings.to_vec();
+        sort_by(&mut openings, Ord::cmp);
+        let of_each = openings.chunk_by(|(one, _), (other, _)| one == other);
+        let found = of_each.filter_map(|of_it| {
+            let replica = of_it.first()?.0;
+            let theirs: Vec<Opening> = of_it.iter().map(|(_, one)| *one).collect();
             let Ok(own) = self.document.openings(replica);
             let (seen, seen_there) = (self.document.context().of(replica)?, context.of(replica)?);
             Some((replica, fork((&own, seen), (&theirs, seen_there))?))
@@ -149,4 +155,11 @@ impl Opened {
         }
         renamed
     }
+}
+
+/// Each replica once, in order.
+fn distinct(mut replicas: Vec<ReplicaId>) -> Vec<ReplicaId> {
+    sort_by(&mut replicas, ReplicaId::cmp);
+    replicas.dedup();
+    replicas
 }
