@@ -456,7 +456,8 @@ impl Bench {
     fn new() -> Self {
         let mut bench = Self { hub: Hub::new(), store: MemoryHub::new(Boot { hub: 1, boot: 2 }) };
         bench.input(HubInput::Connected);
-        let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+        let hello =
+            ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false };
         bench.say(&hello);
         let open = ClientMessage::Open {
             channel: 1,

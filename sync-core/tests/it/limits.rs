@@ -157,7 +157,12 @@ fn what_is_read_is_limited() {
         }),
         ("bytes of an agent's name", NAME_BYTES_MAX, |bytes| {
             let agent = "a".repeat(bytes);
-            client_reads(&ClientMessage::Hello { version: VERSION, token: None, agent })
+            client_reads(&ClientMessage::Hello {
+                version: VERSION,
+                token: None,
+                agent,
+                packs: false,
+            })
         }),
         ("bytes of a replica's name", NAME_BYTES_MAX, |bytes| client_reads(&presence(bytes, 0))),
         ("bytes of a presence state", PRESENCE_BYTES_MAX, |bytes| {
@@ -232,7 +237,8 @@ impl Bench {
     fn connect(&mut self, connection: u64) {
         let Ok(()) =
             self.hub.handle(&mut self.store, Now::default(), connection, HubInput::Connected);
-        let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+        let hello =
+            ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false };
         self.say(connection, &hello).unwrap();
     }
 

@@ -12,10 +12,11 @@ use super::report;
 use crate::workspace::Workspace;
 
 /// From left to right; each may use those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "error",
     "zoo",
     "checksum",
+    "deflate",
     "sort",
     "pack",
     "time",
