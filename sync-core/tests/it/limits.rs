@@ -434,7 +434,8 @@ fn a_client_shows_no_more_peers_than_a_document_has_replicas() {
         client.handle(now, ClientInput::Frame(message.encode()));
         client.peers(DOCUMENT).unwrap().map(|(_, peer)| peer.name.clone()).collect::<Vec<_>>()
     };
-    hear(HubMessage::Welcome(Welcome { version: VERSION, hub: 1, boot: 1, now_ms: 0 }));
+    let packs = false;
+    hear(HubMessage::Welcome(Welcome { version: VERSION, hub: 1, boot: 1, now_ms: 0, packs }));
     let mut show = |number: usize, name: &str| {
         let shown = Some((name.to_owned(), Vec::new()));
         hear(HubMessage::Presence { channel: 1, replica: replica(number), shown })

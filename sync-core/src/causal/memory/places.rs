@@ -10,14 +10,13 @@ use crate::causal::{Dot, Entry, EntryView, PlaceId, PlaceStore};
 impl MemoryStore {
     /// A row of each object of a space, in the order of their ids, beginning after `after`.
     fn objects_after(&self, space: &[u8], after: Option<&[u8]>) -> impl Iterator<Item = u32> {
-        let rows = self.ids_of(space).into_iter().flat_map(move |ids| {
+        self.ids_of(space).into_iter().flat_map(move |ids| {
             let Some(after) = after else { return ids.iter_from(Position::default()) };
             match ids.find(key_of(after), |row| (*self.rows.of(row).id).cmp(after)) {
                 Ok(known) => ids.iter_from(known.next()),
                 Err(next) => ids.iter_from(next),
             }
-        });
-        rows
+        })
     }
 }
 
