@@ -152,13 +152,15 @@ fn written(field: &Field) -> (&'static str, Written) {
 }
 
 fn record(id: Id, elements: &Elements) -> Option<Record> {
-    Some(Record {
-        id,
-        title: elements.value("title")?.as_str()?.to_owned(),
-        body: elements.value("body")?.as_str()?.to_owned(),
-        flag: elements.value("flag")?.as_bool()?,
-        time: elements.value("time")?.as_int()?,
-    })
+    let (mut title, mut body, mut flag, mut time) = (None, None, None, None);
+    elements.read(&mut |path, value| match (path, value) {
+        ("title", Value::String(text)) => title = Some(text),
+        ("body", Value::String(text)) => body = Some(text),
+        ("flag", Value::Bool(truth)) => flag = Some(truth),
+        ("time", Value::Int(number)) => time = Some(number),
+        _ => {}
+    });
+    Some(Record { id, title: title?, body: body?, flag: flag?, time: time? })
 }
 
 impl Subject for Ours {
@@ -207,10 +209,11 @@ impl Subject for Ours {
     }
 
     fn read_all(&self, each: &mut dyn FnMut(Record)) {
-        for (id, elements) in self.document.records(RECORDS).sure() {
+        let show = &mut |id: RecordId, elements| {
             let id = id.as_place_id()[..].try_into().expect("ids are UUIDs");
             each(record(id, &elements).expect("records are whole"));
-        }
+        };
+        self.document.each_record(RECORDS, show).sure();
     }
 
     fn summary(&mut self) -> Vec<u8> {

@@ -104,7 +104,7 @@ impl MvRegister {
     /// The value that is shown: the one with the highest stamp, then of the highest replica.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
-        read(&self.0).value("").cloned()
+        read(&self.0).value("")
     }
 
     /// Every distinct value that was written without knowing of another, the one that is shown first.
@@ -123,7 +123,7 @@ impl LwwRegister {
     /// The last value.
     #[must_use]
     pub fn value(&self) -> Option<Value> {
-        read(&self.0).value("").cloned()
+        read(&self.0).value("")
     }
 }
 

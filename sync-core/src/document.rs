@@ -5,6 +5,7 @@ mod kept;
 mod openings;
 mod ordered;
 mod orphan;
+mod settle;
 mod target;
 mod touched;
 mod undo;
@@ -18,8 +19,9 @@ pub use touched::Touched;
 pub use undo::{History, Undo};
 
 use self::kept::Kept;
+use self::settle::Left;
 use self::target::{Labels, Targets};
-use crate::causal::{Delta, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore, join_into};
+use crate::causal::{Delta, Entry, MemoryStore, Note, PlaceId, PlaceStore, join_into};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -102,25 +104,6 @@ impl<S: PlaceStore> Document<S> {
         Self { store, labels, kept, policy, targets, killed: Vec::new() }
     }
 
-    /// Takes a store that does not know yet what stands open in it, and finds that.
-    pub fn load(store: S) -> Result<Self, S::Error> {
-        let mut document = Self::new(store);
-        for space in document.store.spaces()? {
-            let mut after: Option<PlaceId> = None;
-            loop {
-                let ids = document.store.ids(&space, after.as_deref(), PAGE_IDS)?;
-                for id in &ids {
-                    document.settle(&space, id)?;
-                }
-                match ids.last() {
-                    Some(last) if ids.len() == PAGE_IDS => after = Some(last.clone()),
-                    Some(_) | None => break,
-                }
-            }
-        }
-        Ok(document)
-    }
-
     /// Decides what becomes of edits of removed records from here on.
     pub fn set_policy(&mut self, policy: EditAgainstDelete) {
         self.policy = policy;
@@ -143,13 +126,26 @@ impl<S: PlaceStore> Document<S> {
         delta: &Delta,
         look: impl FnOnce(&[Entry]),
     ) -> Result<Change, S::Error> {
-        let joined = join_into(&mut self.store, delta, take(&mut self.killed))?;
+        let mut killed = take(&mut self.killed);
+        // Nothing clashes, and nothing is left in part, by what is merely overwritten.
+        if let Some((entry, dead)) = delta.as_overwrite()
+            && !broken!(JoinKeepsDead)
+            && self.store.overwrite(entry, dead, &mut killed, kind::EXISTS)?
+        {
+            self.kept.forget(entry.label.space(), &entry.id);
+            let touched = Touched::only(&entry.label, &entry.id);
+            look(&killed);
+            self.keep_memory(killed);
+            return Ok(Change { touched, orphans: Vec::new(), is_new: true });
+        }
+        let joined = join_into(&mut self.store, delta, killed)?;
         let touched = Touched::by(&joined, delta);
-        let (mut partial, mut mixed) = (Vec::new(), Vec::new());
+        let (mut partial, mut mixed, mut stands) = (Vec::new(), Vec::new(), false);
         for (label, id) in touched.iter() {
             match self.settle(label.space(), id)? {
                 Left::Part => partial.push((label.clone(), id.clone())),
                 Left::Record { has_copy } => {
+                    stands = true;
                     self.kept.forget(label.space(), id);
                     if has_copy {
                         mixed.push((label.clone(), id.clone()));
@@ -158,8 +154,20 @@ impl<S: PlaceStore> Document<S> {
                 Left::Other => {}
             }
         }
-        let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
-        orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
+        let mut orphans = Vec::new();
+        if !partial.is_empty() {
+            orphans = orphan::find(self, partial, &joined, &delta.notes)?;
+        }
+        // A record that is torn stands where something was touched, or a removal is about it.
+        let is_elsewhere = |note: &Note| !touched.has(&note.label, &note.id);
+        if !mixed.is_empty()
+            || (orphan::takes_records(&joined, &delta.notes)
+                && (stands
+                    || delta.notes.len() > NOTES_LOOKED_AT
+                    || delta.notes.iter().any(is_elsewhere)))
+        {
+            orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
+        }
         let is_new = !joined.is_empty();
         look(&joined.killed);
         self.keep_memory(joined.killed);
@@ -198,9 +206,7 @@ impl<S: PlaceStore> Document<S> {
             Place::Set { name } => {
                 let mut record = Record::default();
                 let Ok(space) = set_space(name) else { return none };
-                for id in self.store.ids(&space, None, usize::MAX)? {
-                    self.store.at(&space, &id, &mut |entry| record.add(entry))?;
-                }
+                self.store.each(&space, None, usize::MAX, &mut |entry| record.add(entry))?;
                 Ok(record)
             }
             Place::Value { name } => {
@@ -231,27 +237,59 @@ impl<S: PlaceStore> Document<S> {
         after: Option<&RecordId>,
         limit: usize,
     ) -> Result<Page, S::Error> {
-        let mut page = Page { records: Vec::new(), next: None };
-        let Ok(space) = collection_space(collection) else { return Ok(page) };
-        let after = after.map(|after| &**after.as_place_id());
-        let ids = self.store.ids(&space, after, limit)?;
-        let is_full = ids.len() == limit;
-        for id in ids {
-            let Some(id) = RecordId::from_place_id(&id) else { continue };
-            let record = self.record_at(&space, id.as_place_id())?;
-            if is_full {
-                page.next = Some(id.clone());
-            }
-            if record.is_shown() {
-                page.records.push((id, record));
-            }
-        }
-        Ok(page)
+        let mut records = Vec::new();
+        let show = &mut |id, record| records.push((id, record));
+        let next = self.walk(collection, after, limit, show)?;
+        Ok(Page { records, next })
     }
 
     /// The records of a collection, in the order of their ids.
     pub fn records(&self, collection: &str) -> Result<Vec<(RecordId, Record)>, S::Error> {
         Ok(self.page(collection, None, usize::MAX)?.records)
+    }
+
+    /// Shows the records of a collection one by one, in the order of their ids.
+    pub fn each_record(
+        &self,
+        collection: &str,
+        show: &mut dyn FnMut(RecordId, Record),
+    ) -> Result<(), S::Error> {
+        self.walk(collection, None, usize::MAX, show).map(|_| ())
+    }
+
+    /// Shows the records of a page. Gives after which id the next one begins.
+    fn walk(
+        &self,
+        collection: &str,
+        after: Option<&RecordId>,
+        limit: usize,
+        show: &mut dyn FnMut(RecordId, Record),
+    ) -> Result<Option<RecordId>, S::Error> {
+        let Ok(space) = collection_space(collection) else { return Ok(None) };
+        let after = after.map(|after| &**after.as_place_id());
+        let (mut count, mut at) = (0, PlaceId::default());
+        let (mut record, mut next) = (Record::default(), None);
+        let mut end = |id: &PlaceId, record: Record| {
+            if let Some(id) = RecordId::from_place_id(id) {
+                next = Some(id.clone());
+                if record.is_shown() {
+                    show(id, record);
+                }
+            }
+        };
+        self.store.each(&space, after, limit, &mut |entry| {
+            if count == 0 || at != *entry.id {
+                if count > 0 {
+                    end(&at, take(&mut record));
+                }
+                (count, at) = (count + 1, entry.id.clone());
+            }
+            record.add(entry);
+        })?;
+        if count > 0 {
+            end(&at, record);
+        }
+        Ok(next.filter(|_| count == limit))
     }
 
     /// The names of the collections that hold anything, in order.
@@ -285,7 +323,7 @@ impl<S: PlaceStore> Document<S> {
     /// What a register of the document holds.
     pub fn value(&self, name: &str) -> Result<Option<Value>, S::Error> {
         let record = self.elements(&Place::Value { name: name.to_owned() })?;
-        Ok(record.value("").cloned())
+        Ok(record.value(""))
     }
 
     /// Everything that clashes, by place.
@@ -298,27 +336,6 @@ impl<S: PlaceStore> Document<S> {
             all.extend(conflicts.map(|conflict| (place.clone(), conflict)));
         }
         Ok(all)
-    }
-
-    /// Notes whether anything clashes in a place. Says what is there.
-    fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<Left, S::Error> {
-        let mut scan = Scan::default();
-        self.store.at(space, id, &mut |entry| scan.add(entry))?;
-        let is_record = is_collection(space);
-        let mut is_open = scan.may_clash(is_record);
-        let mut left = match scan {
-            Scan { exists: true, has_copy, .. } if is_record => Left::Record { has_copy },
-            _ => Left::Other,
-        };
-        if is_open {
-            let conflicts = self.record_at(space, id)?.conflicts_of(is_record);
-            is_open = !conflicts.is_empty();
-            if matches!(conflicts[..], [Conflict::Partial { .. }]) {
-                left = Left::Part;
-            }
-        }
-        self.store.set_open(space, id, is_open)?;
-        Ok(left)
     }
 }
 
@@ -349,49 +366,8 @@ pub struct Page {
 /// For how many entries that died memory is kept. Arbitrary.
 const KILLED_MAX: usize = 16;
 
-/// How many ids are looked at in one go. Arbitrary.
-const PAGE_IDS: usize = 1024;
-
-/// What a change left in a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    /// A record that exists, and whether any of it is a copy.
-    Record { has_copy: bool },
-    /// Edits of a record that does not.
-    Part,
-    /// Nothing, or what is no record.
-    Other,
-}
-
-/// A quick look at a place, without reading values: whether it is worth a closer one.
-#[derive(Debug, Default)]
-struct Scan {
-    exists: bool,
-    has_copy: bool,
-    has_any: bool,
-    /// The labels that name registers.
-    labels: smallvec::SmallVec<[Label; 2]>,
-    is_double: bool,
-}
-
-impl Scan {
-    fn add(&mut self, entry: EntryView<'_>) {
-        let (tags, _) = entry.tags();
-        self.has_any = true;
-        self.has_copy |= tags.has_high();
-        self.exists |= tags.has(kind::EXISTS);
-        if tags.has(kind::REGISTER) && !self.is_double {
-            let shares = |known: &Label| known.shares(entry.label, kind::REGISTER);
-            self.is_double = entry.label.repeats(kind::REGISTER) || self.labels.iter().any(shares);
-            self.labels.push(entry.label.clone());
-        }
-    }
-
-    /// Names of copies differ from those of originals, so any copy asks for a closer look.
-    fn may_clash(&self, is_record: bool) -> bool {
-        self.has_any && (self.is_double || self.has_copy || (is_record && !self.exists))
-    }
-}
+/// Of how many removals it is looked up whether they touched something. Arbitrary.
+const NOTES_LOOKED_AT: usize = 4;
 
 /// The id of a member of a set: its bytes, or a hash where they are too long.
 fn member_id(value: &Value) -> PlaceId {

@@ -95,7 +95,7 @@ pub const PUSH_CREDIT: usize = 8;
 
 fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {
     if found > limit {
-        return Err(Malformed::Limit { what, found: found as u64, limit: limit as u64 });
+        return Err(Malformed::limit(what, found as u64, limit as u64));
     }
     Ok(())
 }

@@ -21,8 +21,6 @@ struct Parts {
     bytes: Box<[u8]>,
     space_len: usize,
     slots: Box<[Slot]>,
-    /// The names that are text behind their first byte, without that byte.
-    texts: Box<str>,
     space_hash: u64,
     hash: u64,
     /// Which of the first 64 slots have a name, and how their names begin.
@@ -30,20 +28,22 @@ struct Parts {
     /// Which of them begin with a byte that does not have the highest bit.
     plain: u64,
     tags: Tags,
-    /// Whether two slots have one name, and a bit for each name by its hash.
+    /// Whether two slots have one name, and whether two have names that are one but for the first byte.
     has_repeat: bool,
+    repeats_text: bool,
+    /// A bit for each name by the hash of what follows its first byte.
     sketch: u64,
 }
 
 struct Slot {
     end: u32,
-    text_end: u32,
     hash: u64,
     /// How many bytes the name has.
     len: u32,
     /// The first byte, if there is one.
     tag: Option<u8>,
-    is_text: bool,
+    /// What follows it, if that is text.
+    text: Option<Box<str>>,
 }
 
 /// The first bytes of names, as a set.
@@ -104,11 +104,11 @@ impl Label {
         let len = space.len() + names.iter().map(|name| name.len()).sum::<usize>();
         let mut bytes = Vec::with_capacity(len);
         bytes.extend_from_slice(space);
-        let mut texts = String::with_capacity(len - space.len());
         let mut slots: Vec<Slot> = Vec::with_capacity(names.len());
         let space_hash = xxh3_64(space);
         let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
         let (mut named, mut plain, mut has_repeat, mut sketch) = (0, 0, false, 0);
+        let mut repeats_text = false;
         for (at, name) in names.iter().enumerate() {
             let name_hash = xxh3_64(name);
             hash = (hash.rotate_left(5) ^ name_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -117,30 +117,30 @@ impl Label {
                 named |= bit;
                 plain |= if *tag & 0x80 == 0 { bit } else { 0 };
                 tags.add(*tag);
-                sketch |= 1 << (name_hash & 63);
+                sketch |= 1 << (xxh3_64(rest) & 63);
                 has_repeat |= slots.iter().any(|slot| slot.hash == name_hash);
-                texts.push_str(std::str::from_utf8(rest).unwrap_or_default());
+                let mut others = names[..at].iter().filter(|name| !name.is_empty());
+                repeats_text |= others.any(|name| name[1..] == *rest);
             }
             bytes.extend_from_slice(name);
-            let (end, text_end) = (bytes.len() as u32, texts.len() as u32);
-            let tag = name.first().copied();
-            let is_text = name.get(1..).is_some_and(|rest| std::str::from_utf8(rest).is_ok());
-            let len = name.len() as u32;
-            slots.push(Slot { end, text_end, hash: name_hash, len, tag, is_text });
+            let (end, len) = (bytes.len() as u32, name.len() as u32);
+            let text = name.get(1..).and_then(|rest| std::str::from_utf8(rest).ok());
+            let (tag, text) = (name.first().copied(), text.map(Into::into));
+            slots.push(Slot { end, hash: name_hash, len, tag, text });
         }
         let (bytes, slots) = (bytes.into_boxed_slice(), slots.into_boxed_slice());
-        let (texts, space_len) = (texts.into_boxed_str(), space.len());
+        let space_len = space.len();
         Self(Arc::new(Parts {
             bytes,
             space_len,
             slots,
-            texts,
             space_hash,
             hash,
             named,
             plain,
             tags,
             has_repeat,
+            repeats_text,
             sketch,
         }))
     }
@@ -176,18 +176,54 @@ impl Label {
     /// What follows the first byte of a slot's name, where that is text.
     #[inline]
     pub(crate) fn text(&self, slot: usize) -> Option<&str> {
-        let Parts { slots, texts, .. } = &*self.0;
-        let Slot { text_end, is_text, .. } = slots.get(slot)?;
-        let start = if slot == 0 { 0 } else { slots[slot - 1].text_end as usize };
-        if *is_text { texts.get(start..*text_end as usize) } else { None }
+        self.0.slots.get(slot)?.text.as_deref()
+    }
+
+    /// The names of the slots as their first byte and the text that follows; none without that.
+    #[inline]
+    pub(crate) fn tagged<'a>(&'a self) -> impl Iterator<Item = Option<(u8, &'a str)>> {
+        let name = |slot: &'a Slot| Some((slot.tag?, slot.text.as_deref()?));
+        self.0.slots.iter().map(name)
+    }
+
+    /// Which of the first 64 slots have a name that is this path behind its first byte, or goes on
+    /// behind it with a separator.
+    pub(crate) fn within(&self, path: &[u8], separator: u8) -> u64 {
+        let Parts { bytes, slots, .. } = &*self.0;
+        let mut found = 0;
+        for (at, Slot { end, len, .. }) in slots.iter().enumerate().take(64) {
+            let (end, len) = (*end as usize, *len as usize);
+            // Most names are shorter, or begin otherwise, which one byte tells.
+            if len <= path.len() || path.first().is_some_and(|own| bytes[end - len + 1] != *own) {
+                continue;
+            }
+            let (own, below) = bytes[end - len + 1..end].split_at(path.len());
+            let is_it = own == path
+                && below.first().is_none_or(|next| *next == separator && !path.is_empty());
+            found |= u64::from(is_it) << at;
+        }
+        found
     }
 
     /// The first byte of a slot's name, how many bytes follow, and whether they are text; none without a
     /// name.
     #[inline]
     pub(crate) fn tag(&self, slot: usize) -> Option<(u8, u32, bool)> {
-        let Slot { tag, len, is_text, .. } = self.0.slots.get(slot)?;
-        Some(((*tag)?, *len - 1, *is_text))
+        let Slot { tag, len, text, .. } = self.0.slots.get(slot)?;
+        Some(((*tag)?, *len - 1, text.is_some()))
+    }
+
+    /// The slots whose names are one byte and this text, and that byte.
+    #[inline]
+    pub(crate) fn slots_at(&self, text: &str) -> impl Iterator<Item = (usize, u8)> {
+        let Parts { bytes, slots, .. } = &*self.0;
+        slots.iter().enumerate().filter_map(move |(at, Slot { end, len, tag, .. })| {
+            let (end, start) = (*end as usize, *end as usize - *len as usize + 1);
+            // Names are short: a call to compare them costs more than their bytes.
+            let is_it = *len as usize == text.len() + 1
+                && bytes.get(start..end).is_some_and(|name| name.iter().eq(text.as_bytes()));
+            tag.filter(|_| is_it).map(|tag| (at, tag))
+        })
     }
 
     /// How many slots there are.
@@ -302,6 +338,25 @@ impl Label {
             && bytes[..space.len()] == *space
     }
 
+    /// Whether two slots have names that are one but for the first byte.
+    #[inline]
+    pub(crate) fn repeats_text(&self) -> bool {
+        self.0.repeats_text
+    }
+
+    /// Whether another label has a name that is one of this but for the first byte.
+    #[inline]
+    pub(crate) fn shares_text(&self, other: &Self) -> bool {
+        self.0.sketch & other.0.sketch != 0 && self.shares_text_exactly(other)
+    }
+
+    fn shares_text_exactly(&self, other: &Self) -> bool {
+        let is_here = |name: &[u8]| {
+            name.get(1..).is_some_and(|rest| self.names().any(|own| own.get(1..) == Some(rest)))
+        };
+        other.names().any(is_here)
+    }
+
     /// Whether two slots seem to have one name, which begins with a byte.
     #[inline]
     pub(crate) fn repeats(&self, tag: u8) -> bool {
@@ -313,6 +368,16 @@ impl Label {
         let slots = self.0.slots.iter().zip(self.names()).enumerate();
         let mut tagged = slots.filter(|(_, (_, name))| name.first() == Some(&tag));
         tagged.any(|(at, (slot, _))| self.0.slots[..at].iter().any(|other| other.hash == slot.hash))
+    }
+
+    /// How many slots seem to have a name, by its hash.
+    #[inline]
+    pub(super) fn count_of(&self, hash: u64) -> usize {
+        let Parts { slots, sketch, .. } = &*self.0;
+        if sketch >> (hash & 63) & 1 == 0 {
+            return 0;
+        }
+        slots.iter().filter(|slot| slot.hash == hash).count()
     }
 
     /// Whether another label seems to have a name of this one, which begins with a byte.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{DotRanges, Entry, EntryView, PlaceId, ReplicaId};
+use super::{Dot, DotRanges, Entry, EntryView, PlaceId, ReplicaId};
 
 /// A place for one document's entries and context, by dots. The kernel touches only what a delta
 /// names, so a document need not fit into memory.
@@ -47,6 +47,9 @@ pub trait DotStore {
 /// A space, and the id of an object in it.
 pub type Object = (Box<[u8]>, PlaceId);
 
+/// How many ids are looked at in one go. Arbitrary.
+const PAGE_IDS: usize = 1024;
+
 /// The same entries by the objects that they are about: what documents read.
 pub trait PlaceStore: DotStore {
     /// Shows every entry of an object, in no particular order.
@@ -56,6 +59,30 @@ pub trait PlaceStore: DotStore {
         id: &[u8],
         show: &mut dyn FnMut(EntryView<'_>),
     ) -> Result<(), Self::Error>;
+
+    /// Shows every entry of the objects of a space, object by object in the order of their ids,
+    /// beginning after `after`: at most `limit` objects.
+    fn each(
+        &self,
+        space: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        show: &mut dyn FnMut(EntryView<'_>),
+    ) -> Result<(), Self::Error> {
+        let (mut after, mut left) = (after.map(PlaceId::new), limit);
+        loop {
+            let wanted = left.min(PAGE_IDS);
+            let ids = self.ids(space, after.as_deref(), wanted)?;
+            for id in &ids {
+                self.at(space, id, show)?;
+            }
+            left -= wanted;
+            after = ids.last().cloned();
+            if ids.len() < wanted || left == 0 {
+                return Ok(());
+            }
+        }
+    }
 
     /// The ids of a space in their order, beginning after `after`: at most `limit` of them.
     fn ids(
@@ -67,6 +94,21 @@ pub trait PlaceStore: DotStore {
 
     /// The spaces that hold anything, in order.
     fn spaces(&self) -> Result<Vec<Box<[u8]>>, Self::Error>;
+
+    /// Adds an entry of one new dot in place of a live one, if nothing else follows from that: both are
+    /// about one object and have one name, which no other live dot of the object has; a name of the
+    /// object begins with the byte `needed`, and this name does not; no name of it begins with a byte
+    /// that has the highest bit; and nothing about it stands open. The new dot is seen by that. Does
+    /// nothing otherwise, or where the store does not do this faster than step by step, and says so.
+    fn overwrite(
+        &mut self,
+        _entry: &Entry,
+        _dead: Dot,
+        _killed: &mut Vec<Entry>,
+        _needed: u8,
+    ) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
 
     /// Notes whether something about an object stands open, so that it is found without a search.
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Self::Error>;

@@ -26,9 +26,7 @@ struct Position {
 impl Position {
     fn of(id: RecordId, record: &Record, field: &str) -> Self {
         let key = match record.value(field) {
-            Some(Value::Bytes(key)) if FractionalIndex::from_bytes(key.clone()).is_ok() => {
-                key.clone()
-            }
+            Some(Value::Bytes(key)) if FractionalIndex::from_bytes(key.clone()).is_ok() => key,
             Some(_) | None => Vec::new(),
         };
         Self { is_keyless: key.is_empty(), key, id }

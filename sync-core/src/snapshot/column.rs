@@ -326,23 +326,16 @@ pub(super) struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// Goes past the next value, and gives where it stands. There are as many as were asked for; what
-    /// is behind them has no bytes.
+    /// Takes the next value. There are as many as were asked for; what is behind them has no bytes.
     #[inline]
-    pub(super) fn step(&mut self) -> (usize, usize) {
+    pub(super) fn take(&mut self) -> &[u8] {
         let len = match self.common {
             Some(len) => len,
             None => varint::read(&mut self.lens).unwrap_or(0) as usize,
         };
         let start = self.at;
         self.at += len;
-        (start, self.at)
-    }
-
-    /// A value that was gone past.
-    #[inline]
-    pub(super) fn get(&self, (start, end): (usize, usize)) -> &[u8] {
-        self.bytes.get(start..end).unwrap_or_default()
+        self.bytes.get(start..self.at).unwrap_or_default()
     }
 }
 
@@ -376,10 +369,7 @@ mod tests {
     }
 
     fn are(mut read: Values<'_>, values: &[Vec<u8>]) -> bool {
-        values.iter().all(|value| {
-            let place = read.step();
-            read.get(place) == value
-        })
+        values.iter().all(|value| read.take() == value)
     }
 
     proptest! {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use smallvec::SmallVec;
-
 use super::column::{Head, SHORT, Values};
 use super::{MAGIC, VERSION, frame};
 use crate::causal::{
@@ -11,7 +9,7 @@ use crate::causal::{
     Slots, check_len,
 };
 use crate::error::Malformed;
-use crate::pack::varint::{read, unzigzag};
+use crate::pack::varint::{self, read, unzigzag};
 use crate::time::Stamp;
 
 /// Reads a snapshot of at most `bytes_max` bytes, compressed or not. Refuses one that is damaged, of a
@@ -26,7 +24,7 @@ pub fn read_snapshot(bytes: &[u8], bytes_max: usize) -> Result<MemoryStore, Malf
     }
     if *version != VERSION {
         let (found, limit) = (u64::from(*version), u64::from(VERSION));
-        return Err(Malformed::Limit { what: "the version of a snapshot", found, limit });
+        return Err(Malformed::limit("the version of a snapshot", found, limit));
     }
     let mut left = bytes_max;
     let (head, aside) = frame::take(&mut rest, &mut left)?;
@@ -105,6 +103,7 @@ impl<'l> Sections<'l> {
         end(rest)?;
         end(aside)?;
 
+        let mut packed = Vec::new();
         let (mut replica, mut left, mut expected, mut stamp) = (None, 0, 1u64, 0u64);
         for (at, number) in numbers.into_iter().enumerate() {
             while left == 0 {
@@ -117,16 +116,13 @@ impl<'l> Sections<'l> {
             expected = counter.wrapping_add(run.len() as u64);
             stamp = stamp.wrapping_add(unzigzag(stamps[at]).cast_unsigned());
             let id = match repeats[at].checked_sub(1) {
-                None => {
-                    let place = ids.step();
-                    PlaceId::new(ids.get(place))
-                }
+                None => PlaceId::new(ids.take()),
                 Some(before) => {
                     let what = "an object stood where it is said to";
                     self.store.id(before).cloned().ok_or(Malformed::Inconsistent { what })?
                 }
             };
-            let slots = read_run(run, &self.places, &mut slots);
+            let slots = read_run(run, &self.places, &mut slots, &mut packed);
             let first = Dot::new(replica.ok_or(SHORT)?, counter);
             self.store.push(first, Stamp::from_bits(stamp), number, id, slots)?;
         }
@@ -183,16 +179,29 @@ impl<'l> Sections<'l> {
     }
 }
 
-/// Takes the next value of the column of each live slot of a run.
-fn read_run(run: &[u32], places: &[u32], columns: &mut [Values<'_>]) -> Slots {
-    let mut found: SmallVec<[(usize, (usize, usize)); 8]> = SmallVec::new();
-    for column in run {
+/// Takes the next value of the column of each live slot of a run, and packs them.
+fn read_run(
+    run: &[u32],
+    places: &[u32],
+    columns: &mut [Values<'_>],
+    packed: &mut Vec<u8>,
+) -> Slots {
+    packed.clear();
+    packed.push(run.len() as u8);
+    let mut live = 0;
+    for (slot, column) in run.iter().enumerate() {
         let place = places.get(*column as usize).map_or(usize::MAX, |place| *place as usize);
-        found.push((place, columns.get_mut(place).map_or((0, 0), Values::step)));
+        match columns.get_mut(place) {
+            Some(column) => {
+                let value = column.take();
+                varint::write(packed, value.len() as u64 + 1);
+                packed.extend_from_slice(value);
+                live |= 1 << (slot & 63);
+            }
+            None => packed.push(0),
+        }
     }
-    let slots = found.iter().map(|(place, at)| columns.get(*place).map(|column| column.get(*at)));
-    let slots: SmallVec<[Option<&[u8]>; 8]> = slots.collect();
-    Slots::new(slots.iter().copied())
+    Slots::of(packed, live)
 }
 
 /// Reads the replicas, and how many entries in a row are theirs.
@@ -245,7 +254,7 @@ fn read_context(bytes: &mut &[u8]) -> Result<CausalContext, Malformed> {
         last = Some(*id);
         let (found, limit) = (ranges.max(), Dot::COUNTER_MAX);
         if found > limit {
-            return Err(Malformed::Limit { what: "a counter", found, limit });
+            return Err(Malformed::limit("a counter", found, limit));
         }
         context.set(ReplicaId::from_bytes(*id), ranges);
     }

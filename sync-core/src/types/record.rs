@@ -1,102 +1,102 @@
 //! A record as it is read: from the live elements of its place, by the rules of the types.
 
+mod clash;
+mod plain;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use litemap::LiteMap;
+use smallvec::SmallVec;
 
+pub use self::clash::{Conflict, Version, Written};
 use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
 use super::{Field, Value};
-use crate::causal::{Dot, EntryView, ReplicaId};
+use crate::causal::{Dot, EntryView, Label, Slots};
 use crate::sort::sort_by;
 use crate::time::Stamp;
 
-/// One live value of a register.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// Who and when.
-    pub claim: Claim,
-    /// What.
-    pub value: Value,
-}
-
-/// What one author wrote into the fields of a record that clash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// Names this version: the author.
-    pub author: ReplicaId,
-    /// The latest of its stamps.
-    pub stamp: Stamp,
-    /// The clashing fields that this author wrote, by path.
-    pub fields: BTreeMap<String, Value>,
-}
-
-impl Version {
-    /// The fields as a record shows them: those of nested maps below these.
-    #[must_use]
-    pub fn nested(&self) -> BTreeMap<String, Field> {
-        let mut fields = BTreeMap::new();
-        for (path, value) in &self.fields {
-            put(&mut fields, path, Field::Register(value.clone()));
-        }
-        fields
-    }
-}
-
-/// Something that two replicas did without knowing of each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Conflict {
-    /// A register has several values. The one that reading gives stands first.
-    Field {
-        /// The field's path.
-        name: String,
-        /// Every distinct value.
-        values: Vec<Written>,
-    },
-    /// The record was edited here and deleted there, and is kept with the edit.
-    EditKept {
-        /// The edit.
-        edit: Dot,
-        /// The removal, where it is known.
-        removal: Option<Dot>,
-    },
-    /// An edit whose record was deleted, and nobody has asserted the whole record again.
-    Partial {
-        /// What is left: the edits.
-        edits: Vec<Dot>,
-    },
-}
-
 /// The live elements of one place, in no particular order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// It keeps the slots as they are stored, and decodes the elements once somebody asks for them. Where
+/// every slot stands for itself, as in most records, values are read without that.
+#[derive(Debug, Clone, Default)]
 pub struct Record {
-    elements: Vec<Element>,
+    parts: SmallVec<[Part; 2]>,
+    /// Whether slots must be held against each other, or are not all that counts.
+    is_mixed: bool,
+    elements: OnceLock<Box<Elements>>,
+}
+
+/// What of an entry elements are decoded from.
+#[derive(Debug, Clone)]
+struct Part {
+    first: Dot,
+    stamp: Stamp,
+    label: Label,
+    slots: Slots,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Elements {
+    all: Vec<Element>,
     /// Whether an original says that the record exists. Copies were made for a record that is no more
     /// then, and count for nothing, but for those that mend this one.
     is_original: bool,
+}
+
+impl Elements {
+    /// Takes the live elements of an entry. Those that this version cannot read are left out.
+    fn add(&mut self, first: Dot, stamp: Stamp, label: &Label, slots: &Slots) {
+        self.all.reserve(slots.live().count_ones() as usize);
+        for (slot, bytes) in slots.iter().enumerate() {
+            let Some(bytes) = bytes else { continue };
+            let dot = Dot::new(first.replica, first.counter + slot as u64);
+            if let Ok(element) = Element::decode(dot, stamp, label, slot, bytes) {
+                self.is_original |= is_original(&element);
+                self.all.push(element);
+            }
+        }
+    }
+}
+
+/// Whether it says that the record exists, and is no copy.
+fn is_original(element: &Element) -> bool {
+    matches!(element.content, Content::Exists) && element.claim.copy.is_none()
 }
 
 impl Record {
     /// Takes the live elements of an entry. Those that this version cannot read are left out.
     pub fn add(&mut self, entry: EntryView<'_>) {
         let EntryView { first, stamp, label, slots, .. } = entry;
-        let room = if self.elements.is_empty() { EDITS_ROOM } else { 0 };
-        self.elements.reserve(slots.live().count_ones() as usize + room);
-        for (slot, bytes) in slots.iter().enumerate() {
-            let Some(bytes) = bytes else { continue };
-            let dot = Dot::new(first.replica, first.counter + slot as u64);
-            if let Ok(element) = Element::decode(dot, stamp, label, slot, bytes) {
-                self.is_original |=
-                    matches!(element.content, Content::Exists) && element.claim.copy.is_none();
-                self.elements.push(element);
-            }
+        if let Some(elements) = self.elements.get_mut() {
+            self.is_mixed = true;
+            elements.add(first, stamp, label, slots);
+        } else {
+            self.is_mixed = self.is_mixed || !self.stays_plain_with(label);
+            let (label, slots) = (label.clone(), slots.clone());
+            self.parts.push(Part { first, stamp, label, slots });
         }
+    }
+
+    fn decoded(&self) -> &Elements {
+        self.elements.get_or_init(|| {
+            let mut elements = Box::<Elements>::default();
+            for Part { first, stamp, label, slots } in &self.parts {
+                elements.add(*first, *stamp, label, slots);
+            }
+            elements
+        })
     }
 
     /// Leaves out the elements of other dots.
     pub(crate) fn retain(&mut self, is_wanted: impl Fn(Dot) -> bool) {
-        self.elements.retain(|element| is_wanted(element.claim.dot));
-        let is_original = self.existence().any(|claim| claim.copy.is_none());
-        self.is_original = is_original;
+        self.decoded();
+        self.is_mixed = true;
+        if let Some(elements) = self.elements.get_mut() {
+            elements.all.retain(|element| is_wanted(element.claim.dot));
+            elements.is_original = elements.all.iter().any(is_original);
+        }
     }
 
     /// Every distinct thing that the record holds, but that it exists: each value of a register, the
@@ -137,23 +137,23 @@ impl Record {
     /// The live elements.
     #[must_use]
     pub fn elements(&self) -> &[Element] {
-        &self.elements
+        &self.decoded().all
     }
 
     /// Takes elements of one place.
     pub(crate) fn of(elements: Vec<Element>) -> Self {
-        let mut record = Self { elements, is_original: false };
-        record.retain(|_| true);
-        record
+        let is_original = elements.iter().any(is_original);
+        let elements = Box::new(Elements { all: elements, is_original });
+        Self { parts: SmallVec::new(), is_mixed: true, elements: elements.into() }
     }
 
     /// The live elements that count for readers.
     pub(crate) fn counted(&self) -> impl Iterator<Item = &Element> {
         let counts = |element: &&Element| match &element.claim.copy {
-            Some(copy) if self.is_original => self.is_mended_by(copy),
+            Some(copy) if self.decoded().is_original => self.is_mended_by(copy),
             Some(_) | None => true,
         };
-        self.elements.iter().filter(counts)
+        self.elements().iter().filter(counts)
     }
 
     /// Whether a copy was made for the very record that an original says is there.
@@ -163,13 +163,13 @@ impl Record {
 
     /// Every live element's claim.
     pub fn claims(&self) -> impl Iterator<Item = &Claim> {
-        self.elements.iter().map(|element| &element.claim)
+        self.elements().iter().map(|element| &element.claim)
     }
 
     /// The claims that the record exists.
     pub fn existence(&self) -> impl Iterator<Item = &Claim> {
         let exists =
-            self.elements.iter().filter(|element| matches!(element.content, Content::Exists));
+            self.elements().iter().filter(|element| matches!(element.content, Content::Exists));
         exists.map(|element| &element.claim)
     }
 
@@ -182,15 +182,34 @@ impl Record {
     /// Whether the record is there for its readers.
     #[must_use]
     pub fn is_shown(&self) -> bool {
-        self.existence().next().is_some() && self.has_original()
+        self.exists_plainly() || (self.existence().next().is_some() && self.has_original())
     }
 
     /// The value that reading a register gives.
     #[must_use]
-    pub fn value(&self, path: &str) -> Option<&Value> {
-        match self.winner(path) {
-            Some(Content::Register(value) | Content::Latest(value)) => Some(value),
-            Some(Content::Exists | Content::Member(_) | Content::Share(_)) | None => None,
+    pub fn value(&self, path: &str) -> Option<Value> {
+        if !self.is_mixed {
+            return self.plain_value(path);
+        }
+        match self.winner(path)? {
+            Content::Register(value) | Content::Latest(value) => Some(value.clone()),
+            Content::Exists | Content::Member(_) | Content::Share(_) => None,
+        }
+    }
+
+    /// Shows every register with the value that reading it gives, in no particular order: the quickest
+    /// way to read a whole record.
+    pub fn read(&self, show: &mut dyn FnMut(&str, Value)) {
+        if !self.is_mixed {
+            return self.each_plain(|_, path, value| show(path, value));
+        }
+        let registers = self
+            .counted()
+            .filter(|element| matches!(element.content, Content::Register(_) | Content::Latest(_)));
+        for path in sorted(registers.map(Element::path).collect()) {
+            if let Some(value) = self.value(path) {
+                show(path, value);
+            }
         }
     }
 
@@ -201,7 +220,7 @@ impl Record {
             element.is_at(path)
                 && matches!(element.content, Content::Register(_) | Content::Latest(_))
         };
-        let mut elements = self.elements.iter().filter(is_register);
+        let mut elements = self.elements().iter().filter(is_register);
         let mut winner = elements.next()?;
         // Mostly there is one.
         for element in elements {
@@ -253,6 +272,9 @@ impl Record {
     /// set, a set before a counter, a counter before a register.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Field> {
+        if !self.is_mixed {
+            return self.plain_fields();
+        }
         // Sorted as a vector: to look for the winner of each path takes longer than to insert it.
         let mut by_path: LiteMap<&str, Field> = LiteMap::new();
         for element in self.counted() {
@@ -328,79 +350,24 @@ impl Record {
             Content::Register(_) => Some(element.path()),
             Content::Exists | Content::Latest(_) | Content::Member(_) | Content::Share(_) => None,
         });
-        let mut registers: Vec<_> = registers.collect();
-        sort_by(&mut registers, Ord::cmp);
-        registers.dedup();
-        registers
-    }
-
-    /// What clashes in this record.
-    #[must_use]
-    pub fn conflicts(&self) -> Vec<Conflict> {
-        self.conflicts_of(true)
-    }
-
-    /// What clashes in a place; only a record needs to exist.
-    pub(crate) fn conflicts_of(&self, is_record: bool) -> Vec<Conflict> {
-        if !self.has_original() {
-            return Vec::new();
-        }
-        if is_record && self.existence().next().is_none() {
-            let edits = self.claims().filter(|claim| claim.copy.is_none()).map(|claim| claim.dot);
-            let mut edits: Vec<_> = edits.collect();
-            sort_by(&mut edits, Dot::cmp);
-            return vec![Conflict::Partial { edits }];
-        }
-        let fields = self.registers().into_iter().filter_map(|path| {
-            let values = self.values(path);
-            (values.len() > 1).then(|| Conflict::Field { name: path.to_owned(), values })
-        });
-        fields.chain(self.edit_kept()).collect()
-    }
-
-    /// Whether the record is there as copies for an edit.
-    pub(crate) fn is_kept_by_copies(&self) -> bool {
-        self.is_shown() && !self.is_original
-    }
-
-    /// The edit that kept the record alive, while only copies say that it exists.
-    fn edit_kept(&self) -> Option<Conflict> {
-        let copies = self.existence().map(|claim| claim.copy.as_deref());
-        let copy = copies
-            .collect::<Option<Vec<_>>>()?
-            .into_iter()
-            .max_by_key(|copy| (copy.edit, copy.removal))?;
-        Some(Conflict::EditKept { edit: copy.edit, removal: copy.removal })
-    }
-
-    /// The clashing fields by author, the author whose values are shown first.
-    #[must_use]
-    pub fn versions(&self) -> Vec<Version> {
-        let mut versions: LiteMap<ReplicaId, Version> = LiteMap::new();
-        for path in self.registers() {
-            let values = self.values(path);
-            if values.len() < 2 {
-                continue;
-            }
-            for Written { claim, value } in values {
-                let author = claim.origin().replica;
-                let version = versions.entry(author).or_insert_with(|| Version {
-                    author,
-                    stamp: claim.stamp,
-                    fields: BTreeMap::new(),
-                });
-                version.stamp = version.stamp.max(claim.stamp);
-                version.fields.entry(path.to_owned()).or_insert(value);
-            }
-        }
-        let mut versions: Vec<_> = versions.into_iter().map(|(_, version)| version).collect();
-        sort_by(&mut versions, |a, b| (b.stamp, b.author).cmp(&(a.stamp, a.author)));
-        versions
+        sorted(registers.collect())
     }
 }
 
-/// For how many elements there is room beyond those of a record's first entry: an edit or two.
-const EDITS_ROOM: usize = 2;
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.elements() == other.elements()
+    }
+}
+
+impl Eq for Record {}
+
+/// Paths in order, each once.
+fn sorted(mut paths: Vec<&str>) -> Vec<&str> {
+    sort_by(&mut paths, Ord::cmp);
+    paths.dedup();
+    paths
+}
 
 /// The order of concurrent values: the highest wins.
 fn rank(claim: &Claim) -> (Stamp, Dot, Dot) {

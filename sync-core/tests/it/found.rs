@@ -105,8 +105,8 @@ fn a_copy_stands_back_where_somebody_edits_what_it_is_of() {
         device.hear(&all);
         let record = device.document.record("notes", &crate::documents::id()).sure().unwrap();
         assert_eq!(record.values("done").len(), 1, "a copy never clashes with a real edit");
-        assert_eq!(record.value("done"), Some(&Value::from("maybe")));
-        assert_eq!(record.value("title"), Some(&Value::from("t")));
+        assert_eq!(record.value("done"), Some(Value::from("maybe")));
+        assert_eq!(record.value("title"), Some(Value::from("t")));
     }
 }
 
@@ -130,8 +130,8 @@ fn torn() -> ([Device<MemoryStore>; 4], Delta) {
 
 fn is_whole(device: &Device<MemoryStore>) -> bool {
     let record = device.document.record("notes", &id()).sure().unwrap();
-    record.value("title") == Some(&Value::from("b"))
-        && record.value("done") == Some(&Value::from("yes"))
+    record.value("title") == Some(Value::from("b"))
+        && record.value("done") == Some(Value::from("yes"))
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn what_is_inserted_after_a_removal_keeps_nothing_of_what_was_removed() {
     assert!(holder.hear(&[&removal]).is_empty());
     for device in [remover, holder] {
         let record = device.document.record("notes", &id()).sure().unwrap();
-        assert_eq!((record.value("title"), record.value("done")), (Some(&Value::from("u")), None));
+        assert_eq!((record.value("title"), record.value("done")), (Some(Value::from("u")), None));
     }
 }
 
@@ -192,7 +192,7 @@ fn a_record_kept_by_an_edit_stays_whole_beside_another_insert_of_its_id() {
     for device in [&mut late, &mut editor, &mut other] {
         device.hear(&all);
         let record = device.document.record("notes", &id()).sure().unwrap();
-        assert_eq!(record.value("done"), Some(&Value::from("no")));
+        assert_eq!(record.value("done"), Some(Value::from("no")));
     }
     // What mends a record goes with it.
     beside = editor.remove();

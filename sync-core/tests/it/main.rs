@@ -21,6 +21,7 @@ mod golden_cases;
 mod hostile;
 mod laws;
 mod limits;
+mod overwrite;
 mod pack;
 mod packed;
 mod places;

@@ -149,6 +149,28 @@ fn a_page_goes_on_where_the_one_before_ended<S: Store>() {
     assert_eq!(listed.collect::<Vec<_>>(), all);
 }
 
+fn a_page_may_have_more_ids_than_a_store_gives_in_one_go<S: Store>() {
+    let mut a = Device::<S>::new(1);
+    let name = |number: usize| RecordId::new(format!("r{number:04}")).unwrap();
+    let fields = map(&[("title", "t".into())]);
+    let count = 2_050;
+    a.change(|edit| (0..count).try_for_each(|number| edit.insert("notes", &name(number), &fields)));
+    let names = |range: std::ops::Range<usize>| range.map(name).collect::<Vec<_>>();
+    for (after, limit) in [(None, 1_023), (Some(0), 1_024), (Some(500), 1_025), (None, 2_049)] {
+        let from = after.map_or(0, |after| after + 1);
+        let page = a.document.page("notes", after.map(name).as_ref(), limit).sure();
+        let ids: Vec<_> = page.records.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, names(from..from + limit));
+        assert_eq!(page.next, ids.last().cloned());
+    }
+    let mut shown = Vec::new();
+    a.document.each_record("notes", &mut |id, record| shown.push((id, record))).sure();
+    assert_eq!(shown, a.document.records("notes").sure());
+    assert_eq!(shown.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), names(0..count));
+    let page = a.document.page("notes", None, count + 1).sure();
+    assert_eq!((page.records.len(), page.next), (count, None));
+}
+
 type Change<'a> = &'a dyn Fn(&mut Edit<'_, PagedStore>) -> Result<(), Refused>;
 
 #[test]
@@ -249,7 +271,7 @@ proptest! {
                 let at = path.replace('/', "\u{1f}");
                 match field {
                     Field::Register(value) | Field::Latest(value) => {
-                        prop_assert_eq!(record.value(&at), Some(value), "{}", path);
+                        prop_assert_eq!(record.value(&at), Some(value.clone()), "{}", path);
                     }
                     Field::Counter(sum) => prop_assert_eq!(record.count(&at), *sum, "{}", path),
                     Field::Set(members) => {
@@ -270,4 +292,5 @@ over_both_stores!(
     values_and_counters_of_a_document,
     a_record_of_many_fields_with_long_names_reads_back,
     a_page_goes_on_where_the_one_before_ended,
+    a_page_may_have_more_ids_than_a_store_gives_in_one_go,
 );

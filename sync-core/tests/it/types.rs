@@ -251,7 +251,7 @@ fn the_leaves_of_a_map_merge_on_their_own<S: Store>() {
     exchange(&mut a, &mut b, &[kept], &[]);
     assert_eq!(a.conflicts(), []);
     let record = b.document.record("notes", &id()).sure().unwrap();
-    assert_eq!(record.value("address\u{1f}geo\u{1f}lat"), Some(&"two".into()));
+    assert_eq!(record.value("address\u{1f}geo\u{1f}lat"), Some("two".into()));
 }
 
 fn a_map_that_is_replaced_keeps_what_was_added_meanwhile<S: Store>() {

@@ -30,6 +30,9 @@ const ENDS: [&str; 11] = [
 /// How the names of functions end that print what only panics show.
 const DEBUG: &str = " as core::fmt::Debug>::fmt";
 
+/// How the names begin of what helps these.
+const DEBUG_HELPER: &str = "<core::fmt::builders::";
+
 /// Lets every function of the standard library that panics trap in place of saying why.
 pub(super) fn silence(module: &mut Module) -> Result<()> {
     let mut is_found = false;
@@ -37,9 +40,10 @@ pub(super) fn silence(module: &mut Module) -> Result<()> {
         let (Some(name), FunctionKind::Local(body)) = (&function.name, &mut function.kind) else {
             continue;
         };
-        // Without the hashes that a name ends with.
+        // Without the hash that a name ends with, and the number of a copy.
         let name = format!("{:#}", rustc_demangle::demangle(name));
-        if panics(&name) {
+        let name = name.trim_end_matches(|end: char| end == '.' || end.is_ascii_digit());
+        if panics(name) || name.starts_with(DEBUG_HELPER) {
             replace(body, Unreachable {});
             is_found = true;
         } else if name.ends_with(DEBUG) {

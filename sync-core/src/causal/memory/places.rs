@@ -5,7 +5,21 @@ use std::convert::Infallible;
 use super::MemoryStore;
 use super::lookup::key_of;
 use super::sorted::Position;
-use crate::causal::{EntryView, PlaceId, PlaceStore};
+use crate::causal::{Dot, Entry, EntryView, PlaceId, PlaceStore};
+
+impl MemoryStore {
+    /// A row of each object of a space, in the order of their ids, beginning after `after`.
+    fn objects_after(&self, space: &[u8], after: Option<&[u8]>) -> impl Iterator<Item = u32> {
+        let rows = self.ids_of(space).into_iter().flat_map(move |ids| {
+            let Some(after) = after else { return ids.iter_from(Position::default()) };
+            match ids.find(key_of(after), |row| (*self.rows.of(row).id).cmp(after)) {
+                Ok(known) => ids.iter_from(known.next()),
+                Err(next) => ids.iter_from(next),
+            }
+        });
+        rows
+    }
+}
 
 impl PlaceStore for MemoryStore {
     fn at(
@@ -20,25 +34,42 @@ impl PlaceStore for MemoryStore {
         Ok(())
     }
 
+    fn each(
+        &self,
+        space: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        show: &mut dyn FnMut(EntryView<'_>),
+    ) -> Result<(), Infallible> {
+        for first in self.objects_after(space, after).take(limit) {
+            self.rows.ring(first).for_each(|row| show(self.view(row)));
+        }
+        Ok(())
+    }
+
     fn ids(
         &self,
         space: &[u8],
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<PlaceId>, Infallible> {
-        let Some(ids) = self.ids_of(space) else { return Ok(Vec::new()) };
-        let id = |row: u32| &self.rows.of(row).id;
-        let from = match after {
-            Some(after) => ids.find(key_of(after), |row| (**id(row)).cmp(after)),
-            None => Err(Position::default()),
-        };
-        let (Ok(from) | Err(from)) = from;
-        let rows = ids.iter_from(from).filter(|row| after.is_none_or(|after| **id(*row) > *after));
-        Ok(rows.take(limit).map(|row| id(row).clone()).collect())
+        let rows = self.objects_after(space, after).take(limit);
+        Ok(rows.map(|row| self.rows.of(row).id.clone()).collect())
     }
 
     fn spaces(&self) -> Result<Vec<Box<[u8]>>, Infallible> {
         Ok(self.spaces.iter().map(|space| space.name.clone()).collect())
+    }
+
+    #[inline]
+    fn overwrite(
+        &mut self,
+        entry: &Entry,
+        dead: Dot,
+        killed: &mut Vec<Entry>,
+        needed: u8,
+    ) -> Result<bool, Infallible> {
+        Ok(self.overwrite_row(entry, dead, killed, needed))
     }
 
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Infallible> {

@@ -53,6 +53,11 @@ impl Position {
     pub(super) fn from_bits(bits: u64) -> Self {
         Self { chunk: (bits >> 32) as usize, at: (bits & 0xffff_ffff) as usize }
     }
+
+    /// The one behind it.
+    pub(super) fn next(self) -> Self {
+        Self { at: self.at + 1, ..self }
+    }
 }
 
 impl Sorted {
@@ -166,8 +171,13 @@ impl Sorted {
             }
         }
         let Chunk { keys, rows } = &mut self.chunks[chunk];
-        keys.insert(at, key);
-        rows.insert(at, row);
+        if at == keys.len() {
+            keys.push(key);
+            rows.push(row);
+        } else {
+            keys.insert(at, key);
+            rows.insert(at, row);
+        }
         if at == 0 {
             self.firsts[chunk] = key;
         }

@@ -1,0 +1,99 @@
+//! What stands open in a document: the places in which anything clashes.
+
+use super::Document;
+use crate::causal::{EntryView, Label, PlaceId, PlaceStore};
+use crate::types::Conflict;
+use crate::types::element::kind;
+use crate::types::place::is_collection;
+
+impl<S: PlaceStore> Document<S> {
+    /// Takes a store that does not know yet what stands open in it, and finds that.
+    pub fn load(store: S) -> Result<Self, S::Error> {
+        let mut document = Self::new(store);
+        let mut unsettled = document.store.open()?;
+        for space in document.store.spaces()? {
+            let is_record = is_collection(&space);
+            let mut last: Option<(PlaceId, Scan)> = None;
+            let mut note = |scanned: Option<(PlaceId, Scan)>| {
+                if let Some((id, _)) = scanned.filter(|(_, scan)| scan.may_clash(is_record)) {
+                    unsettled.push((space.clone(), id));
+                }
+            };
+            document.store.each(&space, None, usize::MAX, &mut |entry| match &mut last {
+                Some((id, scan)) if *id == *entry.id => scan.add(entry),
+                _ => {
+                    let mut scan = Scan::default();
+                    scan.add(entry);
+                    note(last.replace((entry.id.clone(), scan)));
+                }
+            })?;
+            note(last);
+        }
+        for (space, id) in unsettled {
+            document.settle(&space, &id)?;
+        }
+        Ok(document)
+    }
+
+    /// Notes whether anything clashes in a place. Says what is there.
+    pub(super) fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<Left, S::Error> {
+        let mut scan = Scan::default();
+        self.store.at(space, id, &mut |entry| scan.add(entry))?;
+        let is_record = is_collection(space);
+        let mut is_open = scan.may_clash(is_record);
+        let mut left = match scan {
+            Scan { exists: true, has_copy, .. } if is_record => Left::Record { has_copy },
+            _ => Left::Other,
+        };
+        if is_open {
+            let conflicts = self.record_at(space, id)?.conflicts_of(is_record);
+            is_open = !conflicts.is_empty();
+            if matches!(conflicts[..], [Conflict::Partial { .. }]) {
+                left = Left::Part;
+            }
+        }
+        self.store.set_open(space, id, is_open)?;
+        Ok(left)
+    }
+}
+
+/// What a change left in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// A record that exists, and whether any of it is a copy.
+    Record { has_copy: bool },
+    /// Edits of a record that does not.
+    Part,
+    /// Nothing, or what is no record.
+    Other,
+}
+
+/// A quick look at a place, without reading values: whether it is worth a closer one.
+#[derive(Debug, Default)]
+struct Scan {
+    exists: bool,
+    has_copy: bool,
+    has_any: bool,
+    /// The labels that name registers.
+    labels: smallvec::SmallVec<[Label; 2]>,
+    is_double: bool,
+}
+
+impl Scan {
+    fn add(&mut self, entry: EntryView<'_>) {
+        let (tags, _) = entry.tags();
+        self.has_any = true;
+        self.has_copy |= tags.has_high();
+        self.exists |= tags.has(kind::EXISTS);
+        if tags.has(kind::REGISTER) && !self.is_double {
+            let shares = |known: &Label| known.shares(entry.label, kind::REGISTER);
+            self.is_double = entry.label.repeats(kind::REGISTER) || self.labels.iter().any(shares);
+            self.labels.push(entry.label.clone());
+        }
+    }
+
+    /// Names of copies differ from those of originals, so any copy asks for a closer look.
+    fn may_clash(&self, is_record: bool) -> bool {
+        self.has_any && (self.is_double || self.has_copy || (is_record && !self.exists))
+    }
+}
