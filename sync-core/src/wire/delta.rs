@@ -381,9 +381,13 @@ impl Reader<'_> {
 
     fn read(&mut self, dictionary: &Dictionary, objects: &dyn Objects) -> Result<Delta, Malformed> {
         let mut replicas = Numbers::new(dictionary.replica_table());
-        replicas.new = self.read_replicas()?;
+        if !self.takes_zero() {
+            replicas.new = self.read_replicas()?;
+        }
         let mut labels = Numbers::new(dictionary.label_table());
-        labels.new = self.read_labels()?;
+        if !self.takes_zero() {
+            labels.new = self.read_labels()?;
+        }
         let dead = self.read_dead(&replicas)?;
         let count = read_count(&mut self.rest, 1)?;
         let notes = read_count(&mut self.rest, 1)?;
@@ -393,6 +397,14 @@ impl Reader<'_> {
         let mut delta = Delta { dead, ..Delta::default() };
         self.read_columns(&replicas, &labels, (count, notes), objects, &mut delta)?;
         Ok(delta)
+    }
+
+    /// Takes a count that is zero: on a connection that stands nothing is named anew.
+    #[inline]
+    fn takes_zero(&mut self) -> bool {
+        let [0, rest @ ..] = self.rest else { return false };
+        self.rest = rest;
+        true
     }
 
     fn read_label(&mut self) -> Result<Label, Malformed> {
