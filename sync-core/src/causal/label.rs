@@ -31,8 +31,9 @@ struct Parts {
     /// Whether two slots have one name, and whether two have names that are one but for the first byte.
     has_repeat: bool,
     repeats_text: bool,
-    /// A bit for each name by the hash of what follows its first byte.
+    /// A bit for each name by its hash, and one by the hash of what follows its first byte.
     sketch: u64,
+    text_sketch: u64,
 }
 
 struct Slot {
@@ -107,7 +108,8 @@ impl Label {
         let mut slots: Vec<Slot> = Vec::with_capacity(names.len());
         let space_hash = xxh3_64(space);
         let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
-        let (mut named, mut plain, mut has_repeat, mut sketch) = (0, 0, false, 0);
+        let (mut named, mut plain, mut has_repeat) = (0, 0, false);
+        let (mut sketch, mut text_sketch) = (0, 0);
         let mut repeats_text = false;
         for (at, name) in names.iter().enumerate() {
             let name_hash = xxh3_64(name);
@@ -117,7 +119,8 @@ impl Label {
                 named |= bit;
                 plain |= if *tag & 0x80 == 0 { bit } else { 0 };
                 tags.add(*tag);
-                sketch |= 1 << (xxh3_64(rest) & 63);
+                sketch |= 1 << (name_hash & 63);
+                text_sketch |= 1 << (xxh3_64(rest) & 63);
                 has_repeat |= slots.iter().any(|slot| slot.hash == name_hash);
                 let mut others = names[..at].iter().filter(|name| !name.is_empty());
                 repeats_text |= others.any(|name| name[1..] == *rest);
@@ -142,6 +145,7 @@ impl Label {
             has_repeat,
             repeats_text,
             sketch,
+            text_sketch,
         }))
     }
 
@@ -347,7 +351,7 @@ impl Label {
     /// Whether another label has a name that is one of this but for the first byte.
     #[inline]
     pub(crate) fn shares_text(&self, other: &Self) -> bool {
-        self.0.sketch & other.0.sketch != 0 && self.shares_text_exactly(other)
+        self.0.text_sketch & other.0.text_sketch != 0 && self.shares_text_exactly(other)
     }
 
     fn shares_text_exactly(&self, other: &Self) -> bool {
