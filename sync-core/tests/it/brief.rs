@@ -440,10 +440,12 @@ fn a_dictionary_learns_no_more_than_it_may_hold() {
     let bytes: usize = dictionary.labels().iter().map(Label::byte_count).sum();
     assert!((DICTIONARY_BYTES_MAX - 109..=DICTIONARY_BYTES_MAX).contains(&bytes), "{bytes}");
     assert_eq!(Dictionary::new().extend(&dictionary.encode_since((0, 0))), Ok(()));
-    let mut wide = Dictionary::new();
-    let dead: CausalContext = (0..17).map(|number| Dot::new(replica(number), 1)).collect();
-    wide.learn(&Delta { dead, ..Delta::default() });
-    assert_eq!(wide.counts(), (0, 0), "a refill names many who are of no interest");
+    for (count, learned) in [(15, 15), (16, 16), (17, 0)] {
+        let mut wide = Dictionary::new();
+        let dead: CausalContext = (0..count).map(|number| Dot::new(replica(number), 1)).collect();
+        wide.learn(&Delta { dead, ..Delta::default() });
+        assert_eq!(wide.counts(), (learned, 0), "a refill names many who are of no interest");
+    }
 }
 
 struct Bench {

@@ -43,6 +43,9 @@ const RECORD_BYTES: usize = 2_000;
 /// The most bytes of heap that the hub holds at any time: chunks that it makes, and those under way.
 const HUB_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// What an `Arc` has before what it holds: two counts.
+const ARC_BYTES: i64 = 16;
+
 /// The most bytes of heap that the client holds at any time beyond its document.
 const CLIENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -149,7 +152,7 @@ impl Line {
         }
         let peak = count.peak() as i64 + self.hub_held;
         self.counts.hub_peak = self.counts.hub_peak.max(peak.max(0) as usize);
-        self.hub_held += count.held();
+        self.hub_held += count.held() - (sent.capacity() * size_of::<Arc<[u8]>>()) as i64;
         for frame in sent {
             self.count_frame(&frame);
             self.down.push_back(frame);
@@ -168,7 +171,7 @@ impl Line {
     /// Takes a frame that arrives, which the hub holds no longer.
     fn arrive(&mut self) -> Option<Arc<[u8]>> {
         let frame = self.down.pop_front()?;
-        self.hub_held -= frame.len() as i64;
+        self.hub_held -= frame.len() as i64 + ARC_BYTES;
         Some(frame)
     }
 
@@ -279,9 +282,9 @@ fn a_first_sync_over_a_line_that_is_cut_ends_and_sends_little_twice() {
     let whole = line.meter.start();
     let mut device = Device::new();
     let mut random = Random(3);
-    // At a megabyte in a second a line of 200 MB is cut every one to three seconds.
+    // At half a megabyte in a second a line of 200 MB is cut every one to three seconds.
     let bytes = megabytes * 1_000_000;
-    let least = (bytes / 200).max(500_000);
+    let least = (bytes / 400).max(250_000);
     while !device.is_live() {
         let room = least + random.below(2 * least);
         let unstored = random.below(3);
