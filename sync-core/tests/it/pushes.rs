@@ -91,16 +91,17 @@ fn the_bytes_of_items_that_go_as_one_push_are_limited() {
 #[test]
 fn several_that_are_not_resolved_come_again_in_full() {
     let mut world = World::new(1, 2);
+    let note = "n".repeat(60);
     (0..2).for_each(|at| world.connect(at));
     for title in ["first", "second"] {
-        world.write(0, "n", &[("title", title)]);
+        world.write(0, &note, &[("title", title)]);
         world.settle();
     }
     world.disconnect(1);
-    world.write(0, "n", &[("title", "mine")]);
+    world.write(0, &note, &[("title", "mine")]);
     world.settle();
     for text in ["a", "b", "c"] {
-        world.write(1, "n", &[("title", &text.repeat(ITEM_BYTES))]);
+        world.write(1, &note, &[("title", &text.repeat(ITEM_BYTES))]);
         while world.store_one(1) {}
     }
     assert_eq!(outbox(&world, 1).len(), 3);
@@ -108,7 +109,7 @@ fn several_that_are_not_resolved_come_again_in_full() {
     assert_eq!(sent.iter().map(|push| push.id).collect::<Vec<_>>(), [1, 1], "all three as one");
     assert!(sent[1].delta.len() > sent[0].delta.len(), "the object is named in full");
     world.heal();
-    let title = &world.fields(0, "n").unwrap()["title"];
+    let title = &world.fields(0, &note).unwrap()["title"];
     assert!(*title == "mine" || *title == "c".repeat(ITEM_BYTES));
 }
 
