@@ -145,7 +145,7 @@ impl Subject for Floor {
         Vec::new()
     }
 
-    fn exchange(&mut self, _: &[u8]) -> Vec<u8> {
+    fn exchange(&mut self, _: &[u8], _: &[u8]) -> Vec<u8> {
         rmp_serde::to_vec(&self.since_load).expect("plain data serializes")
     }
 }

@@ -2,21 +2,21 @@
 //!
 //! Deltas are encoded as on a connection that has been open for a while: both sides have numbered the
 //! replicas and labels that were named before, and objects are named by dots that the other side has.
-
-use flate2::Compression as Level;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
-use std::io::{Read, Write};
+//! An exchange is everything that a client puts on the line, from its Hello on.
 
 use sync_core::causal::{
     CausalContext, Delta, Dot, Entry, Label, MemoryStore, PlaceId, PlaceStore, ReplicaId,
 };
-use sync_core::document::{Author, Document, Edited, Undo};
+use sync_core::document::{Author, Document, Edit, Edited, Refused};
 use sync_core::error::Sure;
+use sync_core::session::{Client, ClientConfig, ClientInput, ClientOutput, Now, SavedDocument};
 use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
 use sync_core::time::HybridClock;
 use sync_core::types::{Field as Written, Record as Elements, RecordId, Value};
-use sync_core::wire::{Dictionary, Names, Objects, read_delta, write_delta};
+use sync_core::wire::{
+    ClientMessage, Cursor, Dictionary, HubMessage, Names, Objects, Packing, VERSION, Welcome,
+    decode_client, read_delta, write_delta,
+};
 
 use crate::data::{Field, Id, Operation, Record};
 use crate::subject::{RECORDS, Subject};
@@ -27,6 +27,14 @@ const NOW_MS: u64 = 1_760_000_000_000;
 /// The most bytes of a snapshot. Arbitrary, far above what is measured.
 const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
+/// What an exchange begins with, to tell it from a delta.
+const EXCHANGE: &[u8] = b"frames";
+
+/// The document of an exchange, the opening of its writer, and where the hub was left. Arbitrary.
+const DOCUMENT: &str = "records";
+const OPENING: u64 = 0x9e37_79b9_7f4a_7c15;
+const CURSOR: Cursor = Cursor { boot: 0x6a09_e667_f3bc_c909, seq: 100_000 };
+
 /// A document of this core.
 pub struct Ours {
     document: Document,
@@ -35,10 +43,9 @@ pub struct Ours {
     now_ms: u64,
     /// What was seen when the document was loaded: the other side has it.
     base: CausalContext,
-    /// What both sides have numbered when the document was loaded, and by now.
-    base_dictionary: Dictionary,
+    /// What both sides have numbered.
     dictionary: Dictionary,
-    since_load: Vec<(Delta, Undo)>,
+    since_load: Vec<Operation>,
 }
 
 impl Ours {
@@ -57,7 +64,6 @@ impl Ours {
             replica: ReplicaId::from_bytes(id.to_be_bytes()),
             clock: HybridClock::default(),
             now_ms: NOW_MS,
-            base_dictionary: dictionary.clone(),
             dictionary,
             since_load: Vec::new(),
         }
@@ -66,31 +72,14 @@ impl Ours {
     fn perform(&mut self, operation: &Operation) -> Edited<()> {
         self.now_ms += 1_000;
         let author = Author { replica: self.replica, stamp: self.clock.tick(self.now_ms) };
-        let edited = match operation {
-            Operation::Insert(record) => {
-                let fields = fields(record);
-                let fields = fields.iter().map(|(name, field)| (*name, field));
-                let id = RecordId::from_uuid(record.id);
-                self.document.edit(author, usize::MAX, |edit| edit.insert(RECORDS, &id, fields))
-            }
-            Operation::Edit(id, field) => {
-                let (name, field) = written(field);
-                let id = RecordId::from_uuid(*id);
-                self.document
-                    .edit(author, usize::MAX, |edit| edit.update(RECORDS, &id, [(name, &field)]))
-            }
-            Operation::Remove(id) => {
-                let id = RecordId::from_uuid(*id);
-                self.document.edit(author, usize::MAX, |edit| edit.remove(RECORDS, &id))
-            }
-        };
+        let edited = self.document.edit(author, usize::MAX, |edit| perform(edit, operation));
         edited.expect("the operation fits the document")
     }
 
-    fn encode(&self, delta: &Delta, killed: &[Entry], dictionary: &Dictionary) -> Vec<u8> {
+    fn encode(&self, delta: &Delta, killed: &[Entry]) -> Vec<u8> {
         let names = Known { store: self.document.store(), killed, base: &self.base };
         let mut bytes = Vec::new();
-        write_delta(&mut bytes, delta, dictionary, &names);
+        write_delta(&mut bytes, delta, &self.dictionary, &names);
         bytes
     }
 
@@ -190,20 +179,20 @@ impl Subject for Ours {
 
     fn write_and_encode(&mut self, operation: &Operation) -> Vec<u8> {
         let Edited { delta, undo, .. } = self.perform(operation);
-        let bytes = self.encode(&delta, undo.replaced(), &self.dictionary);
+        let bytes = self.encode(&delta, undo.replaced());
         self.learn(&delta);
-        self.since_load.push((delta, undo));
+        self.since_load.push(operation.clone());
         bytes
     }
 
     fn apply(&mut self, delta: &[u8]) {
-        match delta.strip_prefix(b"deflated") {
-            Some(packed) => {
-                let mut bytes = Vec::new();
-                DeflateDecoder::new(packed).read_to_end(&mut bytes).expect("deflate packed it");
-                self.join(&bytes);
+        let Some(mut frames) = delta.strip_prefix(EXCHANGE) else { return self.join(delta) };
+        while let Some((len, rest)) = frames.split_first_chunk() {
+            let (frame, rest) = rest.split_at(u32::from_le_bytes(*len) as usize);
+            frames = rest;
+            if let Ok(ClientMessage::Push(push)) = decode_client(frame) {
+                self.join(&push.delta);
             }
-            None => self.join(delta),
         }
     }
 
@@ -231,16 +220,109 @@ impl Subject for Ours {
         Vec::new()
     }
 
-    fn exchange(&mut self, _: &[u8]) -> Vec<u8> {
-        let mut all = Delta::default();
-        let mut killed = Vec::new();
-        for (delta, undo) in self.since_load.drain(..) {
-            all.join(delta);
-            killed.extend_from_slice(undo.replaced());
+    fn exchange(&mut self, loaded: &[u8], _: &[u8]) -> Vec<u8> {
+        let store = read_snapshot(loaded, SNAPSHOT_BYTES_MAX).expect("this core wrote it");
+        let mut line = Line::new(store, self.replica);
+        for operation in &self.since_load {
+            line.write(operation);
         }
-        let bytes = self.encode(&all, &killed, &self.base_dictionary);
-        let mut encoder = DeflateEncoder::new(b"deflated".to_vec(), Level::default());
-        encoder.write_all(&bytes).expect("a vector takes everything");
-        encoder.finish().expect("a vector takes everything")
+        line.connect();
+        line.bytes()
+    }
+}
+
+/// A client that was offline, and what it puts on the line.
+struct Line {
+    client: Client,
+    context: CausalContext,
+    now: Now,
+    frames: Vec<Vec<u8>>,
+}
+
+impl Line {
+    fn new(store: MemoryStore, replica: ReplicaId) -> Self {
+        let config = ClientConfig { agent: "bench".into(), packing: Packing::LARGE, token: None };
+        let mut client = Client::new(config);
+        let context = store.context().clone();
+        let saved = SavedDocument { store, cursor: Some(CURSOR), ..SavedDocument::default() };
+        client.open(DOCUMENT, saved, replica, OPENING);
+        let now = Now { monotonic_ms: 0, unix_ms: NOW_MS };
+        Self { client, context, now, frames: Vec::new() }
+    }
+
+    fn write(&mut self, operation: &Operation) {
+        self.now.unix_ms += 1_000;
+        let change = |edit: &mut Edit<'_>| perform(edit, operation);
+        self.client.change(self.now, DOCUMENT, change).expect("the operation fits the document");
+        self.drain();
+    }
+
+    /// Connects to a hub that has what was loaded, and stores every push.
+    fn connect(&mut self) {
+        self.client.handle(self.now, ClientInput::Connected);
+        let Cursor { boot, .. } = CURSOR;
+        let welcome = Welcome { version: VERSION, hub: 1, boot, now_ms: NOW_MS, packs: true };
+        let (context, delta) = (self.context.clone(), Delta::default());
+        let (channel, openings) = (1, Vec::new());
+        for message in [
+            HubMessage::Welcome(welcome),
+            HubMessage::Opened { channel, context, resumed: true, openings },
+            HubMessage::Chunk { channel, number: 1, delta, cursor: Some(CURSOR) },
+        ] {
+            self.hear(&message);
+        }
+        for id in 1.. {
+            if self.client.outbox(DOCUMENT).is_ok_and(|mut items| items.next().is_none()) {
+                break;
+            }
+            self.hear(&HubMessage::Stored { channel, id, seq: CURSOR.seq + id });
+        }
+    }
+
+    fn hear(&mut self, message: &HubMessage) {
+        self.client.handle(self.now, ClientInput::Frame(message.encode()));
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.client.poll() {
+            match output {
+                ClientOutput::Send(frame) => self.frames.push(frame),
+                ClientOutput::Persist(persist) => {
+                    self.client.handle(self.now, ClientInput::Persisted(persist.id));
+                }
+                ClientOutput::Disconnect { reason } => panic!("the client hangs up: {reason}"),
+                ClientOutput::Event(_) => {}
+            }
+        }
+    }
+
+    /// The frames, each behind its length, as a line needs to tell them apart.
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = EXCHANGE.to_vec();
+        for frame in &self.frames {
+            bytes.extend((frame.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(frame);
+        }
+        bytes
+    }
+}
+
+/// Does an operation within a change.
+fn perform<S: PlaceStore>(
+    edit: &mut Edit<'_, S>,
+    operation: &Operation,
+) -> Result<(), Refused<S::Error>> {
+    match operation {
+        Operation::Insert(record) => {
+            let fields = fields(record);
+            let fields = fields.iter().map(|(name, field)| (*name, field));
+            edit.insert(RECORDS, &RecordId::from_uuid(record.id), fields)
+        }
+        Operation::Edit(id, field) => {
+            let (name, field) = written(field);
+            edit.update(RECORDS, &RecordId::from_uuid(*id), [(name, &field)])
+        }
+        Operation::Remove(id) => edit.remove(RECORDS, &RecordId::from_uuid(*id)),
     }
 }

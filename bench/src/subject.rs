@@ -40,8 +40,8 @@ pub trait Subject: Sized {
     /// What this replica tells about what it has seen.
     fn summary(&mut self) -> Vec<u8>;
 
-    /// Everything that a replica with this summary lacks.
-    fn exchange(&mut self, summary: &[u8]) -> Vec<u8>;
+    /// Everything that a replica with this summary lacks: what was done to the snapshot `loaded`.
+    fn exchange(&mut self, loaded: &[u8], summary: &[u8]) -> Vec<u8>;
 }
 
 /// The key of a record where keys are texts: the UUID in URL-safe Base64 without padding, 22 bytes.

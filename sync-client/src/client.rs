@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use sync_core::error::Misuse;
 use sync_core::session::{Client as Session, ClientConfig, OutboxItem, Phase};
 use sync_core::types::RecordId;
-use sync_core::wire::{CHANNELS_MAX, NAME_BYTES_MAX};
+use sync_core::wire::{CHANNELS_MAX, NAME_BYTES_MAX, Packing};
 
 use crate::address::HubAddress;
 use crate::document::DocumentHandle;
@@ -196,7 +196,8 @@ impl Client {
     /// Prepares to open a data directory. Each directory belongs to one client at a time.
     pub fn builder(directory: impl AsRef<Path>) -> Builder {
         let directory = directory.as_ref().to_path_buf();
-        let config = ClientConfig { agent: "sync-client".to_owned(), token: None };
+        let agent = "sync-client".to_owned();
+        let config = ClientConfig { agent, packing: Packing::LARGE, ..ClientConfig::default() };
         Builder { directory, hub: None, config, documents: Vec::new(), is_offline: false }
     }
 

@@ -371,6 +371,31 @@ mod tests {
     }
 
     #[test]
+    fn the_conflict_log_on_disk_is_limited_and_the_oldest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = opened(folder.path());
+        let (collection, field, sides) = ("notes".to_owned(), None, Vec::new());
+        let entry = |number: i64| {
+            // The oldest is not the first by its key.
+            let record = format!("n{}", number ^ 1);
+            let (collection, sides, seen_ms) = (collection.clone(), sides.clone(), number as u64);
+            LogEntry { collection, record, field: field.clone(), sides, seen_ms }
+        };
+        let mut kept = Vec::new();
+        for (id, until) in (LOG_ENTRIES_MAX - 1..=LOG_ENTRIES_MAX + 1).enumerate() {
+            let from = kept.last().map_or(0, |(last, _)| *last);
+            let steps = (from..until).map(|number| Step::Log(entry(number))).collect();
+            let batch = Persist { id: id as u64, document: "notes".to_owned(), steps };
+            store.persist(&batch).unwrap();
+            let log = store.load("notes").unwrap().saved.log;
+            kept.push((until, log.iter().map(|entry| entry.seen_ms).min()));
+            assert_eq!(log.len() as i64, until.min(LOG_ENTRIES_MAX));
+        }
+        let oldest: Vec<_> = kept.into_iter().map(|(_, oldest)| oldest).collect();
+        assert_eq!(oldest, [Some(0), Some(0), Some(1)]);
+    }
+
+    #[test]
     fn a_batch_is_stored_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let (mut store, Loaded { replica, .. }) = opened(folder.path());

@@ -21,9 +21,9 @@ pub use undo::{History, Undo};
 use self::kept::Kept;
 use self::settle::Left;
 use self::target::{Labels, Targets};
-use crate::causal::{Delta, Entry, MemoryStore, PlaceId, PlaceStore, join_into};
+use crate::causal::{Delta, Entry, MemoryStore, Note, PlaceId, PlaceStore, join_into};
 use crate::error::Misuse;
-use crate::types::element;
+use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
 use crate::types::{Conflict, Content, Place, Record, RecordId, Value};
 
@@ -126,13 +126,26 @@ impl<S: PlaceStore> Document<S> {
         delta: &Delta,
         look: impl FnOnce(&[Entry]),
     ) -> Result<Change, S::Error> {
-        let joined = join_into(&mut self.store, delta, take(&mut self.killed))?;
+        let mut killed = take(&mut self.killed);
+        // Nothing clashes, and nothing is left in part, by what is merely overwritten.
+        if let Some((entry, dead)) = delta.as_overwrite()
+            && !broken!(JoinKeepsDead)
+            && self.store.overwrite(entry, dead, &mut killed, kind::EXISTS)?
+        {
+            self.kept.forget(entry.label.space(), &entry.id);
+            let touched = Touched::only(&entry.label, &entry.id);
+            look(&killed);
+            self.keep_memory(killed);
+            return Ok(Change { touched, orphans: Vec::new(), is_new: true });
+        }
+        let joined = join_into(&mut self.store, delta, killed)?;
         let touched = Touched::by(&joined, delta);
-        let (mut partial, mut mixed) = (Vec::new(), Vec::new());
+        let (mut partial, mut mixed, mut stands) = (Vec::new(), Vec::new(), false);
         for (label, id) in touched.iter() {
             match self.settle(label.space(), id)? {
                 Left::Part => partial.push((label.clone(), id.clone())),
                 Left::Record { has_copy } => {
+                    stands = true;
                     self.kept.forget(label.space(), id);
                     if has_copy {
                         mixed.push((label.clone(), id.clone()));
@@ -141,8 +154,20 @@ impl<S: PlaceStore> Document<S> {
                 Left::Other => {}
             }
         }
-        let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
-        orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
+        let mut orphans = Vec::new();
+        if !partial.is_empty() {
+            orphans = orphan::find(self, partial, &joined, &delta.notes)?;
+        }
+        // A record that is torn stands where something was touched, or a removal is about it.
+        let is_elsewhere = |note: &Note| !touched.has(&note.label, &note.id);
+        if !mixed.is_empty()
+            || (orphan::takes_records(&joined, &delta.notes)
+                && (stands
+                    || delta.notes.len() > NOTES_LOOKED_AT
+                    || delta.notes.iter().any(is_elsewhere)))
+        {
+            orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
+        }
         let is_new = !joined.is_empty();
         look(&joined.killed);
         self.keep_memory(joined.killed);
@@ -340,6 +365,9 @@ pub struct Page {
 
 /// For how many entries that died memory is kept. Arbitrary.
 const KILLED_MAX: usize = 16;
+
+/// Of how many removals it is looked up whether they touched something. Arbitrary.
+const NOTES_LOOKED_AT: usize = 4;
 
 /// The id of a member of a set: its bytes, or a hash where they are too long.
 fn member_id(value: &Value) -> PlaceId {

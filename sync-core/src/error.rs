@@ -24,15 +24,8 @@ pub enum Malformed {
         found: u32,
     },
     /// A count, length or depth is over its limit.
-    #[error("{what} is {found}, and the limit is {limit}")]
-    Limit {
-        /// What is limited.
-        what: &'static str,
-        /// The value found.
-        found: u64,
-        /// The most that is allowed.
-        limit: u64,
-    },
+    #[error("{0}")]
+    Limit(Box<Excess>),
     /// An object is named by a dot that is not live here: ask for the bytes with full ids.
     #[error("an object is named by a dot that is not here")]
     Dangling,
@@ -42,6 +35,25 @@ pub enum Malformed {
         /// The rule that is broken.
         what: &'static str,
     },
+}
+
+impl Malformed {
+    #[cold]
+    pub(crate) fn limit(what: &'static str, found: u64, limit: u64) -> Self {
+        Self::Limit(Box::new(Excess { what, found, limit }))
+    }
+}
+
+/// What is over its limit. It stands apart, so that what may be [`Malformed`] is small.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what} is {found}, and the limit is {limit}")]
+pub struct Excess {
+    /// What is limited.
+    pub what: &'static str,
+    /// The value found.
+    pub found: u64,
+    /// The most that is allowed.
+    pub limit: u64,
 }
 
 /// Takes the value of what cannot fail.

@@ -2,7 +2,7 @@
 //!
 //! This crate does no IO. It reads no clock, no random source, no environment and holds no global:
 //! time, random bytes and storage come in from a driver, so a run can be replayed exactly.
-//! Modules depend on each other one way: `error, zoo, checksum, sort, pack, time → causal → reconcile, snapshot →
+//! Modules depend on each other one way: `error, zoo, checksum, deflate, sort, pack, time → causal → reconcile, snapshot →
 //! types → document → alone, wire → session`.
 
 /// Whether a rule is broken on purpose. Never so without the feature `zoo`.
@@ -26,6 +26,8 @@ const fn is_broken(_mutant: &str) -> bool {
 pub mod alone;
 pub mod causal;
 pub mod checksum;
+#[cfg(feature = "deflate")]
+mod deflate;
 pub mod document;
 pub mod error;
 pub mod pack;

@@ -8,12 +8,14 @@ mod dictionary;
 mod fault;
 mod frame;
 mod message;
+mod packed;
 
 pub use delta::{InFull, Names, Objects, decode_delta, encode_delta, read_delta, write_delta};
 pub use dictionary::Dictionary;
 pub use fault::Fault;
 pub use frame::{decode_client, decode_hub, presence_key};
 pub use message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
+pub use packed::Packing;
 
 use crate::error::Malformed;
 
@@ -24,6 +26,13 @@ pub const VERSION: u16 = 1;
 
 /// The most bytes of a frame.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// From how many bytes on a frame is packed. Arbitrary: a change of one record stays as it is.
+pub const PACKED_BYTES_MIN: usize = 1024;
+
+/// How many times its compressed bytes a packed frame may hold. Arbitrary: text and numbers come to less
+/// than half of that, and more would let a few bytes cost a lot.
+pub const PACKED_TIMES_MAX: usize = 32;
 
 /// The most bytes of an encoded delta. Leaves room for the rest of a message.
 pub const DELTA_BYTES_MAX: usize = 160 * 1024;
@@ -86,7 +95,7 @@ pub const PUSH_CREDIT: usize = 8;
 
 fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {
     if found > limit {
-        return Err(Malformed::Limit { what, found: found as u64, limit: limit as u64 });
+        return Err(Malformed::limit(what, found as u64, limit as u64));
     }
     Ok(())
 }

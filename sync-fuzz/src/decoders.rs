@@ -7,7 +7,7 @@ use sync_core::pack::Reader;
 use sync_core::session::{OutboxState, decode_log, encode_log};
 use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
 use sync_core::types::{Place, Value};
-use sync_core::wire::{decode_client, decode_delta, decode_hub, encode_delta};
+use sync_core::wire::{Packing, decode_client, decode_delta, decode_hub, encode_delta};
 
 use crate::frames::{bent, delta, sealed};
 use crate::source::Source;
@@ -34,11 +34,16 @@ pub fn decoders(bytes: &[u8]) {
 }
 
 fn frame(bytes: &[u8]) {
+    let packing = Packing::from_bytes(0);
     if let Ok(message) = decode_client(bytes) {
-        assert_eq!(decode_client(&message.encode()).as_ref(), Ok(&message));
+        let frame = message.encode();
+        assert_eq!(decode_client(&frame).as_ref(), Ok(&message));
+        assert_eq!(decode_client(&packing.pack(frame)).as_ref(), Ok(&message));
     }
     if let Ok(message) = decode_hub(bytes) {
-        assert_eq!(decode_hub(&message.encode()).as_ref(), Ok(&message));
+        let frame = message.encode();
+        assert_eq!(decode_hub(&frame).as_ref(), Ok(&message));
+        assert_eq!(decode_hub(&packing.pack(frame)).as_ref(), Ok(&message));
     }
 }
 

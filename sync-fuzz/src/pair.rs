@@ -16,7 +16,7 @@ const STEPS_MAX: usize = 400;
 pub fn pair(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let size = ChunkSize { bytes: 1 << source.below(12), items: 1 + source.below(6) };
-    let mut world = World::with_chunk_size(1, 2, size);
+    let mut world = World::with_chunk_size(1, 2, size).packed();
     let mut backup = None;
     for step in 0..STEPS_MAX {
         if source.is_empty() {

@@ -2,7 +2,7 @@
 
 use sync_core::error::Sure;
 use sync_core::session::{ConnectionId, HubInput};
-use sync_core::wire::{ClientMessage, HubMessage, Push, VERSION, encode_delta};
+use sync_core::wire::{ClientMessage, HubMessage, Packing, Push, VERSION, encode_delta};
 
 use crate::frames::{bent, claims, context, cursor, delta, openings, replica, sealed};
 use crate::source::Source;
@@ -36,7 +36,7 @@ fn client(mut source: Source<'_>) {
             2..6 => world.hear(0, bent(&mut source)),
             6..12 => {
                 let message = hub_message(&mut source, &world);
-                world.hear(0, message.encode());
+                world.hear(0, packed(step, message.encode()));
             }
             12 => world.write(0, "n0", &[("title", &step.to_string())]),
             13 => world.disconnect(0),
@@ -90,6 +90,12 @@ fn hub_message(source: &mut Source<'_>, world: &World) -> HubMessage {
     }
 }
 
+/// Every second frame packed, where that makes it smaller.
+fn packed(step: usize, frame: Vec<u8>) -> Vec<u8> {
+    let packing = if step % 2 == 1 { Packing::from_bytes(0) } else { Packing::NONE };
+    packing.pack(frame)
+}
+
 /// A delta as it stands for itself, or any bytes in its place, which may name things by numbers and dots.
 fn written(source: &mut Source<'_>) -> Vec<u8> {
     if source.below(4) == 0 { source.piece().to_vec() } else { encode_delta(&delta(source)) }
@@ -106,7 +112,7 @@ fn hub(mut source: Source<'_>) {
     for connection in hostile {
         world.at_hub(connection, HubInput::Connected);
     }
-    for _ in 0..STEPS_MAX {
+    for step in 0..STEPS_MAX {
         if source.is_empty() {
             break;
         }
@@ -126,7 +132,7 @@ fn hub(mut source: Source<'_>) {
                 pushes[at] += 1;
                 let id = if source.below(16) == 0 { source.number_in(4) } else { pushes[at] };
                 let push = Push { channel: 1, id, delta: written(&mut source) };
-                HubInput::Frame(ClientMessage::Push(push).encode())
+                HubInput::Frame(packed(step, ClientMessage::Push(push).encode()))
             }
             _ => HubInput::Frame(client_message(&mut source).encode()),
         };
@@ -140,7 +146,7 @@ fn hub(mut source: Source<'_>) {
 }
 
 fn hello() -> ClientMessage {
-    ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() }
+    ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false }
 }
 
 fn client_message(source: &mut Source<'_>) -> ClientMessage {

@@ -9,6 +9,7 @@ use sync_core::session::{
 };
 
 use sync_core::types::Renaming;
+use sync_core::wire::Packing;
 
 use crate::disk::{Batch, Disk};
 use crate::invariant::Invariant;
@@ -85,7 +86,9 @@ impl World<'_> {
         if self.devices[device].process.is_some() {
             return;
         }
-        let config = ClientConfig { agent: format!("device {device}"), token: None };
+        let packed = self.scenario.packed.filter(|_| device % 2 == 0);
+        let packing = packed.map_or(Packing::NONE, Packing::from_bytes);
+        let config = ClientConfig { agent: format!("device {device}"), token: None, packing };
         let mut client = Client::new(config);
         for (number, file) in self.devices[device].disk.documents.iter().enumerate() {
             let opening = self.chance.identity.bits();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use sync_core::session::{Boot, ChunkSize, Hub, HubInput, HubOutput, HubStore, MemoryHub, Now};
-use sync_core::wire::Fault;
+use sync_core::wire::{Fault, Packing};
 
 use crate::invariant::Invariant;
 use crate::kernel::{self, Downward, Upward};
@@ -88,10 +88,11 @@ impl World<'_> {
     }
 
     fn fresh_hub(&self) -> Hub {
-        match self.scenario.chunk {
+        let hub = match self.scenario.chunk {
             Some((bytes, items)) => Hub::with_chunk_size(ChunkSize { bytes, items }),
             None => Hub::new(),
-        }
+        };
+        hub.with_packing(self.scenario.packed.map_or(Packing::NONE, Packing::from_bytes))
     }
 
     pub(crate) fn start_hub(&mut self, hub: usize) {
@@ -302,7 +303,7 @@ impl World<'_> {
             Downward::Chunk { channel, is_last, note_bytes } => {
                 let Some(open) = link.channels.get_mut(&channel) else { return };
                 let Some(mut catch_up) = open.catch_up else { return };
-                catch_up.sent += frame.len();
+                catch_up.sent += kernel::plain_len(frame);
                 catch_up.chunks += 1;
                 catch_up.note_bytes += note_bytes;
                 open.catch_up = (!is_last).then_some(catch_up);
@@ -321,7 +322,7 @@ impl World<'_> {
                 let Some(open) = link.channels.get_mut(&channel) else { return };
                 if let Some(catch_up) = &mut open.catch_up {
                     // What overtakes a catch-up may come again with it.
-                    catch_up.needed += frame.len();
+                    catch_up.needed += kernel::plain_len(frame);
                     self.marks.hit(Mark::CatchUpOvertaken);
                 }
             }

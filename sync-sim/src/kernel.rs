@@ -229,6 +229,7 @@ pub(crate) enum Upward {
 /// The message types of the protocol that are looked into; the byte behind checksum and array.
 const OPEN: u8 = 2;
 const PUSH: u8 = 5;
+const CLIENT_PACKED: u8 = 11;
 const OPENED: u8 = 66;
 const CHUNK: u8 = 67;
 const DELTA: u8 = 68;
@@ -236,9 +237,24 @@ const REFUSED: u8 = 70;
 const STORED: u8 = 69;
 const NAMES: u8 = 75;
 const UNRESOLVED: u8 = 76;
+const HUB_PACKED: u8 = 77;
 
 fn type_of(frame: &[u8]) -> u8 {
     frame.get(5).copied().unwrap_or(0)
+}
+
+/// Whether the frame is a packed one.
+pub(crate) fn is_packed(frame: &[u8]) -> bool {
+    matches!(type_of(frame), CLIENT_PACKED | HUB_PACKED)
+}
+
+/// The bytes of a frame from a hub if it were not packed.
+pub(crate) fn plain_len(frame: &[u8]) -> usize {
+    if is_packed(frame) {
+        decode_hub(frame).map_or(0, |message| message.encode().len())
+    } else {
+        frame.len()
+    }
 }
 
 /// The frame's own checksum, to tell frames apart.
@@ -248,7 +264,7 @@ pub(crate) fn digest(frame: &[u8]) -> u64 {
 
 /// Reads a frame from a client.
 pub(crate) fn upward(frame: &[u8]) -> Upward {
-    if !matches!(type_of(frame), OPEN | PUSH) {
+    if !matches!(type_of(frame), OPEN | PUSH | CLIENT_PACKED) {
         return Upward::Other;
     }
     match decode_client(frame) {
@@ -309,7 +325,11 @@ pub(crate) enum Downward {
 
 /// Reads a frame from a hub.
 pub(crate) fn downward(frame: &[u8]) -> Downward {
-    if !matches!(type_of(frame), OPENED | CHUNK | DELTA | STORED | REFUSED | NAMES | UNRESOLVED) {
+    let is_looked_into = matches!(
+        type_of(frame),
+        OPENED | CHUNK | DELTA | STORED | REFUSED | NAMES | UNRESOLVED | HUB_PACKED
+    );
+    if !is_looked_into {
         return Downward::Other;
     }
     match decode_hub(frame) {

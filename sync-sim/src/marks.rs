@@ -103,8 +103,14 @@ marks! {
     CatchUpCut,
     /// A delta of another device overtook a catch-up.
     CatchUpOvertaken,
+    /// A frame was packed on its way to a hub.
+    PackedUp,
+    /// A frame was packed on its way to a device.
+    PackedDown,
     /// A push named something by a dot that was gone at its hub.
     Unresolved,
+    /// Several items of the outbox went as one push.
+    PushedTogether,
     /// Changes were joined into one item of the outbox.
     OutboxJoined,
     /// Two versions of a field stood side by side.

@@ -85,6 +85,9 @@ impl World<'_> {
             return;
         }
         self.tally.frames += 1;
+        if kernel::is_packed(&frame) {
+            self.marks.hit(if up { Mark::PackedUp } else { Mark::PackedDown });
+        }
         let way = link.way(up);
         let due = (self.now_ms + delay).max(way.last_due_ms);
         way.last_due_ms = due;

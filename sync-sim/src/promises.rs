@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::Dot;
+use sync_core::causal::{CausalContext, Dot};
 use sync_core::session::OutboxItem;
 use sync_core::wire::Dictionary;
 
@@ -101,20 +101,21 @@ impl World<'_> {
         let Some(process) = &self.devices[device].process else { return };
         let name = document_name(document);
         let Ok(items) = process.client.outbox(&name) else { return };
-        let items: Vec<_> = items.collect();
-        let own = items.iter().filter(|item| item.delta == *delta);
-        let mut carried: Vec<&OutboxItem> = own.copied().collect();
+        let whole = delta.context();
+        let carried = items.filter(|item| whole.covers(&item.delta.context()));
+        let carried: Vec<&OutboxItem> = carried.collect();
+        let mut of_items = CausalContext::default();
+        carried.iter().for_each(|item| of_items.union(&item.delta.context()));
         let mut whole_changes = Vec::new();
-        if carried.is_empty() {
+        if of_items != whole {
             if !delta.entries.is_empty() {
                 self.marks.hit(Mark::Refilled);
             }
             // A refill may have the removals that wait, and what stands before them.
-            let whole = delta.context();
             let has = &self.devices[device].disk.has;
             whole_changes = self.model.changes_within(document, &whole, has);
-            let within = items.iter().filter(|item| whole.covers(&item.delta.context()));
-            carried = within.copied().collect();
+        } else if carried.len() > 1 {
+            self.marks.hit(Mark::PushedTogether);
         }
         let mut changes = Vec::new();
         let mut unfrozen = None;

@@ -87,6 +87,9 @@ impl Fault {
     }
 }
 
+/// From how many bytes on frames are packed, where they are: small, as what is written here is.
+const PACKED_BYTES: usize = 64;
+
 /// One run, but for what the application does. Every field may be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
@@ -117,6 +120,9 @@ pub struct Scenario {
     pub half_open: u32,
     /// About how many bytes of entries a chunk of a catch-up has; none for the hub's own size.
     pub chunk: Option<(usize, usize)>,
+    /// From how many bytes on frames are packed, by every second device and by hubs for these; none
+    /// packs nothing.
+    pub packed: Option<usize>,
     /// Breaks a rule of the driver on purpose, by name, to show that it would be found.
     pub mutant: Option<String>,
     /// Whether the text of every event is kept.
@@ -141,6 +147,7 @@ impl Scenario {
             hub_disk_ms: (1, 10),
             half_open: 0,
             chunk: None,
+            packed: None,
             mutant: None,
             is_traced: false,
         }
@@ -176,6 +183,7 @@ impl Scenario {
             hub_disk_ms: (1, [2, 20, 200][random.index(3)]),
             half_open: [0, 0, 100, 400][random.index(4)],
             chunk: random.chance(700).then_some(small),
+            packed: Random::new(seed).stream(12).chance(500).then_some(PACKED_BYTES),
             ..Self::calm(seed)
         }
     }

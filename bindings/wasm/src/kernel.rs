@@ -63,7 +63,8 @@ impl Kernel {
         let author = replica(if damaged == 0 { "replica" } else { "spare" })?;
 
         let agent = text("agent")?.unwrap_or_default();
-        let mut client = Client::new(ClientConfig { agent, token: text("token")? });
+        let mut client =
+            Client::new(ClientConfig { agent, token: text("token")?, ..ClientConfig::default() });
         client.open(&name, SavedDocument { store, outbox, cursor, log }, author, opening);
         let (backoff, told) = (Backoff::default(), VecDeque::new());
         let mut kernel = Self { client, name, backoff, told, damaged };

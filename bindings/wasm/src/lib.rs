@@ -17,6 +17,10 @@ pub use kernel::Kernel;
 pub use stored::{fold, renamed, renamed_item, renaming_mark};
 pub use value::record_id;
 
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static MEMORY: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
 /// The version of this package.
 #[wasm_bindgen]
 pub fn version() -> String {

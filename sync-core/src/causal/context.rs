@@ -10,10 +10,26 @@ use super::{Dot, DotRanges, ReplicaId, VersionVector};
 pub struct CausalContext(SmallVec<[(ReplicaId, DotRanges); 2]>);
 
 impl CausalContext {
+    /// Counters of one replica.
+    #[must_use]
+    pub(crate) fn of_one(replica: ReplicaId, ranges: DotRanges) -> Self {
+        let mut all = SmallVec::new();
+        if !ranges.is_empty() {
+            all.push((replica, ranges));
+        }
+        Self(all)
+    }
+
     /// Whether nothing was seen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The dot, if there is just one.
+    pub(crate) fn only_dot(&self) -> Option<Dot> {
+        let [(replica, ranges)] = &self.0[..] else { return None };
+        Some(Dot::new(*replica, ranges.only()?))
     }
 
     /// How many replicas are named.
@@ -88,7 +104,9 @@ impl CausalContext {
 
     /// Adds the dots `start..=end` of one replica.
     pub fn insert_range(&mut self, replica: ReplicaId, start: u64, end: u64) {
-        if start != 0 && start <= end {
+        if self.0.is_empty() {
+            *self = Self::of_one(replica, DotRanges::of(start..=end));
+        } else if start != 0 && start <= end {
             self.of_mut(replica).insert(start, end);
         }
     }

@@ -38,6 +38,13 @@ impl Delta {
         self.entries.is_empty() && self.dead.is_empty()
     }
 
+    /// The entry and the dot, if it puts one dot in place of one other and does nothing else.
+    pub(crate) fn as_overwrite(&self) -> Option<(&Entry, Dot)> {
+        let [entry] = &self.entries[..] else { return None };
+        let is_one = entry.slots.len() == 1 && self.notes.is_empty();
+        if is_one { Some((entry, self.dead.only_dot()?)) } else { None }
+    }
+
     /// The live dots that it brings.
     #[must_use]
     pub fn live(&self) -> CausalContext {

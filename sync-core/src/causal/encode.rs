@@ -83,7 +83,7 @@ impl Entry {
         let after = self.first.counter.saturating_add(self.slots.len() as u64);
         let (found, limit) = (after - 1, Dot::COUNTER_MAX);
         if found > limit {
-            return Err(Malformed::Limit { what: "a counter", found, limit });
+            return Err(Malformed::limit("a counter", found, limit));
         }
         Ok(())
     }
@@ -122,7 +122,7 @@ impl Note {
 
 pub(crate) fn check_len(what: &'static str, found: usize, limit: usize) -> Result<(), Malformed> {
     if found > limit {
-        return Err(Malformed::Limit { what, found: found as u64, limit: limit as u64 });
+        return Err(Malformed::limit(what, found as u64, limit as u64));
     }
     Ok(())
 }

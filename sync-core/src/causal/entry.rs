@@ -116,10 +116,9 @@ impl Entry {
         if mask == 0 {
             return None;
         }
-        let (taken, rest) = self.slots.split(mask);
-        let taken = self.part(mask, taken);
+        let slots = self.slots.take_out(mask);
+        let taken = self.part(mask, slots);
         self.label = self.label.only(live & !mask);
-        self.slots = rest;
         Some(taken)
     }
 }

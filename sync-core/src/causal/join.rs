@@ -59,12 +59,13 @@ pub(crate) fn join_into<S: DotStore>(
     }
     for (replica, ranges) in delta.dead.iter() {
         let seen = store.seen(replica)?;
-        let is_seen = seen.covers(ranges);
+        let (is_seen, max) = (seen.covers(ranges), seen.max());
         if !is_seen {
             joined.unseen.insert_ranges(replica, &ranges.difference(&seen));
         }
         for (start, end) in ranges.iter() {
-            if !broken!(JoinKeepsDead) {
+            // What was never seen is not live.
+            if start <= max && !broken!(JoinKeepsDead) {
                 store.kill(replica, start, end, &mut joined.killed)?;
             }
         }

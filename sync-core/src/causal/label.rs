@@ -31,8 +31,9 @@ struct Parts {
     /// Whether two slots have one name, and whether two have names that are one but for the first byte.
     has_repeat: bool,
     repeats_text: bool,
-    /// A bit for each name by the hash of what follows its first byte.
+    /// A bit for each name by its hash, and one by the hash of what follows its first byte.
     sketch: u64,
+    text_sketch: u64,
 }
 
 struct Slot {
@@ -107,7 +108,8 @@ impl Label {
         let mut slots: Vec<Slot> = Vec::with_capacity(names.len());
         let space_hash = xxh3_64(space);
         let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
-        let (mut named, mut plain, mut has_repeat, mut sketch) = (0, 0, false, 0);
+        let (mut named, mut plain, mut has_repeat) = (0, 0, false);
+        let (mut sketch, mut text_sketch) = (0, 0);
         let mut repeats_text = false;
         for (at, name) in names.iter().enumerate() {
             let name_hash = xxh3_64(name);
@@ -117,7 +119,8 @@ impl Label {
                 named |= bit;
                 plain |= if *tag & 0x80 == 0 { bit } else { 0 };
                 tags.add(*tag);
-                sketch |= 1 << (xxh3_64(rest) & 63);
+                sketch |= 1 << (name_hash & 63);
+                text_sketch |= 1 << (xxh3_64(rest) & 63);
                 has_repeat |= slots.iter().any(|slot| slot.hash == name_hash);
                 let mut others = names[..at].iter().filter(|name| !name.is_empty());
                 repeats_text |= others.any(|name| name[1..] == *rest);
@@ -142,6 +145,7 @@ impl Label {
             has_repeat,
             repeats_text,
             sketch,
+            text_sketch,
         }))
     }
 
@@ -184,6 +188,25 @@ impl Label {
     pub(crate) fn tagged<'a>(&'a self) -> impl Iterator<Item = Option<(u8, &'a str)>> {
         let name = |slot: &'a Slot| Some((slot.tag?, slot.text.as_deref()?));
         self.0.slots.iter().map(name)
+    }
+
+    /// Which of the first 64 slots have a name that is this path behind its first byte, or goes on
+    /// behind it with a separator.
+    pub(crate) fn within(&self, path: &[u8], separator: u8) -> u64 {
+        let Parts { bytes, slots, .. } = &*self.0;
+        let mut found = 0;
+        for (at, Slot { end, len, .. }) in slots.iter().enumerate().take(64) {
+            let (end, len) = (*end as usize, *len as usize);
+            // Most names are shorter, or begin otherwise, which one byte tells.
+            if len <= path.len() || path.first().is_some_and(|own| bytes[end - len + 1] != *own) {
+                continue;
+            }
+            let (own, below) = bytes[end - len + 1..end].split_at(path.len());
+            let is_it = own == path
+                && below.first().is_none_or(|next| *next == separator && !path.is_empty());
+            found |= u64::from(is_it) << at;
+        }
+        found
     }
 
     /// The first byte of a slot's name, how many bytes follow, and whether they are text; none without a
@@ -328,7 +351,7 @@ impl Label {
     /// Whether another label has a name that is one of this but for the first byte.
     #[inline]
     pub(crate) fn shares_text(&self, other: &Self) -> bool {
-        self.0.sketch & other.0.sketch != 0 && self.shares_text_exactly(other)
+        self.0.text_sketch & other.0.text_sketch != 0 && self.shares_text_exactly(other)
     }
 
     fn shares_text_exactly(&self, other: &Self) -> bool {
@@ -349,6 +372,16 @@ impl Label {
         let slots = self.0.slots.iter().zip(self.names()).enumerate();
         let mut tagged = slots.filter(|(_, (_, name))| name.first() == Some(&tag));
         tagged.any(|(at, (slot, _))| self.0.slots[..at].iter().any(|other| other.hash == slot.hash))
+    }
+
+    /// How many slots seem to have a name, by its hash.
+    #[inline]
+    pub(super) fn count_of(&self, hash: u64) -> usize {
+        let Parts { slots, sketch, .. } = &*self.0;
+        if sketch >> (hash & 63) & 1 == 0 {
+            return 0;
+        }
+        slots.iter().filter(|slot| slot.hash == hash).count()
     }
 
     /// Whether another label seems to have a name of this one, which begins with a byte.

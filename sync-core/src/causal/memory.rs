@@ -8,6 +8,7 @@ mod hand;
 mod labels;
 mod live;
 mod lookup;
+mod overwrite;
 mod places;
 mod rings;
 mod rows;

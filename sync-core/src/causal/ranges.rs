@@ -42,6 +42,12 @@ impl DotRanges {
         self.0.is_empty()
     }
 
+    /// The counter, if there is just one.
+    pub(crate) fn only(&self) -> Option<u64> {
+        let [(start, end)] = self.0[..] else { return None };
+        (start == end).then_some(start)
+    }
+
     /// How many ranges there are: what the set costs.
     #[must_use]
     pub fn range_count(&self) -> usize {

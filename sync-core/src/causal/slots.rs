@@ -25,8 +25,16 @@ pub struct Slots(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Inline { len: u8, bytes: [u8; INLINE_BYTES] },
-    Heap { live: u64, bytes: Arc<[u8]> },
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE_BYTES],
+    },
+    /// The packed bytes, and behind them some that are spare since slots were taken out.
+    Heap {
+        live: u64,
+        spare: u32,
+        bytes: Arc<[u8]>,
+    },
 }
 
 impl Slots {
@@ -85,7 +93,7 @@ impl Slots {
             }
         };
         fill(packed);
-        Self(Repr::Heap { live, bytes: Arc::from(packed) })
+        Self(Repr::Heap { live, spare: 0, bytes: Arc::from(packed) })
     }
 
     /// None, until there are some.
@@ -109,7 +117,7 @@ impl Slots {
         let (count, mut rest) = bytes.split_first().ok_or_else(broken)?;
         if usize::from(*count) > RUN_DOTS_MAX {
             let (found, limit) = (u64::from(*count), RUN_DOTS_MAX as u64);
-            return Err(Malformed::Limit { what: "the dots of an entry", found, limit });
+            return Err(Malformed::limit("the dots of an entry", found, limit));
         }
         let mut live = 0;
         for slot in 0..*count {
@@ -129,7 +137,7 @@ impl Slots {
     /// Takes packed slots, and which of them are live.
     pub(crate) fn of(packed: &[u8], live: u64) -> Self {
         if packed.len() > INLINE_BYTES {
-            return Self(Repr::Heap { live, bytes: packed.into() });
+            return Self(Repr::Heap { live, spare: 0, bytes: packed.into() });
         }
         let mut bytes = [0; INLINE_BYTES];
         bytes[..packed.len()].copy_from_slice(packed);
@@ -142,7 +150,7 @@ impl Slots {
     pub fn as_packed(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            Repr::Heap { bytes, .. } => bytes,
+            Repr::Heap { spare, bytes, .. } => &bytes[..bytes.len() - *spare as usize],
         }
     }
 
@@ -163,6 +171,20 @@ impl Slots {
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
         Iter { rest: self.as_packed().get(1..).unwrap_or_default() }
+    }
+
+    /// The live slots of a mask, each with its number.
+    #[inline]
+    pub(crate) fn among(&self, mut mask: u64) -> impl Iterator<Item = (usize, &[u8])> {
+        let (mut rest, mut next) = (self.iter(), 0);
+        std::iter::from_fn(move || {
+            let slot = mask.trailing_zeros() as usize;
+            mask &= mask.checked_sub(1)?;
+            rest.rest = &rest.rest[skip(rest.rest, 0, slot - next)..];
+            next = slot + 1;
+            Some((slot, rest.next()?))
+        })
+        .filter_map(|(slot, bytes)| Some((slot, bytes?)))
     }
 
     /// The bytes of a slot; none of a dead one, or where there is none.
@@ -193,29 +215,48 @@ impl Slots {
         live
     }
 
-    /// Parts the slots of a mask from the others: each side has the other's as dead ones.
-    #[must_use]
-    pub fn split(&self, mask: u64) -> (Self, Self) {
-        let packed = self.as_packed();
-        let (count, live) = (self.len(), self.live());
+    /// Takes the slots of a mask out: each side has the other's as dead ones.
+    pub(super) fn take_out(&mut self, mask: u64) -> Self {
+        let live = self.live();
         let taken = mask & live;
         let first = taken.trailing_zeros() as usize;
         let last = (u64::BITS - taken.leading_zeros()) as usize;
         let span = (u64::MAX >> (u64::BITS as usize - last.max(1))) & (u64::MAX << (first & 63));
         if taken == 0 || live & span != taken {
-            return (self.part(taken), self.part(live & !taken));
+            let part = self.part(taken);
+            *self = self.part(live & !taken);
+            return part;
         }
-        // Mostly one slot is taken, or several in a row: each side is copied in one or two pieces.
-        let mut iter = self.iter();
-        let mut skip = |count: usize| {
-            iter.by_ref().take(count).for_each(drop);
-            packed.len() - iter.rest.len()
-        };
-        let (start, end) = (skip(first), skip(last - first));
-        let count_byte = [count as u8];
-        let part = Self::spliced(&count_byte, first, &packed[start..end], count - last, taken);
-        let rest = &packed[end..];
-        (part, Self::spliced(&packed[..start], last - first, rest, 0, live & !taken))
+        // Mostly one slot is taken, or several in a row: each side is one or two pieces.
+        let packed = self.as_packed();
+        let count_byte = [packed.first().copied().unwrap_or(0)];
+        let dead_after = usize::from(count_byte[0]).saturating_sub(last);
+        let start = skip(packed, 1, first);
+        let end = skip(packed, start, last - first);
+        let part = Self::spliced(&count_byte, first, &packed[start..end], dead_after, taken);
+        if !self.cut(start, end, last - first, live & !taken) {
+            let packed = self.as_packed();
+            let (head, tail) = (&packed[..start], &packed[end..]);
+            *self = Self::spliced(head, last - first, tail, 0, live & !taken);
+        }
+        part
+    }
+
+    /// Puts dead slots in place of some packed bytes, in the same memory. Does nothing, and says so,
+    /// where that is shared, or would be too large for what is left.
+    fn cut(&mut self, start: usize, end: usize, dead: usize, left: u64) -> bool {
+        let Repr::Heap { live, spare, bytes } = &mut self.0 else { return false };
+        let len = bytes.len() - *spare as usize;
+        let len_left = len - (end - start) + dead;
+        let Ok(spare_left) = u32::try_from(bytes.len() - len_left) else { return false };
+        if len_left <= INLINE_BYTES || len_left < bytes.len() / 2 {
+            return false;
+        }
+        let Some(packed) = Arc::get_mut(bytes) else { return false };
+        packed[start..start + dead].fill(0);
+        packed.copy_within(end..len, start + dead);
+        (*live, *spare) = (left, spare_left);
+        true
     }
 
     /// Two pieces of packed slots, each with dead slots behind it.
@@ -237,7 +278,7 @@ impl Slots {
     /// The slots of a mask; the others are dead.
     #[must_use]
     pub fn only(&self, mask: u64) -> Self {
-        self.split(mask).0
+        self.part(mask)
     }
 
     /// Lays the live slots of `other` over these, which are of the same run.
@@ -248,6 +289,27 @@ impl Slots {
         let count = self.len().max(other.len());
         Self::new(own.zip(new).take(count).map(|(own, new): (Option<&[u8]>, _)| new.or(own)))
     }
+}
+
+/// Where in packed slots those begin that follow on so many from a place on.
+#[inline]
+fn skip(packed: &[u8], mut at: usize, count: usize) -> usize {
+    for _ in 0..count {
+        at = match packed.get(at) {
+            Some(header @ ..0x80) => at + usize::from((*header).max(1)),
+            Some(_) => behind_long(packed, at),
+            None => return packed.len(),
+        };
+    }
+    at.min(packed.len())
+}
+
+/// Where a slot ends whose length takes more than one byte.
+#[inline(never)]
+fn behind_long(packed: &[u8], at: usize) -> usize {
+    let mut rest = packed.get(at..).unwrap_or_default();
+    let header = varint::read(&mut rest).unwrap_or(1);
+    (packed.len() - rest.len()).saturating_add((header as usize).saturating_sub(1))
 }
 
 impl PartialEq for Slots {
@@ -319,9 +381,17 @@ mod tests {
         let (low, high) = (slots.only(0b111), slots.only(!0b111));
         assert_eq!(low.overlaid(&high), slots);
         for mask in 0..128 {
-            let (taken, rest) = slots.split(mask);
-            assert_eq!((taken.live(), rest.live()), (mask & 0x7f, 0x7f & !mask));
-            assert_eq!(taken.overlaid(&rest), slots);
+            // What is shared is copied; what is not may stay where it is.
+            for mut rest in [slots.clone(), Slots::from_packed(slots.as_packed()).unwrap()] {
+                let taken = rest.take_out(mask);
+                assert_eq!((taken.live(), rest.live()), (mask & 0x7f, 0x7f & !mask));
+                assert_eq!(taken.overlaid(&rest), slots);
+                if taken.live() != 0 && rest.live() != 0 {
+                    for part in [taken, rest] {
+                        assert_eq!(Slots::from_packed(part.as_packed()), Ok(part));
+                    }
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{DotRanges, Entry, EntryView, PlaceId, ReplicaId};
+use super::{Dot, DotRanges, Entry, EntryView, PlaceId, ReplicaId};
 
 /// A place for one document's entries and context, by dots. The kernel touches only what a delta
 /// names, so a document need not fit into memory.
@@ -94,6 +94,21 @@ pub trait PlaceStore: DotStore {
 
     /// The spaces that hold anything, in order.
     fn spaces(&self) -> Result<Vec<Box<[u8]>>, Self::Error>;
+
+    /// Adds an entry of one new dot in place of a live one, if nothing else follows from that: both are
+    /// about one object and have one name, which no other live dot of the object has; a name of the
+    /// object begins with the byte `needed`, and this name does not; no name of it begins with a byte
+    /// that has the highest bit; and nothing about it stands open. The new dot is seen by that. Does
+    /// nothing otherwise, or where the store does not do this faster than step by step, and says so.
+    fn overwrite(
+        &mut self,
+        _entry: &Entry,
+        _dead: Dot,
+        _killed: &mut Vec<Entry>,
+        _needed: u8,
+    ) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
 
     /// Notes whether something about an object stands open, so that it is found without a search.
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Self::Error>;

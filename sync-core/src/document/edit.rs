@@ -8,11 +8,11 @@ mod values;
 use std::mem::take;
 
 use super::target::Targets;
-use super::undo::Count;
+use super::undo::{Count, Replaced};
 use super::{Document, Edited, Left, Refused, Touched, Undo};
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, MemoryStore, Note, PlaceId, PlaceStore,
-    ReplicaId, ranges_of,
+    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Label, MemoryStore, Note, PlaceId,
+    PlaceStore, ReplicaId, ranges_of,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;
@@ -38,7 +38,8 @@ pub struct Edit<'a, S = MemoryStore> {
     before: u64,
     seen: u64,
     next: u64,
-    delta: Delta,
+    /// None before the first step.
+    delta: Option<Delta>,
     killed: Vec<Entry>,
     counts: Vec<Count>,
     touched: Touched,
@@ -55,7 +56,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let seen = document.store.seen(author.replica).map_err(Refused::Store)?;
         let before = seen.max();
         let (seen, next) = (before, before + 1);
-        let (delta, touched, counts) = (Delta::default(), Touched::default(), Vec::new());
+        let (delta, touched, counts) = (None, Touched::default(), Vec::new());
         let killed = take(&mut document.killed);
         Ok(Self { document, author, before, seen, next, delta, killed, counts, touched })
     }
@@ -75,18 +76,20 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             }
         };
         let Self { document, author, before, seen, delta, mut killed, counts, touched, .. } = self;
-        let mut added = CausalContext::default();
-        added.insert_range(author.replica, before + 1, seen);
+        let delta = delta.unwrap_or_default();
+        let added = CausalContext::of_one(author.replica, DotRanges::of(before + 1..=seen));
         // What the change itself wrote and took back was not there before.
         killed.retain(|entry| !is_new(entry, author, before));
-        let replaced = (!killed.is_empty()).then(|| killed.drain(..).collect());
+        let replaced = Replaced::of(&mut killed, !delta.notes.is_empty());
         document.keep_memory(killed);
-        document.kept.put(&delta.notes, replaced.as_ref());
+        if let Replaced::Shared(killed) = &replaced {
+            document.kept.put(&delta.notes, killed);
+        }
         Ok(Edited { value, delta, touched, undo: Undo { added, killed: replaced, counts } })
     }
 
     fn check_size(&self, bytes_max: usize) -> Result<(), Misuse> {
-        let (found, limit) = (self.delta.cost(), bytes_max);
+        let (found, limit) = (self.delta.as_ref().map_or(0, Delta::cost), bytes_max);
         if found <= limit {
             return Ok(());
         }
@@ -191,6 +194,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     pub(super) fn step(&mut self, delta: Delta) -> Step<S> {
+        if self.overwrite(&delta)? {
+            self.add_step(delta);
+            return Ok(());
+        }
         // All of this is new here, and what it supersedes was read here: there is nothing to compare.
         let store = &mut self.document.store;
         for entry in &delta.entries {
@@ -209,10 +216,14 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         store.see(self.author.replica, &new).map_err(Refused::Store)?;
         self.seen = self.next - 1;
         let mut unsettled = Vec::new();
+        let (mut last, mut is_open): (Option<(&Label, &PlaceId)>, _) = (None, false);
         for Entry { label, id, .. } in delta.entries.iter().chain(&self.killed[known..]) {
-            self.touched.push(label, id);
+            let is_it = |(of, other): (&Label, &PlaceId)| other == id && of.is_in_space_of(label);
+            if !last.replace((label, id)).is_some_and(is_it) {
+                self.touched.push(label, id);
+                is_open = store.is_open(label.space(), id).map_err(Refused::Store)?;
+            }
             // What this replica writes in full knowledge opens nothing; only copies do.
-            let is_open = store.is_open(label.space(), id).map_err(Refused::Store)?;
             if is_open || label.tags().has_high() {
                 unsettled.push((label.clone(), id.clone()));
             }
@@ -223,8 +234,28 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 self.document.kept.forget(label.space(), &id);
             }
         }
-        self.delta.join(delta);
+        self.add_step(delta);
         Ok(())
+    }
+
+    /// Takes the step that is most common, if that is what the delta is: one element in place of another.
+    fn overwrite(&mut self, delta: &Delta) -> Result<bool, Refused<S::Error>> {
+        let Some((entry, dead)) = delta.as_overwrite() else { return Ok(false) };
+        let store = &mut self.document.store;
+        let is_done = store.overwrite(entry, dead, &mut self.killed, kind::EXISTS);
+        let is_done = is_done.map_err(Refused::Store)?;
+        if is_done {
+            self.seen = self.next - 1;
+            self.touched.push(&entry.label, &entry.id);
+        }
+        Ok(is_done)
+    }
+
+    fn add_step(&mut self, delta: Delta) {
+        match &mut self.delta {
+            Some(before) => before.join(delta),
+            none => *none = Some(delta),
+        }
     }
 }
 

@@ -41,8 +41,10 @@ fn key_of(space: &[u8], id: &[u8]) -> u64 {
 
 impl Kept {
     /// Keeps what removals took. The entries may be of several places.
-    pub(super) fn put(&mut self, notes: &[Note], killed: Option<&Arc<[Entry]>>) {
-        let Some(killed) = killed.filter(|_| !notes.is_empty()) else { return };
+    pub(super) fn put(&mut self, notes: &[Note], killed: &Arc<[Entry]>) {
+        if notes.is_empty() {
+            return;
+        }
         // The entries are shared, and each removal counts for its part of them.
         let bytes =
             RECORD_BYTES + killed.iter().map(Entry::byte_count).sum::<usize>() / notes.len();

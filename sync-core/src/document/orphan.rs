@@ -123,6 +123,17 @@ pub(super) fn find<S: PlaceStore>(
     Ok(orphans)
 }
 
+/// Whether a join took something that says that a record exists, or may have.
+pub(super) fn takes_records(joined: &Joined, notes: &[Note]) -> bool {
+    let mut killed = joined.killed.iter();
+    (!notes.is_empty() && !joined.killed.is_empty()) || killed.any(takes_record)
+}
+
+/// What takes an existence removes a record, and not a field.
+fn takes_record(killed: &Entry) -> bool {
+    killed.view().tags().0.has(kind::EXISTS)
+}
+
 /// The places where a record stands of which a removal took something, or of which a part is copies.
 fn standing<'a, S: PlaceStore>(
     document: &Document<S>,
@@ -130,9 +141,7 @@ fn standing<'a, S: PlaceStore>(
     joined: &'a Joined,
     notes: &'a [Note],
 ) -> Result<Vec<(&'a Label, &'a PlaceId)>, S::Error> {
-    // What takes an existence removes a record, and not a field.
-    let takes_record = |killed: &&Entry| killed.view().tags().0.has(kind::EXISTS);
-    let killed = joined.killed.iter().filter(takes_record);
+    let killed = joined.killed.iter().filter(|killed| takes_record(killed));
     let noted = notes.iter().filter(|_| !joined.killed.is_empty());
     let removed = killed.map(|killed| (&killed.label, &killed.id));
     let removed = removed.chain(noted.map(|note| (&note.label, &note.id)));

@@ -12,6 +12,13 @@ use crate::types::Place;
 pub struct Touched(SmallVec<[(Label, PlaceId); 1]>);
 
 impl Touched {
+    /// One place.
+    pub(super) fn only(label: &Label, id: &PlaceId) -> Self {
+        let mut places = SmallVec::new();
+        places.push((label.clone(), id.clone()));
+        Self(places)
+    }
+
     /// The places that a join of this delta touched, each once.
     pub(super) fn by(joined: &Joined, delta: &Delta) -> Self {
         let killed = joined.killed.iter().map(|killed| (&killed.label, &killed.id));
@@ -44,10 +51,14 @@ impl Touched {
 
     pub(super) fn push(&mut self, label: &Label, id: &PlaceId) {
         // A change that touches many places mostly touches each in one go.
-        let last = self.0.len().saturating_sub(WINDOW);
-        if !self.0[last..].iter().any(|place| is_place(place, label, id)) {
+        if !self.0.iter().rev().take(WINDOW).any(|place| is_place(place, label, id)) {
             self.0.push((label.clone(), id.clone()));
         }
+    }
+
+    /// Whether a place was touched.
+    pub(super) fn has(&self, label: &Label, id: &PlaceId) -> bool {
+        self.0.iter().any(|place| is_place(place, label, id))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &(Label, PlaceId)> {

@@ -21,10 +21,47 @@ use crate::types::{Content, Element, Record};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Undo {
     pub(super) added: CausalContext,
-    /// None where it replaced nothing.
-    pub(super) killed: Option<Arc<[Entry]>>,
+    pub(super) killed: Replaced,
     pub(super) counts: Vec<Count>,
 }
+
+/// What a change replaced: entries with only the slots that it took.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Replaced {
+    #[default]
+    Nothing,
+    /// Mostly it is a part of one run.
+    One(Entry),
+    /// What removals took is kept by the document as well.
+    Shared(Arc<[Entry]>),
+}
+
+impl Replaced {
+    /// Takes the entries out of a vector; `is_removed` says that they are kept by the document too.
+    pub(super) fn of(killed: &mut Vec<Entry>, is_removed: bool) -> Self {
+        match killed.len() {
+            0 => Self::Nothing,
+            1 if !is_removed => killed.pop().map_or(Self::Nothing, Self::One),
+            _ => Self::Shared(killed.drain(..).collect()),
+        }
+    }
+
+    fn entries(&self) -> &[Entry] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(entry) => std::slice::from_ref(entry),
+            Self::Shared(entries) => entries,
+        }
+    }
+}
+
+impl PartialEq for Replaced {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries() == other.entries()
+    }
+}
+
+impl Eq for Replaced {}
 
 /// What was added to a counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +91,13 @@ impl Undo {
     /// Whether there is nothing to undo.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.killed.is_none() && self.counts.is_empty()
+        self.added.is_empty() && self.replaced().is_empty() && self.counts.is_empty()
     }
 
     /// What the change replaced: entries with only the slots that it took.
     #[must_use]
     pub fn replaced(&self) -> &[Entry] {
-        self.killed.as_deref().unwrap_or_default()
+        self.killed.entries()
     }
 
     /// About how many bytes it takes.
@@ -107,8 +144,8 @@ impl Undo {
             undo.added.insert_range(replica, start, end);
         }
         let killed = (0..reader.array()?).map(|_| Entry::decode(reader));
-        let killed = killed.collect::<Result<Vec<_>, _>>()?;
-        undo.killed = (!killed.is_empty()).then(|| killed.into());
+        let mut killed = killed.collect::<Result<Vec<_>, _>>()?;
+        undo.killed = Replaced::of(&mut killed, false);
         for _ in 0..reader.array()? {
             reader.exactly(4)?;
             undo.counts.push(Count {

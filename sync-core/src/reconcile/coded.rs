@@ -146,7 +146,7 @@ pub(super) fn take_cells(
     let number = reader.count(width + 13)?;
     if from + number > SYMBOLS_MAX {
         let (found, limit) = ((from + number) as u64, SYMBOLS_MAX as u64);
-        return Err(Malformed::Limit { what: "coded symbols", found, limit });
+        return Err(Malformed::limit("coded symbols", found, limit));
     }
     let mut cells = Vec::with_capacity(number);
     for index in from..from + number {

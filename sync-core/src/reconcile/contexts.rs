@@ -89,7 +89,7 @@ pub(super) fn take_change(
 fn check_count(count: usize) -> Result<(), Malformed> {
     if count > RANGES_MAX {
         let (found, limit) = (count as u64, RANGES_MAX as u64);
-        return Err(Malformed::Limit { what: "the ranges of a context", found, limit });
+        return Err(Malformed::limit("the ranges of a context", found, limit));
     }
     Ok(())
 }

@@ -366,7 +366,7 @@ impl Reconciler {
         let limit = 1 << 63;
         let what = "the dots that both have seen";
         let space = Space::new(&common);
-        self.space = space.ok_or(Malformed::Limit { what, found: u64::MAX, limit })?;
+        self.space = space.ok_or_else(|| Malformed::limit(what, u64::MAX, limit))?;
         self.all = Places::all(self.space.length());
         self.domain = self.all.clone();
         Ok(())

@@ -34,7 +34,7 @@ use crate::sort::sort_by;
 use crate::time::{HybridClock, Stamp};
 use crate::types::opening::MARK_BYTES;
 use crate::types::{Place, Renaming};
-use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX};
+use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX, Packing};
 
 /// The most bytes of a change: a copy of any element in it, which says what it copies, still fits
 /// into a delta.
@@ -50,6 +50,8 @@ pub struct ClientConfig {
     pub agent: String,
     /// Who this is, where the hub asks for it.
     pub token: Option<String>,
+    /// Which frames are packed, where the hub reads that.
+    pub packing: Packing,
 }
 
 /// A document as the driver stored it.

@@ -24,8 +24,8 @@ use crate::causal::{CausalContext, Delta, DotStore, ReplicaId, join};
 use crate::types::Opening;
 use crate::wire::{
     CHANNELS_MAX, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Dictionary, Fault,
-    HubMessage, OPENINGS_MAX, PUSH_CREDIT, Push, VERSION, Welcome, decode_client, encode_delta,
-    write_delta,
+    HubMessage, OPENINGS_MAX, PUSH_CREDIT, Packing, Push, VERSION, Welcome, decode_client,
+    encode_delta, write_delta,
 };
 
 /// Names one connection, for ever, within one run of the hub.
@@ -82,6 +82,7 @@ pub struct Hub {
     rooms: BTreeMap<DocumentId, Room>,
     outputs: VecDeque<HubOutput>,
     chunk_size: ChunkSize,
+    packing: Packing,
 }
 
 #[derive(Debug)]
@@ -91,6 +92,8 @@ struct Connection {
     /// When it is given up, by the monotonic clock.
     deadline_ms: u64,
     channels: BTreeMap<u32, Channel>,
+    /// Which frames are packed for it.
+    packing: Packing,
 }
 
 /// One document on one connection.
@@ -147,13 +150,19 @@ impl Hub {
     /// A hub without connections.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { packing: Packing::LARGE, ..Self::default() }
     }
 
     /// A hub whose catch-ups come in chunks of another size, to show that they may be cut anywhere.
     #[must_use]
     pub fn with_chunk_size(chunk_size: ChunkSize) -> Self {
-        Self { chunk_size, ..Self::default() }
+        Self { chunk_size, ..Self::new() }
+    }
+
+    /// Packs other frames, for those who read that: to show that any may be.
+    #[must_use]
+    pub fn with_packing(self, packing: Packing) -> Self {
+        Self { packing, ..self }
     }
 
     /// How many connections there are.
@@ -174,7 +183,8 @@ impl Hub {
         match input {
             HubInput::Connected => {
                 let deadline_ms = now.monotonic_ms.saturating_add(HELLO_MS_MAX);
-                let state = Connection { agent: None, deadline_ms, channels: BTreeMap::new() };
+                let (channels, packing) = (BTreeMap::new(), Packing::NONE);
+                let state = Connection { agent: None, deadline_ms, channels, packing };
                 self.connections.insert(connection, state);
                 Ok(())
             }
@@ -236,8 +246,8 @@ impl Hub {
         }
         state.deadline_ms = now.monotonic_ms.saturating_add(SILENCE_MS_MAX);
         match message {
-            ClientMessage::Hello { version, token: _, agent } => {
-                self.handle_hello(store.boot(), now, connection, version, agent)
+            ClientMessage::Hello { version, token: _, agent, packs } => {
+                self.handle_hello((store.boot(), now), connection, version, (agent, packs))
             }
             ClientMessage::Open {
                 channel,
@@ -290,11 +300,10 @@ impl Hub {
 
     fn handle_hello<E>(
         &mut self,
-        boot: Boot,
-        now: Now,
+        (boot, now): (Boot, Now),
         connection: ConnectionId,
         version: u16,
-        agent: String,
+        (agent, packs): (String, bool),
     ) -> Result<(), Stop<E>> {
         if version != VERSION {
             return Err(Fault::Version { offered: version, spoken: VERSION }.into());
@@ -303,8 +312,12 @@ impl Hub {
         if state.agent.replace(agent).is_some() {
             return Err(Fault::OutOfOrder("a second hello".into()).into());
         }
+        if packs {
+            state.packing = self.packing;
+        }
+        let packs = state.packing.is_some();
         let Boot { hub, boot } = boot;
-        let welcome = Welcome { version: VERSION, hub, boot, now_ms: now.unix_ms };
+        let welcome = Welcome { version: VERSION, hub, boot, now_ms: now.unix_ms, packs };
         self.send(connection, &HubMessage::Welcome(welcome));
         Ok(())
     }
@@ -509,7 +522,8 @@ impl Hub {
     }
 
     /// Sends a delta to everyone else in the room: a short form to those who find objects by dots, and
-    /// another one that stands for itself, each encoded once for each channel number in use.
+    /// another one that stands for itself, each encoded once for each channel number in use, packed and
+    /// as it is.
     fn relay(
         &mut self,
         document: DocumentId,
@@ -529,12 +543,14 @@ impl Hub {
             !is_cut
         };
         let mut forms: [Option<Vec<u8>>; 2] = [None, None];
-        let mut frames: BTreeMap<(bool, u32), std::sync::Arc<[u8]>> = BTreeMap::new();
+        let mut frames: BTreeMap<_, std::sync::Arc<[u8]>> = BTreeMap::new();
         for &(connection, channel) in
             room.members.iter().filter(|member| **member != from && is_told(member))
         {
             let is_short = self.finds_by_dots((connection, channel));
-            let frame = frames.entry((is_short, channel)).or_insert_with(|| {
+            let packing = self.packing_of(connection);
+            let form = (is_short, channel, packing.is_some());
+            let frame = frames.entry(form).or_insert_with(|| {
                 let form = forms[usize::from(is_short)].get_or_insert_with(|| {
                     if !is_short {
                         return encode_delta(delta);
@@ -543,7 +559,9 @@ impl Hub {
                     write_delta(&mut bytes, delta, &room.dictionary, dots);
                     bytes
                 });
-                HubMessage::Delta { channel, seq, delta: form.clone() }.encode().into()
+                packing
+                    .pack(HubMessage::Delta { channel, seq, delta: form.clone() }.encode())
+                    .into()
             });
             self.outputs.push_back(HubOutput::Send { connection, frame: frame.clone() });
         }
@@ -677,7 +695,12 @@ impl Hub {
     }
 
     fn send(&mut self, connection: ConnectionId, message: &HubMessage) {
-        self.send_frame(connection, message.encode().into());
+        let frame = self.packing_of(connection).pack(message.encode());
+        self.send_frame(connection, frame.into());
+    }
+
+    fn packing_of(&self, connection: ConnectionId) -> Packing {
+        self.connections.get(&connection).map_or(Packing::NONE, |state| state.packing)
     }
 
     fn send_frame(&mut self, connection: ConnectionId, frame: std::sync::Arc<[u8]>) {

@@ -2,16 +2,14 @@
 
 use std::borrow::Cow;
 
-use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
+use zlib_rs::{Deflate, DeflateFlush, Status};
 
 use super::column::{Column, Layout, differences};
+use crate::deflate::WINDOW_BITS;
 
 /// How hard matches are looked for, of 9. Measured on records with a text of 200 bytes: the next level
 /// costs half as much again, and its snapshots are 3 % smaller.
 const LEVEL: i32 = 2;
-
-/// The window, as a power of two: the largest of the format.
-const WINDOW_BITS: u8 = 15;
 
 /// How many bytes of a column are tried. Arbitrary.
 const SAMPLE_BYTES: usize = 2 * 1024;
@@ -105,14 +103,4 @@ fn random_planes(planes: &[u8], count: usize) -> usize {
         2 * seen.iter().filter(|is_seen| **is_seen).count() > count.min(256)
     };
     planes.rchunks_exact(count).take_while(is_random).count()
-}
-
-/// Gives what was compressed, if it is of this length and is all that there is.
-pub(super) fn inflate(bytes: &[u8], len: usize) -> Option<Vec<u8>> {
-    let mut raw = vec![0; len];
-    let mut inflate = Inflate::new(false, WINDOW_BITS);
-    let status = inflate.decompress(bytes, &mut raw, InflateFlush::Finish).ok()?;
-    let is_all =
-        inflate.total_in() == bytes.len() as u64 && inflate.total_out() == raw.len() as u64;
-    (status == Status::StreamEnd && is_all).then_some(raw)
 }

@@ -111,7 +111,7 @@ fn take_len(rest: &mut &[u8]) -> Result<usize, Malformed> {
 
 #[cfg(feature = "deflate")]
 fn inflate(bytes: &[u8], raw: usize) -> Result<Vec<u8>, Malformed> {
-    let inflated = super::deflate::inflate(bytes, raw);
+    let inflated = crate::deflate::inflate(bytes, raw);
     inflated.ok_or(Malformed::Encoding { detail: "a frame is not compressed as it says" })
 }
 

@@ -24,7 +24,7 @@ pub fn read_snapshot(bytes: &[u8], bytes_max: usize) -> Result<MemoryStore, Malf
     }
     if *version != VERSION {
         let (found, limit) = (u64::from(*version), u64::from(VERSION));
-        return Err(Malformed::Limit { what: "the version of a snapshot", found, limit });
+        return Err(Malformed::limit("the version of a snapshot", found, limit));
     }
     let mut left = bytes_max;
     let (head, aside) = frame::take(&mut rest, &mut left)?;
@@ -254,7 +254,7 @@ fn read_context(bytes: &mut &[u8]) -> Result<CausalContext, Malformed> {
         last = Some(*id);
         let (found, limit) = (ranges.max(), Dot::COUNTER_MAX);
         if found > limit {
-            return Err(Malformed::Limit { what: "a counter", found, limit });
+            return Err(Malformed::limit("a counter", found, limit));
         }
         context.set(ReplicaId::from_bytes(*id), ranges);
     }

@@ -30,7 +30,10 @@ pub enum Place {
 }
 
 /// A space's bytes: what kind of place, then its name.
-pub(crate) type Space = SmallVec<[u8; 48]>;
+pub(crate) type Space = SmallVec<[u8; SPACE_BYTES]>;
+
+/// Up to how many bytes a space takes no allocation.
+const SPACE_BYTES: usize = 48;
 
 /// The space of marks, which are no place.
 pub(super) const OPENINGS: u8 = 0;
@@ -58,8 +61,15 @@ pub(crate) fn value_space(name: &str) -> Result<Space, Misuse> {
 }
 
 fn space(kind: u8, name: &str) -> Space {
-    let mut space = Space::new();
-    space.push(kind);
+    let mut short = [0; SPACE_BYTES];
+    if let [first, rest @ ..] = &mut short
+        && let Some(rest) = rest.get_mut(..name.len())
+    {
+        *first = kind;
+        rest.copy_from_slice(name.as_bytes());
+        return Space::from_buf_and_len(short, 1 + name.len());
+    }
+    let mut space = Space::from_slice(&[kind]);
     space.extend_from_slice(name.as_bytes());
     space
 }

@@ -201,7 +201,7 @@ fn nested(reader: &mut Reader<'_>, depth_left: usize) -> Result<Value, Malformed
 fn inner(depth_left: usize) -> Result<usize, Malformed> {
     let limit = VALUE_DEPTH_MAX as u64;
     let what = "the depth of a value";
-    depth_left.checked_sub(1).ok_or(Malformed::Limit { what, found: limit + 1, limit })
+    depth_left.checked_sub(1).ok_or_else(|| Malformed::limit(what, limit + 1, limit))
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) fn read_context(reader: &mut Reader<'_>) -> Result<CausalContext, Mal
 pub(super) fn checked(ranges: DotRanges) -> Result<DotRanges, Malformed> {
     let (found, limit) = (ranges.max(), Dot::COUNTER_MAX);
     if found > limit {
-        return Err(Malformed::Limit { what: "a counter", found, limit });
+        return Err(Malformed::limit("a counter", found, limit));
     }
     Ok(ranges)
 }

@@ -138,7 +138,9 @@ impl<'a, T: Ord + Clone> Numbers<'a, T> {
 pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, names: &dyn Names) {
     let Delta { entries, dead, notes } = delta;
     if out.capacity() == 0 {
-        out.reserve_exact(delta.cost());
+        // What names take comes on top of that only where they are new to the reader.
+        let slots = entries.iter().map(|entry| entry.slots.as_packed().len() + 32);
+        out.reserve(slots.sum::<usize>() + 32 * (1 + notes.len()) + 16 * dead.range_count());
     }
     let mut replicas = Numbers::new(dictionary.replica_table());
     let mut labels = Numbers::new(dictionary.label_table());
@@ -259,6 +261,7 @@ struct Column<'a> {
 struct Counters(SmallVec<[(u64, u64); 4]>);
 
 impl Counters {
+    #[inline]
     fn expected(&mut self, number: u64) -> &mut u64 {
         let at = self.0.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
             self.0.push((number, 0));
@@ -345,27 +348,26 @@ pub fn read_delta(
     dictionary: &Dictionary,
     objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
-    let mut rest = bytes;
-    let mut reader = Reader { rest: &mut rest };
+    let mut reader = Reader { rest: bytes };
     let delta = reader.read(dictionary, objects)?;
     reader.end()?;
     check(&delta)?;
     Ok(delta)
 }
 
-pub(super) struct Reader<'r, 'a> {
-    pub(super) rest: &'r mut &'a [u8],
+pub(super) struct Reader<'a> {
+    pub(super) rest: &'a [u8],
 }
 
-impl Reader<'_, '_> {
+impl Reader<'_> {
     pub(super) fn read_replicas(&mut self) -> Result<SmallVec<[ReplicaId; 2]>, Malformed> {
-        let count = read_count(self.rest, 16)?;
+        let count = read_count(&mut self.rest, 16)?;
         check_len("the replicas of a delta", count, REPLICAS_MAX)?;
-        (0..count).map(|_| ReplicaId::from_slice(take(self.rest, 16)?).ok_or(SHORT)).collect()
+        (0..count).map(|_| ReplicaId::from_slice(take(&mut self.rest, 16)?).ok_or(SHORT)).collect()
     }
 
     pub(super) fn read_labels(&mut self) -> Result<SmallVec<[Label; 2]>, Malformed> {
-        let count = read_count(self.rest, 2)?;
+        let count = read_count(&mut self.rest, 2)?;
         check_len("the labels of a delta", count, LABELS_MAX)?;
         (0..count).map(|_| self.read_label()).collect()
     }
@@ -379,12 +381,16 @@ impl Reader<'_, '_> {
 
     fn read(&mut self, dictionary: &Dictionary, objects: &dyn Objects) -> Result<Delta, Malformed> {
         let mut replicas = Numbers::new(dictionary.replica_table());
-        replicas.new = self.read_replicas()?;
+        if !self.takes_zero() {
+            replicas.new = self.read_replicas()?;
+        }
         let mut labels = Numbers::new(dictionary.label_table());
-        labels.new = self.read_labels()?;
+        if !self.takes_zero() {
+            labels.new = self.read_labels()?;
+        }
         let dead = self.read_dead(&replicas)?;
-        let count = read_count(self.rest, 1)?;
-        let notes = read_count(self.rest, 1)?;
+        let count = read_count(&mut self.rest, 1)?;
+        let notes = read_count(&mut self.rest, 1)?;
         if count.saturating_add(notes) > self.rest.len() / 5 {
             return Err(SHORT);
         }
@@ -393,13 +399,21 @@ impl Reader<'_, '_> {
         Ok(delta)
     }
 
+    /// Takes a count that is zero: on a connection that stands nothing is named anew.
+    #[inline]
+    fn takes_zero(&mut self) -> bool {
+        let [0, rest @ ..] = self.rest else { return false };
+        self.rest = rest;
+        true
+    }
+
     fn read_label(&mut self) -> Result<Label, Malformed> {
-        let space = read_bytes(self.rest, PLACE_ID_BYTES_MAX)?;
-        let count = read_count(self.rest, 1)?;
+        let space = read_bytes(&mut self.rest, PLACE_ID_BYTES_MAX)?;
+        let count = read_count(&mut self.rest, 1)?;
         check_len("the dots of an entry", count, RUN_DOTS_MAX)?;
         let mut names: SmallVec<[&[u8]; 16]> = SmallVec::new();
         for _ in 0..count {
-            names.push(read_bytes(self.rest, LABEL_BYTES_MAX)?);
+            names.push(read_bytes(&mut self.rest, LABEL_BYTES_MAX)?);
         }
         let label = Label::new(space, names);
         check_len("a label", label.byte_count(), LABEL_BYTES_MAX)?;
@@ -408,17 +422,17 @@ impl Reader<'_, '_> {
 
     fn read_dead(&mut self, replicas: &Numbers<'_, ReplicaId>) -> Result<CausalContext, Malformed> {
         let mut dead = CausalContext::default();
-        let count = read_count(self.rest, 4)?;
+        let count = read_count(&mut self.rest, 4)?;
         check_len("the replicas of a context", count, REPLICAS_MAX)?;
         let mut range_count = 0;
         for _ in 0..count {
-            let replica = *replicas.item(read(self.rest)?)?;
-            let count = read_count(self.rest, 2)?;
+            let replica = *replicas.item(read(&mut self.rest)?)?;
+            let count = read_count(&mut self.rest, 2)?;
             range_count += count;
             check_len("the ranges of a context", range_count, CONTEXT_RANGES_MAX)?;
             let mut ranges = DotRanges::default();
             for _ in 0..count {
-                ranges.push_gap(read(self.rest)?, read(self.rest)?)?;
+                ranges.push_gap(read(&mut self.rest)?, read(&mut self.rest)?)?;
             }
             if !dead.put(replica, checked(ranges)?) {
                 return Err(Malformed::Inconsistent { what: "a replica stands once in a context" });
@@ -440,14 +454,14 @@ impl Reader<'_, '_> {
         let mut wrong = false;
         entries.reserve_exact(count);
         for _ in 0..count {
-            let label = labels.item(read(self.rest)?)?.clone();
+            let label = labels.item(read(&mut self.rest)?)?.clone();
             wrong |= label.is_empty();
             let (id, slots) = (PlaceId::default(), Slots::none());
             entries.push(Entry { first: dot, stamp: Stamp::default(), label, id, slots });
         }
         read_notes.reserve_exact(notes);
         for _ in 0..notes {
-            let label = labels.item(read(self.rest)?)?.clone();
+            let label = labels.item(read(&mut self.rest)?)?.clone();
             wrong |= !label.is_empty();
             read_notes.push(Note { dot, stamp: Stamp::default(), label, id: PlaceId::default() });
         }
@@ -464,23 +478,23 @@ impl Reader<'_, '_> {
         let mut before = 0u64;
         let entry_stamps = entries.iter_mut().map(|entry| &mut entry.stamp);
         for stamp in entry_stamps.chain(read_notes.iter_mut().map(|note| &mut note.stamp)) {
-            before = before.wrapping_add(unzigzag(read(self.rest)?).cast_unsigned());
+            before = before.wrapping_add(unzigzag(read(&mut self.rest)?).cast_unsigned());
             *stamp = Stamp::from_bits(before);
         }
         let mut ids = IdReader { objects, replicas, dead, last: None, check: None, named_bytes: 0 };
         let entry_ids = entries.iter_mut().map(|entry| (&entry.label, &mut entry.id));
         let note_ids = read_notes.iter_mut().map(|note| (&note.label, &mut note.id));
         for (label, id) in entry_ids.chain(note_ids) {
-            *id = ids.read(self.rest, label)?;
+            *id = ids.read(&mut self.rest, label)?;
             ids.last = Some(id);
         }
         if let Some(check) = ids.check
-            && take(self.rest, 2)? != check_bytes(check)
+            && take(&mut self.rest, 2)? != check_bytes(check)
         {
             return Err(Malformed::Dangling);
         }
         for entry in entries {
-            entry.slots = Slots::take(self.rest)?;
+            entry.slots = Slots::take(&mut self.rest)?;
         }
         Ok(())
     }
@@ -492,10 +506,10 @@ impl Reader<'_, '_> {
         counters: &mut Counters,
         len: usize,
     ) -> Result<Dot, Malformed> {
-        let number = read(self.rest)?;
+        let number = read(&mut self.rest)?;
         let replica = *replicas.item(number)?;
         let expected = counters.expected(number);
-        let counter = expected.wrapping_add(unzigzag(read(self.rest)?).cast_unsigned());
+        let counter = expected.wrapping_add(unzigzag(read(&mut self.rest)?).cast_unsigned());
         *expected = counter.wrapping_add(len as u64);
         Ok(Dot::new(replica, counter))
     }
@@ -524,7 +538,7 @@ impl IdReader<'_> {
                 let counter = read(rest)?;
                 let (found, limit) = (counter, Dot::COUNTER_MAX);
                 if found > limit {
-                    return Err(Malformed::Limit { what: "a counter", found, limit });
+                    return Err(Malformed::limit("a counter", found, limit));
                 }
                 Dot::new(replica, counter)
             }

@@ -65,12 +65,14 @@ impl<T: Ord> Table<T> {
 
     /// Says whether it is new.
     fn add(&mut self, item: T) -> bool {
-        let found = self.place(&item);
-        if let Err(at) = found {
-            self.order.insert(at, self.items.len() as u32);
-            self.items.push(item);
+        // Mostly it is known, and among a few.
+        if self.number(&item).is_some() {
+            return false;
         }
-        found.is_err()
+        let (Ok(at) | Err(at)) = self.place(&item);
+        self.order.insert(at, self.items.len() as u32);
+        self.items.push(item);
+        true
     }
 }
 
@@ -132,8 +134,8 @@ impl Dictionary {
 
     /// Adds what [`encode_since`](Self::encode_since) wrote. Refuses what has a number already, and
     /// what is over a limit.
-    pub fn extend(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
-        let mut reader = Reader { rest: &mut bytes };
+    pub fn extend(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader { rest: bytes };
         let (replicas, labels) = (reader.read_replicas()?, reader.read_labels()?);
         reader.end()?;
         let mut is_new = true;

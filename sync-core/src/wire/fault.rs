@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::error::Malformed;
+use crate::error::{Excess, Malformed};
 
 /// A reason to close a connection. The codes stand in `docs/protocol.md`, and a test holds the table
 /// there against this enum.
@@ -95,7 +95,10 @@ impl Fault {
 impl From<Malformed> for Fault {
     fn from(malformed: Malformed) -> Self {
         match malformed {
-            Malformed::Limit { what, found, limit } => Self::TooLarge { what, found, limit },
+            Malformed::Limit(excess) => {
+                let Excess { what, found, limit } = *excess;
+                Self::TooLarge { what, found, limit }
+            }
             Malformed::Encoding { .. }
             | Malformed::Checksum { .. }
             | Malformed::Dangling

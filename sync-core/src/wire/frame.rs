@@ -7,6 +7,8 @@
 use super::contexts::{read_context, read_replicas, write_context, write_replicas};
 use super::delta::{InFull, encode_delta, read_delta};
 use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
+#[cfg(feature = "deflate")]
+use super::packed::unpack;
 use super::{
     DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OPENINGS_MAX,
     PRESENCE_BYTES_MAX, SYNC_BYTES_MAX, check_len,
@@ -20,6 +22,11 @@ use crate::types::Opening;
 /// The most bytes that channel and number add to the delta of a push.
 const PUSH_BYTES: usize = 16;
 
+/// The most bytes of a packed frame beside what is compressed: checksum, two arrays, type, and two
+/// lengths.
+#[cfg(feature = "deflate")]
+pub(super) const PACKED_HEAD_BYTES_MAX: usize = 4 + 3 + 5 + 5;
+
 const HELLO: u8 = 1;
 const OPEN: u8 = 2;
 const CLAIM: u8 = 3;
@@ -30,6 +37,8 @@ const CLIENT_PRESENCE: u8 = 7;
 const PING: u8 = 8;
 const CLIENT_SYNC: u8 = 9;
 const BRIEF: u8 = 10;
+#[cfg(feature = "deflate")]
+const CLIENT_PACKED: u8 = 11;
 const WELCOME: u8 = 65;
 const OPENED: u8 = 66;
 const CHUNK: u8 = 67;
@@ -42,6 +51,8 @@ const PONG: u8 = 73;
 const HUB_SYNC: u8 = 74;
 const NAMES: u8 = 75;
 const UNRESOLVED: u8 = 76;
+#[cfg(feature = "deflate")]
+const HUB_PACKED: u8 = 77;
 
 impl ClientMessage {
     /// Writes the frame.
@@ -49,14 +60,17 @@ impl ClientMessage {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Self::Hello { version, token, agent } => {
-                start(&mut out, HELLO, 3);
+            Self::Hello { version, token, agent, packs } => {
+                start(&mut out, HELLO, 3 + usize::from(*packs));
                 pack::uint(&mut out, (*version).into());
                 match token {
                     Some(token) => pack::str(&mut out, token),
                     None => pack::nil(&mut out),
                 }
                 pack::str(&mut out, agent);
+                if *packs {
+                    pack::bool(&mut out, true);
+                }
             }
             Self::Open { channel, document, cursor, context, claims, compares, unsent } => {
                 start_on(&mut out, OPEN, 7, *channel);
@@ -107,10 +121,13 @@ impl HubMessage {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
-            Self::Welcome(Welcome { version, hub, boot, now_ms }) => {
-                start(&mut out, WELCOME, 4);
+            Self::Welcome(Welcome { version, hub, boot, now_ms, packs }) => {
+                start(&mut out, WELCOME, 4 + usize::from(*packs));
                 for number in [u64::from(*version), *hub, *boot, *now_ms] {
                     pack::uint(&mut out, number);
+                }
+                if *packs {
+                    pack::bool(&mut out, true);
                 }
             }
             Self::Opened { channel, context, resumed, openings } => {
@@ -173,16 +190,25 @@ impl HubMessage {
 
 /// Reads a frame that a client sent.
 pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
-    let (kind, mut body) = open(bytes)?;
+    let (kind, body) = open(bytes)?;
+    #[cfg(feature = "deflate")]
+    if kind == CLIENT_PACKED {
+        return open_packed(body, &[PUSH], read_client);
+    }
+    read_client(kind, body)
+}
+
+fn read_client(kind: u8, mut body: Reader<'_>) -> Result<ClientMessage, Malformed> {
     let body = &mut body;
-    let beyond;
+    let mut beyond;
     let message = match kind {
         HELLO => {
             beyond = body.at_least(3)?;
             let (version, token, agent) =
                 (body.narrow()?, body.option(Reader::str)?.map(str::to_owned), body.str()?);
             check_len("the agent's name", agent.len(), NAME_BYTES_MAX)?;
-            ClientMessage::Hello { version, token, agent: agent.to_owned() }
+            let packs = read_packs(body, &mut beyond)?;
+            ClientMessage::Hello { version, token, agent: agent.to_owned(), packs }
         }
         OPEN => {
             beyond = body.at_least(7)?;
@@ -248,9 +274,17 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
 
 /// Reads a frame that a hub sent.
 pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
-    let (kind, mut body) = open(bytes)?;
+    let (kind, body) = open(bytes)?;
+    #[cfg(feature = "deflate")]
+    if kind == HUB_PACKED {
+        return open_packed(body, &[CHUNK, DELTA], read_hub);
+    }
+    read_hub(kind, body)
+}
+
+fn read_hub(kind: u8, mut body: Reader<'_>) -> Result<HubMessage, Malformed> {
     let body = &mut body;
-    let beyond;
+    let mut beyond;
     let message = match kind {
         WELCOME => {
             beyond = body.at_least(4)?;
@@ -259,6 +293,7 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
                 hub: body.uint()?,
                 boot: body.uint()?,
                 now_ms: body.uint()?,
+                packs: read_packs(body, &mut beyond)?,
             })
         }
         OPENED => {
@@ -351,6 +386,47 @@ fn take_sync(body: &mut Reader<'_>) -> Result<(u32, Vec<u8>, usize), Malformed> 
     let (channel, message) = (body.narrow()?, body.bytes()?);
     check_len("a message of a comparison", message.len(), SYNC_BYTES_MAX)?;
     Ok((channel, message.into(), beyond))
+}
+
+/// Reads whether frames may be packed, where that is said.
+fn read_packs(body: &mut Reader<'_>, beyond: &mut usize) -> Result<bool, Malformed> {
+    let Some(left) = beyond.checked_sub(1) else { return Ok(false) };
+    *beyond = left;
+    body.bool()
+}
+
+/// Reads the frame in a packed one, which is of one of these types.
+#[cfg(feature = "deflate")]
+fn open_packed<T>(
+    mut body: Reader<'_>,
+    kinds: &[u8],
+    read: impl FnOnce(u8, Reader<'_>) -> Result<T, Malformed>,
+) -> Result<T, Malformed> {
+    let frame = unpack(&mut body)?;
+    match open(&frame)? {
+        (kind, body) if kinds.contains(&kind) => read(kind, body),
+        _ => Err(Malformed::Inconsistent { what: "a packed frame holds one with a delta" }),
+    }
+}
+
+/// The type under which a frame is packed, where it is one that may be, and whether a client sends it.
+#[cfg(feature = "deflate")]
+pub(super) fn packed_kind(frame: &[u8]) -> Option<(u8, bool)> {
+    match frame.get(5)? {
+        &PUSH => Some((CLIENT_PACKED, true)),
+        &CHUNK | &DELTA => Some((HUB_PACKED, false)),
+        _ => None,
+    }
+}
+
+/// Writes a packed frame: how many bytes it holds, and these compressed.
+#[cfg(feature = "deflate")]
+pub(super) fn encode_packed(kind: u8, len: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + PACKED_HEAD_BYTES_MAX);
+    start(&mut out, kind, 2);
+    pack::uint(&mut out, len as u64);
+    pack::bytes(&mut out, bytes);
+    seal(out)
 }
 
 /// Starts a frame whose body is an array of so many fields.

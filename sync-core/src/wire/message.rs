@@ -32,6 +32,8 @@ pub struct Welcome {
     pub boot: u64,
     /// The hub's clock, in milliseconds since 1970.
     pub now_ms: u64,
+    /// Whether large frames may be packed, either way.
+    pub packs: bool,
 }
 
 /// A delta that a client hands to the hub.
@@ -57,6 +59,8 @@ pub enum ClientMessage {
         token: Option<String>,
         /// What others are shown as who is online.
         agent: String,
+        /// Whether it reads packed frames.
+        packs: bool,
     },
     /// Opens a document.
     Open {

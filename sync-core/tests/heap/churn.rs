@@ -18,10 +18,10 @@ const RECORDS_AT_ONCE: usize = 10_000;
 const STATE_BYTES_MAX: usize = 1024;
 
 /// The most bytes that the heap may have grown by.
-const HEAP_BYTES_MAX: usize = 64 * 1024;
+const HEAP_BYTES_MAX: i64 = 64 * 1024;
 
 /// What a document keeps of its own removals, whatever their number, for edits that come too late.
-const UNDO_BYTES_MAX: usize = 1024 * 1024;
+const UNDO_BYTES_MAX: i64 = 1024 * 1024;
 
 /// How many records a change is about: its delta still fits into a message.
 const STEP: usize = 300;

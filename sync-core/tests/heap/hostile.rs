@@ -11,7 +11,7 @@ use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
     Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, OPENINGS_MAX,
-    Push, VERSION, Welcome, decode_client, decode_hub, encode_delta,
+    PACKED_TIMES_MAX, Packing, Push, VERSION, Welcome, decode_client, decode_hub, encode_delta,
 };
 
 use crate::meter::Meter;
@@ -25,6 +25,12 @@ const HANDLING_MAX: usize = 96;
 
 /// What a session allocates whatever the frame.
 const BASE_BYTES: usize = 16 * 1024;
+
+/// What reading a packed frame allocates besides: the window, and its tables.
+const UNPACKING_BYTES: usize = 64 * 1024;
+
+/// What packing a frame allocates beside twice its bytes.
+const PACKING_BYTES: usize = 512 * 1024;
 
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut frame = crc32(body).to_le_bytes().to_vec();
@@ -99,7 +105,7 @@ fn deltas() -> Vec<(&'static str, Delta)> {
 /// Frames that say how much follows, and end there; and such as nest as deep as they are long.
 fn broken() -> Vec<(String, Vec<u8>)> {
     let mut frames = Vec::new();
-    for kind in (1..=10).chain(65..=76) {
+    for kind in (1..=11).chain(65..=77) {
         for (name, count) in [
             ("array", &[0xdd, 0xff, 0xff, 0xff, 0xff][..]),
             ("text", &[0xdb, 0xff, 0xff, 0xff, 0xff]),
@@ -145,7 +151,15 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
     let long = "x".repeat(200_000);
     let mut messages = vec![
         ("open, unsent", unsent),
-        ("hello", ClientMessage::Hello { version: VERSION, token: Some(long), agent: "a".into() }),
+        (
+            "hello",
+            ClientMessage::Hello {
+                version: VERSION,
+                token: Some(long),
+                agent: "a".into(),
+                packs: false,
+            },
+        ),
         ("open, replicas", open(of_replicas(4_095), Vec::new())),
         ("open, ranges", open(of_ranges(8_192), Vec::new())),
         ("open, claims", open(CausalContext::default(), claims(10_000))),
@@ -212,6 +226,7 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
                 hub: u64::MAX,
                 boot: u64::MAX,
                 now_ms: u64::MAX,
+                packs: true,
             }),
         ),
         ("opened, replicas", opened(of_replicas(4_095))),
@@ -246,6 +261,40 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
 }
 
+/// How many bytes a packed frame holds, where it is one that may hold as many.
+fn held(frame: &[u8]) -> Option<usize> {
+    let [_, _, _, _, 0x92, 11 | 77, 0x92, body @ ..] = frame else { return None };
+    let mut reader = sync_core::pack::Reader::new(body);
+    let (len, bytes) = (reader.uint().ok()? as usize, reader.bytes().ok()?);
+    (len <= MESSAGE_BYTES_MAX && len <= bytes.len() * PACKED_TIMES_MAX).then_some(len)
+}
+
+/// Frames in packed ones, and packed ones that say much of little.
+fn packed(kind: u8, frames: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    let packed = frames
+        .into_iter()
+        .map(|(name, frame)| (format!("packed {name}"), Packing::from_bytes(0).pack(frame)));
+    let mut packed: Vec<_> = packed.filter(|(_, frame)| held(frame).is_some()).collect();
+    assert!(packed.len() >= 3, "{} are smaller", packed.len());
+    // What follows a block of DEFLATE that does not end, or ends at once, or is filled up.
+    for (name, start, room) in [("no end", &[0x02][..], 0), ("an end", &[0x03, 0x00], 0)]
+        .into_iter()
+        .chain([("blocks of nothing", &[0u8, 0, 0, 0xff, 0xff][..], 8_000)])
+    {
+        for len in [0, 1, 1_000, 262_144, 262_145, u64::from(u32::MAX), u64::MAX] {
+            let mut bytes = start.to_vec();
+            while bytes.len() < room {
+                bytes.extend_from_slice(start);
+            }
+            let mut body = vec![0x92, kind, 0x92];
+            sync_core::pack::uint(&mut body, len);
+            sync_core::pack::bytes(&mut body, &bytes);
+            packed.push((format!("packed, {name}, says {len}"), sealed(&body)));
+        }
+    }
+    packed
+}
+
 /// What came of the frames of one side: the largest multiple of the bytes, and of which frame.
 #[derive(Default)]
 struct Worst(usize, String);
@@ -253,8 +302,12 @@ struct Worst(usize, String);
 impl Worst {
     fn take(&mut self, name: &str, frame: &[u8], peak: usize, most: usize) {
         assert!(frame.len() <= MESSAGE_BYTES_MAX, "{name}: {} bytes", frame.len());
-        let times = peak.saturating_sub(BASE_BYTES).div_ceil(frame.len());
-        assert!(times <= most, "{name}: {peak} bytes of heap for {} of a frame", frame.len());
+        let (len, base) = match held(frame) {
+            Some(held) => (held.max(frame.len()), BASE_BYTES + UNPACKING_BYTES),
+            None => (frame.len(), BASE_BYTES),
+        };
+        let times = peak.saturating_sub(base).div_ceil(len);
+        assert!(times <= most, "{name}: {peak} bytes of heap for {len} of a frame");
         if times > self.0 {
             *self = Self(times, name.to_owned());
         }
@@ -263,7 +316,8 @@ impl Worst {
 
 fn hub() -> (Hub, MemoryHub) {
     let (mut hub, mut store) = (Hub::new(), MemoryHub::new(Boot { hub: 1, boot: 2 }));
-    let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+    let hello =
+        ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false };
     let open = ClientMessage::Open {
         channel: 1,
         document: "d".into(),
@@ -286,7 +340,7 @@ fn client() -> Client {
     let mut client = Client::new(ClientConfig::default());
     client.open("d", SavedDocument::default(), replica(9), 1);
     client.handle(Now::default(), ClientInput::Connected);
-    let welcome = Welcome { version: VERSION, hub: 1, boot: 2, now_ms: 0 };
+    let welcome = Welcome { version: VERSION, hub: 1, boot: 2, now_ms: 0, packs: false };
     let context = CausalContext::default();
     let opened = HubMessage::Opened { channel: 1, context, resumed: false, openings: Vec::new() };
     for message in [HubMessage::Welcome(welcome), opened] {
@@ -300,13 +354,15 @@ fn client() -> Client {
 fn a_hostile_frame_costs_a_few_times_its_bytes() {
     let meter = Meter::new();
     let (mut reading, mut handling) = (Worst::default(), Worst::default());
-    for (name, frame) in from_client().into_iter().chain(from_hub()).chain(broken()) {
+    let (up, down) = (packed(11, from_client()), packed(77, from_hub()));
+    let plain = from_client().into_iter().chain(from_hub()).chain(broken());
+    for (name, frame) in plain.chain(up.clone()).chain(down.clone()) {
         let count = meter.start();
         let _ = decode_client(&frame).is_ok();
         let _ = decode_hub(&frame).is_ok();
         reading.take(&name, &frame, count.peak(), READING_MAX);
     }
-    for (name, frame) in from_client().into_iter().chain(broken()) {
+    for (name, frame) in from_client().into_iter().chain(broken()).chain(up) {
         let (mut hub, mut store) = hub();
         let input = HubInput::Frame(frame.clone());
         let count = meter.start();
@@ -314,7 +370,7 @@ fn a_hostile_frame_costs_a_few_times_its_bytes() {
         while hub.poll().is_some() {}
         handling.take(&format!("hub: {name}"), &frame, count.peak(), HANDLING_MAX);
     }
-    for (name, frame) in from_hub().into_iter().chain(broken()) {
+    for (name, frame) in from_hub().into_iter().chain(broken()).chain(down) {
         let mut client = client();
         let input = ClientInput::Frame(frame.clone());
         let count = meter.start();
@@ -324,6 +380,18 @@ fn a_hostile_frame_costs_a_few_times_its_bytes() {
     }
     println!("reading takes up to {} times ({})", reading.0, reading.1);
     println!("handling takes up to {} times ({})", handling.0, handling.1);
+}
+
+#[test]
+fn packing_a_frame_costs_little_beside_its_bytes() {
+    let meter = Meter::new();
+    for (name, frame) in from_client().into_iter().chain(from_hub()) {
+        let (len, packing) = (frame.len(), Packing::from_bytes(0));
+        let count = meter.start();
+        drop(packing.pack(frame));
+        let peak = count.peak();
+        assert!(peak <= PACKING_BYTES + 2 * len, "{name}: {peak} bytes of heap for {len}");
+    }
 }
 
 #[test]

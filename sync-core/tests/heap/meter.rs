@@ -33,9 +33,9 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    /// How many more bytes are allocated than at the start.
-    pub(crate) fn held(self) -> usize {
-        ALLOCATOR.current_usage().saturating_sub(self.start)
+    /// How many more bytes are allocated than at the start; fewer where it is below 0.
+    pub(crate) fn held(self) -> i64 {
+        ALLOCATOR.current_usage() as i64 - self.start as i64
     }
 
     /// How many more bytes were allocated at any time than at the start.

@@ -440,10 +440,12 @@ fn a_dictionary_learns_no_more_than_it_may_hold() {
     let bytes: usize = dictionary.labels().iter().map(Label::byte_count).sum();
     assert!((DICTIONARY_BYTES_MAX - 109..=DICTIONARY_BYTES_MAX).contains(&bytes), "{bytes}");
     assert_eq!(Dictionary::new().extend(&dictionary.encode_since((0, 0))), Ok(()));
-    let mut wide = Dictionary::new();
-    let dead: CausalContext = (0..17).map(|number| Dot::new(replica(number), 1)).collect();
-    wide.learn(&Delta { dead, ..Delta::default() });
-    assert_eq!(wide.counts(), (0, 0), "a refill names many who are of no interest");
+    for (count, learned) in [(15, 15), (16, 16), (17, 0)] {
+        let mut wide = Dictionary::new();
+        let dead: CausalContext = (0..count).map(|number| Dot::new(replica(number), 1)).collect();
+        wide.learn(&Delta { dead, ..Delta::default() });
+        assert_eq!(wide.counts(), (learned, 0), "a refill names many who are of no interest");
+    }
 }
 
 struct Bench {
@@ -456,7 +458,8 @@ impl Bench {
     fn new() -> Self {
         let mut bench = Self { hub: Hub::new(), store: MemoryHub::new(Boot { hub: 1, boot: 2 }) };
         bench.input(HubInput::Connected);
-        let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+        let hello =
+            ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false };
         bench.say(&hello);
         let open = ClientMessage::Open {
             channel: 1,

@@ -44,8 +44,9 @@ impl Chaos {
     fn new(seed: u64) -> Self {
         let mut choose = Random(seed ^ 0xfa17);
         let size = ChunkSize { bytes: 1 << choose.below(12), items: 1 + choose.below(6) };
+        let world = World::with_chunk_size(seed, 2 + choose.below(3), size);
         Self {
-            world: World::with_chunk_size(seed, 2 + choose.below(3), size),
+            world: if seed % 2 == 1 { world.packed() } else { world },
             choose,
             backup: None,
             written: BTreeMap::new(),

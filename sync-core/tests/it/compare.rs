@@ -115,7 +115,8 @@ fn opened(context: CausalContext) -> (Hub, MemoryHub) {
     for (connection, said) in [(1, CausalContext::default()), (2, context)] {
         let claims = vec![Claim { replica: replica(connection as u8), opening: 1 }];
         feed(&mut hub, &mut store, connection, HubInput::Connected);
-        let hello = ClientMessage::Hello { version: 1, token: None, agent: String::new() };
+        let hello =
+            ClientMessage::Hello { version: 1, token: None, agent: String::new(), packs: false };
         let open = ClientMessage::Open {
             channel: 1,
             document: DOCUMENT.into(),

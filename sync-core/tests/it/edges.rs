@@ -266,7 +266,12 @@ impl Bench {
     ) -> Vec<HubOutput> {
         if channel == 1 {
             self.input(connection, HubInput::Connected);
-            let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+            let hello = ClientMessage::Hello {
+                version: VERSION,
+                token: None,
+                agent: "a".into(),
+                packs: false,
+            };
             self.say(connection, &hello);
         }
         let (document, cursor) = (DOCUMENT.into(), None);

@@ -31,6 +31,26 @@ fn frames_mean_what_they_meant() {
     }
 }
 
+/// What packs them is up to the writer: these another implementation of DEFLATE has packed.
+#[test]
+fn packed_frames_mean_what_they_meant() {
+    let frames = file("packed.json");
+    let types = ["push", "chunk", "delta"];
+    assert_eq!(
+        frames.as_array().unwrap().iter().map(|case| &case["decoded"]["type"]).collect::<Vec<_>>(),
+        types
+    );
+    for case in frames.as_array().unwrap() {
+        let bytes = unhex(case["hex"].as_str().unwrap());
+        let decoded = if case["from"] == "client" {
+            client_json(&decode_client(&bytes).unwrap())
+        } else {
+            hub_json(&decode_hub(&bytes).unwrap())
+        };
+        assert_eq!(decoded, case["decoded"]);
+    }
+}
+
 #[test]
 fn documents_read_as_they_read() {
     for case in file("documents.json").as_array().unwrap() {

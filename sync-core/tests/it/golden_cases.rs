@@ -126,10 +126,20 @@ fn cursor_json(cursor: Cursor) -> Json {
     json!([cursor.boot.to_string(), cursor.seq])
 }
 
+/// Says that frames may be packed, where a message does.
+fn with_packs(mut message: Json, packs: bool) -> Json {
+    if packs {
+        message["packs"] = packs.into();
+    }
+    message
+}
+
 pub(crate) fn client_json(message: &ClientMessage) -> Json {
     match message {
-        ClientMessage::Hello { version, token, agent } => {
-            json!({ "type": "hello", "version": version, "token": token, "agent": agent })
+        ClientMessage::Hello { version, token, agent, packs } => {
+            let hello =
+                json!({ "type": "hello", "version": version, "token": token, "agent": agent });
+            with_packs(hello, *packs)
         }
         ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent } => {
             json!({
@@ -177,13 +187,16 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
 
 pub(crate) fn hub_json(message: &HubMessage) -> Json {
     match message {
-        HubMessage::Welcome(Welcome { version, hub, boot, now_ms }) => json!({
-            "type": "welcome",
-            "version": version,
-            "hub": hub.to_string(),
-            "boot": boot.to_string(),
-            "now_ms": now_ms,
-        }),
+        HubMessage::Welcome(Welcome { version, hub, boot, now_ms, packs }) => {
+            let welcome = json!({
+                "type": "welcome",
+                "version": version,
+                "hub": hub.to_string(),
+                "boot": boot.to_string(),
+                "now_ms": now_ms,
+            });
+            with_packs(welcome, *packs)
+        }
         HubMessage::Opened { channel, context, resumed, openings } => json!({
             "type": "opened",
             "channel": channel,
@@ -250,8 +263,13 @@ fn frames() -> Json {
     let cursor = Cursor { boot: u64::MAX, seq: 70_000 };
     let claims = vec![Claim { replica: replica(1), opening: 1 << 40 }];
     let client = [
-        ClientMessage::Hello { version: 1, token: None, agent: "a tab".into() },
-        ClientMessage::Hello { version: 1, token: Some("secret".into()), agent: String::new() },
+        ClientMessage::Hello { version: 1, token: None, agent: "a tab".into(), packs: false },
+        ClientMessage::Hello {
+            version: 1,
+            token: Some("secret".into()),
+            agent: String::new(),
+            packs: false,
+        },
         ClientMessage::Open {
             channel: 1,
             document: "notes".into(),
@@ -285,7 +303,8 @@ fn frames() -> Json {
         ClientMessage::Brief { channel: 1, dots: true },
     ];
     let openings = vec![(replica(1), Opening { first: 3, opening: u64::MAX })];
-    let welcome = Welcome { version: 1, hub: 5, boot: u64::MAX, now_ms: 1_700_000_000_000 };
+    let welcome =
+        Welcome { version: 1, hub: 5, boot: u64::MAX, now_ms: 1_700_000_000_000, packs: false };
     let shown = Some(("laptop".into(), vec![1, 2]));
     let mut names = Dictionary::new();
     names.learn(&delta);
@@ -483,7 +502,8 @@ fn other(delta: &Delta) -> Vec<Vec<u8>> {
         unsent: Vec::new(),
     };
     let push = ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(delta) });
-    let hello = ClientMessage::Hello { version: 1, token: None, agent: "other".into() };
+    let hello =
+        ClientMessage::Hello { version: 1, token: None, agent: "other".into(), packs: false };
     [hello, open, push].iter().map(ClientMessage::encode).collect()
 }
 
@@ -524,7 +544,8 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new() -> Self {
         let replica = replica(9);
-        let mut client = Client::new(ClientConfig { agent: "golden".into(), token: None });
+        let mut client =
+            Client::new(ClientConfig { agent: "golden".into(), ..ClientConfig::default() });
         client.open("golden", SavedDocument::default(), replica, 77);
         let now = Now { monotonic_ms: 0, unix_ms: 1_700_000_000_000 };
         Self { client, replica, now, storing: 0, stored: 0 }

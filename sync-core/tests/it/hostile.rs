@@ -70,7 +70,7 @@ impl Bench {
 }
 
 fn hello() -> ClientMessage {
-    ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() }
+    ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false }
 }
 
 fn claims(writers: &[u8]) -> Vec<Claim> {
@@ -144,7 +144,8 @@ fn each_kind_of_wrong_frame_has_its_close_code() {
         (
             "another version",
             false,
-            ClientMessage::Hello { version: 9, token: None, agent: String::new() }.encode(),
+            ClientMessage::Hello { version: 9, token: None, agent: String::new(), packs: false }
+                .encode(),
             4406,
         ),
         ("a second hello", true, hello().encode(), 4409),

@@ -9,14 +9,17 @@ use sync_core::causal::{
 use sync_core::document::{Author, Document};
 use sync_core::error::Malformed;
 use sync_core::pack::Reader;
-use sync_core::session::{Boot, ChunkSize, Hub, HubInput, HubOutput, MemoryHub, Now};
+use sync_core::session::{
+    Boot, ChunkSize, Client, ClientConfig, ClientInput, Hub, HubInput, HubOutput, MemoryHub, Now,
+    SavedDocument,
+};
 use sync_core::time::{SKEW_MS_MAX, Stamp};
 use sync_core::types::{Field, MARKS_MAX, Opening, RecordId, VALUE_DEPTH_MAX, Value};
 use sync_core::wire::{
     CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, HubMessage,
     LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OPENINGS_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT,
-    Push, REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION, decode_client, decode_delta,
-    decode_hub, encode_delta,
+    Push, REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION, Welcome, decode_client,
+    decode_delta, decode_hub, encode_delta,
 };
 
 use crate::world::{DOCUMENT, World};
@@ -154,7 +157,12 @@ fn what_is_read_is_limited() {
         }),
         ("bytes of an agent's name", NAME_BYTES_MAX, |bytes| {
             let agent = "a".repeat(bytes);
-            client_reads(&ClientMessage::Hello { version: VERSION, token: None, agent })
+            client_reads(&ClientMessage::Hello {
+                version: VERSION,
+                token: None,
+                agent,
+                packs: false,
+            })
         }),
         ("bytes of a replica's name", NAME_BYTES_MAX, |bytes| client_reads(&presence(bytes, 0))),
         ("bytes of a presence state", PRESENCE_BYTES_MAX, |bytes| {
@@ -229,7 +237,8 @@ impl Bench {
     fn connect(&mut self, connection: u64) {
         let Ok(()) =
             self.hub.handle(&mut self.store, Now::default(), connection, HubInput::Connected);
-        let hello = ClientMessage::Hello { version: VERSION, token: None, agent: "a".into() };
+        let hello =
+            ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false };
         self.say(connection, &hello).unwrap();
     }
 
@@ -414,4 +423,29 @@ fn a_stamp_of_the_far_future_pulls_no_clock() {
     for ahead_ms in [SKEW_MS_MAX + 10, 1 << 40, u64::MAX] {
         assert!(stamp_of(ahead_ms) <= SKEW_MS_MAX + 1, "{ahead_ms}");
     }
+}
+
+#[test]
+fn a_client_shows_no_more_peers_than_a_document_has_replicas() {
+    let (mut client, now) = (Client::new(ClientConfig::default()), Now::default());
+    client.open(DOCUMENT, SavedDocument::default(), replica(0), 1);
+    client.handle(now, ClientInput::Connected);
+    let mut hear = |message: HubMessage| {
+        client.handle(now, ClientInput::Frame(message.encode()));
+        client.peers(DOCUMENT).unwrap().map(|(_, peer)| peer.name.clone()).collect::<Vec<_>>()
+    };
+    let packs = false;
+    hear(HubMessage::Welcome(Welcome { version: VERSION, hub: 1, boot: 1, now_ms: 0, packs }));
+    let mut show = |number: usize, name: &str| {
+        let shown = Some((name.to_owned(), Vec::new()));
+        hear(HubMessage::Presence { channel: 1, replica: replica(number), shown })
+    };
+    for number in 1..REPLICAS_MAX {
+        show(number, "a");
+    }
+    assert_eq!(show(REPLICAS_MAX, "a").len(), REPLICAS_MAX);
+    assert_eq!(show(REPLICAS_MAX + 1, "b").len(), REPLICAS_MAX);
+    // Who is known is still heard.
+    assert!(!show(REPLICAS_MAX + 2, "b").contains(&"b".to_owned()));
+    assert!(show(7, "b").contains(&"b".to_owned()));
 }

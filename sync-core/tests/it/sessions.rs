@@ -275,7 +275,7 @@ fn a_receipt_is_not_early_when_the_replica_is_renewed_meanwhile() {
     let now = Now::default();
     client.open(DOCUMENT, SavedDocument::default(), replica, 1);
     client.handle(now, ClientInput::Connected);
-    let welcome = Welcome { version: wire::VERSION, hub: 1, boot: 1, now_ms: 0 };
+    let welcome = Welcome { version: wire::VERSION, hub: 1, boot: 1, now_ms: 0, packs: false };
     let add = |client: &mut Client, member: &str| {
         client.change(now, DOCUMENT, |edit| edit.set_add("s", &member.into())).unwrap().1
     };

@@ -11,6 +11,7 @@ use sync_core::session::{
     SavedDocument, Step,
 };
 use sync_core::types::{Field, Opening, RecordId, Value};
+use sync_core::wire::Packing;
 
 pub(crate) const DOCUMENT: &str = "d";
 
@@ -58,6 +59,7 @@ pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) closed: Vec<String>,
     chunk_size: ChunkSize,
+    packing: Packing,
     /// Whether a client may hang up, since its hub is hostile.
     pub(crate) tolerant: bool,
     /// How often a device hung up since the hub named an object that it did not find.
@@ -67,8 +69,10 @@ pub(crate) struct World {
     next_connection: ConnectionId,
 }
 
-fn config(number: usize) -> ClientConfig {
-    ClientConfig { agent: format!("device {number}"), token: None }
+/// Every second device packs frames, where any does.
+fn config(number: usize, packing: Packing) -> ClientConfig {
+    let packing = if number % 2 == 1 { packing } else { Packing::NONE };
+    ClientConfig { agent: format!("device {number}"), token: None, packing }
 }
 
 impl World {
@@ -87,6 +91,7 @@ impl World {
             now: Now { monotonic_ms: 1, unix_ms: 1_700_000_000_000 },
             closed: Vec::new(),
             chunk_size,
+            packing: Packing::NONE,
             tolerant: false,
             dangled: 0,
             sent_down: BTreeMap::new(),
@@ -96,12 +101,21 @@ impl World {
         world
     }
 
+    /// Lets every second device, and the hub for it, pack every frame that becomes smaller by it.
+    pub(crate) fn packed(mut self) -> Self {
+        self.packing = Packing::from_bytes(0);
+        (0..self.devices.len()).for_each(|at| self.crash(at));
+        let store = self.store.clone();
+        self.restart_hub(store);
+        self
+    }
+
     pub(crate) fn add_device(&mut self) {
         let number = self.devices.len();
         let mut fingerprint = [0; 12];
         fingerprint[0] = number as u8 + 1;
         let replica = ReplicaId::from_fingerprint(fingerprint);
-        let mut client = Client::new(config(number));
+        let mut client = Client::new(config(number, self.packing));
         client.open(DOCUMENT, SavedDocument::default(), replica, self.random.next());
         let disk = SavedDocument::default();
         self.devices.push(Device { client, disk, replica, storing: VecDeque::new(), line: None });
@@ -208,7 +222,7 @@ impl World {
         let opening = self.random.next();
         let device = &mut self.devices[at];
         device.storing.clear();
-        device.client = Client::new(config(at));
+        device.client = Client::new(config(at, self.packing));
         device.client.open(DOCUMENT, device.disk.clone(), device.replica, opening);
         self.drain(at);
     }
@@ -221,7 +235,7 @@ impl World {
                 self.drain(at);
             }
         }
-        self.hub = Hub::with_chunk_size(self.chunk_size);
+        self.hub = Hub::with_chunk_size(self.chunk_size).with_packing(self.packing);
         self.store = store;
         self.store.restart(self.random.next());
     }

@@ -196,7 +196,7 @@ impl Client {
 }
 
 pub(crate) fn hello(version: u16) -> ClientMessage {
-    ClientMessage::Hello { version, token: None, agent: "test".into() }
+    ClientMessage::Hello { version, token: None, agent: "test".into(), packs: false }
 }
 
 pub(crate) fn replica(number: u8) -> ReplicaId {

@@ -61,7 +61,8 @@ fn a_few_differences_among_many_cost_a_few_kilobytes() {
     feed(&mut hub, &mut sqlite, HubInput::Connected);
     let context = client.context().clone();
     let mut side = Reconciler::initiator(context.clone(), Mode::PushPull, Limits::default());
-    let hello = ClientMessage::Hello { version: 1, token: None, agent: String::new() };
+    let hello =
+        ClientMessage::Hello { version: 1, token: None, agent: String::new(), packs: false };
     let open = ClientMessage::Open {
         channel: 1,
         document: "d".into(),

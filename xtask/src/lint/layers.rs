@@ -12,10 +12,11 @@ use super::report;
 use crate::workspace::Workspace;
 
 /// From left to right; each may use those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "error",
     "zoo",
     "checksum",
+    "deflate",
     "sort",
     "pack",
     "time",
@@ -223,7 +224,7 @@ mod tests {
             "utils.rs",
             "",
             &[
-                "module `utils` has no place in the order [\"error\", \"zoo\", \"checksum\", \"pack\", \"time\", \"causal\", \"reconcile\", \"snapshot\", \"types\", \"document\", \"alone\", \"wire\", \"session\"]",
+                "module `utils` has no place in the order [\"error\", \"zoo\", \"checksum\", \"sort\", \"pack\", \"time\", \"causal\", \"reconcile\", \"snapshot\", \"types\", \"document\", \"alone\", \"wire\", \"session\"]",
             ],
         );
         check("wire.rs", "use crate::Dot;", &["`crate::Dot` hides its module: name the module"]);

@@ -151,6 +151,11 @@ impl Buckets {
     pub(super) fn remove(&mut self, block: u64, sum: Sum) {
         let at = self.chunk_of(block);
         let index = self.chunks.get(at).and_then(|chunk| {
+            // Where live dots are dense, each block has a bucket of its own.
+            let dense = usize::try_from(block.wrapping_sub(chunk.first)).ok()?;
+            if chunk.buckets.get(dense).is_some_and(|bucket| bucket.first == block) {
+                return Some(dense);
+            }
             let after = chunk.buckets.partition_point(|bucket| bucket.first <= block);
             let index = after.checked_sub(1)?;
             (block <= chunk.buckets[index].last()).then_some(index)

@@ -115,7 +115,7 @@ impl<'a> Builder<'a> {
         let end = first.counter.saturating_add(label.len() as u64 - 1);
         let (found, limit) = (end, Dot::COUNTER_MAX);
         if found > limit {
-            return Err(Malformed::Limit { what: "a counter", found, limit });
+            return Err(Malformed::limit("a counter", found, limit));
         }
         let writer = match self.last {
             Some((last, _)) if last >= first => {

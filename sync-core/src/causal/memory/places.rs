@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::MemoryStore;
 use super::lookup::key_of;
 use super::sorted::Position;
-use crate::causal::{EntryView, PlaceId, PlaceStore};
+use crate::causal::{Dot, Entry, EntryView, PlaceId, PlaceStore};
 
 impl MemoryStore {
     /// A row of each object of a space, in the order of their ids, beginning after `after`.
@@ -58,6 +58,17 @@ impl PlaceStore for MemoryStore {
 
     fn spaces(&self) -> Result<Vec<Box<[u8]>>, Infallible> {
         Ok(self.spaces.iter().map(|space| space.name.clone()).collect())
+    }
+
+    #[inline]
+    fn overwrite(
+        &mut self,
+        entry: &Entry,
+        dead: Dot,
+        killed: &mut Vec<Entry>,
+        needed: u8,
+    ) -> Result<bool, Infallible> {
+        Ok(self.overwrite_row(entry, dead, killed, needed))
     }
 
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Infallible> {

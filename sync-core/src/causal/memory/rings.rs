@@ -6,7 +6,7 @@ use super::lookup::key_of;
 use super::rows::Row;
 use super::sorted::{Position, Sorted};
 use super::{MemoryStore, Space};
-use crate::causal::{Dot, Entry};
+use crate::causal::Entry;
 
 impl MemoryStore {
     /// Puts a row into both indexes; `at` is where it stands among the runs.
@@ -16,6 +16,18 @@ impl MemoryStore {
             Some(known) => self.link_behind(known, row),
             None => self.link_object(row),
         };
+        self.hand.set_row(number);
+        self.writers[writer].runs.insert(at, counter, number);
+    }
+
+    /// Puts an entry behind a row of its object; `at` is where it stands among the runs.
+    pub(super) fn link_to(&mut self, known: u32, entry: &Entry, writer: usize, at: Position) {
+        let Entry { first, stamp, label, id, slots } = entry;
+        let (stamp, counter, slots) = (*stamp, first.counter, slots.clone());
+        let label = self.labels.fitted(label, slots.live());
+        let row =
+            Row { id: id.clone(), stamp, counter, label, slots, writer: writer as u32, next: 0 };
+        let number = self.link_behind(known, row);
         self.hand.set_row(number);
         self.writers[writer].runs.insert(at, counter, number);
     }
@@ -90,19 +102,17 @@ impl MemoryStore {
 
     /// Takes the slots of a mask out of a row, and gives them as an entry.
     pub(super) fn take(&mut self, number: u32, live: u64, mask: u64) -> Entry {
-        let Row { id, stamp, counter, label, slots, writer, .. } = self.rows.of(number);
-        let (first, stamp) = (Dot::new(self.writers[*writer as usize].replica, *counter), *stamp);
+        let first = self.view(number).first;
         if mask == live {
-            let Row { id, label, slots, .. } = self.unlink(number);
+            let Row { id, stamp, label, slots, .. } = self.unlink(number);
             return Entry { first, stamp, label, id, slots };
         }
-        let (id, (taken, rest)) = (id.clone(), slots.split(mask));
-        let label_left = self.labels.fitted(label, live & !mask);
-        let label_taken = self.labels.fitted(label, mask);
-        let row = self.rows.of_mut(number);
-        row.slots = rest;
-        row.label = label_left;
-        Entry { first, stamp, label: label_taken, id, slots: taken }
+        let Self { rows, labels, .. } = self;
+        let Row { id, stamp, label, slots, .. } = rows.of_mut(number);
+        let left = labels.fitted(label, live & !mask);
+        let taken = labels.fitted(label, mask);
+        *label = left;
+        Entry { first, stamp: *stamp, label: taken, id: id.clone(), slots: slots.take_out(mask) }
     }
 
     /// Whether a run of `len` dots from `counter`, which would stand at a position, would overlap

@@ -98,6 +98,9 @@ impl Rows {
         if self.count == 0 {
             *self = Self::default();
         } else {
+            if self.free.len() == self.free.capacity() {
+                self.free.reserve_exact(self.free.len().max(PAGE_ROWS));
+            }
             self.free.push(number);
         }
         row.expect("the indexes name rows that are there")

@@ -171,8 +171,13 @@ impl Sorted {
             }
         }
         let Chunk { keys, rows } = &mut self.chunks[chunk];
-        keys.insert(at, key);
-        rows.insert(at, row);
+        if at == keys.len() {
+            keys.push(key);
+            rows.push(row);
+        } else {
+            keys.insert(at, key);
+            rows.insert(at, row);
+        }
         if at == 0 {
             self.firsts[chunk] = key;
         }

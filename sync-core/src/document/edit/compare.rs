@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Edit, Step};
-use crate::causal::{CausalContext, Dot, EntryView, PlaceId, PlaceStore, RUN_DOTS_MAX};
+use crate::causal::{CausalContext, Dot, EntryView, PlaceId, PlaceStore};
 use crate::document::Refused;
 use crate::document::target::{Leaf, Targets};
 use crate::types::Record;
@@ -27,24 +27,15 @@ impl<S: PlaceStore> Edit<'_, S> {
             compared.is_original |= tags.has_plainly(kind::EXISTS);
             compared.originals += (live & entry.label.plain()).count_ones();
             // Only the slots of these names are read.
-            let mut wanted = 0u64;
-            for (slot, name) in entry.label.names().enumerate().take(RUN_DOTS_MAX) {
-                if let [tag, path @ ..] = name
-                    && roots.iter().any(|root| is_within(path, root))
-                    && tag & !kind::COPY != kind::EXISTS
-                {
-                    wanted |= 1 << slot;
-                }
-            }
-            wanted &= live;
+            let within = |root: &&str| entry.label.within(root.as_bytes(), SEPARATOR as u8);
+            let wanted = live & roots.iter().map(within).fold(0, |wanted, root| wanted | root);
             let first = entry.first;
-            for (slot, bytes) in entry.slots.iter().enumerate() {
-                if wanted >> slot == 0 {
-                    break;
-                }
-                let Some(bytes) = bytes.filter(|_| wanted >> slot & 1 == 1) else { continue };
+            for (slot, bytes) in entry.slots.among(wanted) {
                 let [tag, path @ ..] = entry.label.name(slot) else { continue };
                 let tag_alone = tag & !kind::COPY;
+                if tag_alone == kind::EXISTS {
+                    continue;
+                }
                 let is_original = tag & kind::COPY == 0;
                 let counter = first.counter + slot as u64;
                 let dot = Dot::new(first.replica, counter);
@@ -53,7 +44,7 @@ impl<S: PlaceStore> Edit<'_, S> {
                     && counters.iter().any(|wanted| wanted.as_bytes() == path);
                 let mut at = if is_counter { Kept::Always } else { Kept::Never };
                 for (index, (name, bytes, leaf)) in targets.leaves_mut().enumerate() {
-                    if name[0] != tag_alone || &name[1..] != path {
+                    if name.len() != path.len() + 1 || name[0] != tag_alone || &name[1..] != path {
                         continue;
                     }
                     if bytes == value {
@@ -76,8 +67,8 @@ impl<S: PlaceStore> Edit<'_, S> {
         &mut self,
         space: &Space,
         id: &PlaceId,
-        mut targets: Targets,
-        found: Compared,
+        targets: &mut Targets,
+        found: &Compared,
     ) -> Step<S> {
         // A copy counts for nothing where an original says that the record exists.
         let copies_count = !found.is_original;
@@ -107,9 +98,7 @@ impl<S: PlaceStore> Edit<'_, S> {
                 return self.write_whole(space, id, &record, dots);
             }
         }
-        self.write(space, id, &mut targets, gone)?;
-        self.document.targets = targets.emptied();
-        Ok(())
+        self.write(space, id, targets, gone)
     }
 
     /// Writes every distinct thing that a record holds anew, in place of some dots.
@@ -137,7 +126,7 @@ pub(super) struct Compared {
     /// Whether an original says that the record exists.
     is_original: bool,
     originals: u32,
-    dots: SmallVec<[Hit; 4]>,
+    dots: SmallVec<[Hit; 2]>,
 }
 
 impl Compared {
@@ -160,15 +149,4 @@ pub(super) enum Kept {
     Never,
     /// With the leaf of this index.
     With(usize),
-}
-
-/// Whether a path is a root or below it.
-fn is_within(path: &[u8], root: &str) -> bool {
-    let root = root.as_bytes();
-    // Most paths begin otherwise, which one byte tells.
-    if path.len() < root.len() || path.first() != root.first() {
-        return path.is_empty() && root.is_empty();
-    }
-    let (start, rest) = path.split_at(root.len());
-    start == root && rest.first().is_none_or(|next| *next == SEPARATOR as u8)
 }

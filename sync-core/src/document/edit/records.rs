@@ -49,7 +49,9 @@ impl<S: PlaceStore> Edit<'_, S> {
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
         self.document.targets = targets.emptied();
-        if let Some(written) = self.delta.entries.last().filter(|_| !is_known) {
+        if !is_known
+            && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
+        {
             self.document.labels.learn_record(&written.label, fields);
         }
         Ok(())
@@ -75,7 +77,7 @@ impl<S: PlaceStore> Edit<'_, S> {
     ) -> Step<S> {
         let mut targets = take(&mut self.document.targets);
         push_fields(&mut targets, fields)?;
-        let roots: SmallVec<[&str; 8]> = fields.iter().map(|(name, _)| *name).collect();
+        let roots: SmallVec<[&str; 4]> = fields.iter().map(|(name, _)| *name).collect();
         let space = collection_space(collection)?;
         let id_bytes = id.as_place_id();
         let mut counters = Vec::new();
@@ -84,7 +86,8 @@ impl<S: PlaceStore> Edit<'_, S> {
         if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
-        self.replace(&space, id_bytes, targets, found)?;
+        self.replace(&space, id_bytes, &mut targets, &found)?;
+        self.document.targets = targets.emptied();
         for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
@@ -111,7 +114,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
-        self.replace(&space, id_bytes, targets, found)?;
+        self.replace(&space, id_bytes, &mut targets, &found)?;
         self.count_to(&space, id_bytes, &mut SmallVec::from_slice(path), field)
     }
 
@@ -124,7 +127,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         if !found.is_shown() {
             return Err(no_such_record(collection, id));
         }
-        self.replace(&space, id.as_place_id(), targets, found)
+        self.replace(&space, id.as_place_id(), &mut targets, &found)
     }
 
     /// Adds to a counter of a record, at a path of nested maps; a negative amount takes away.
@@ -215,6 +218,7 @@ impl<S: PlaceStore> Edit<'_, S> {
 }
 
 /// The same fields with their names as plain text.
+#[inline]
 fn by_name<'n, N: AsRef<str>>(fields: &'n [(N, &'n Field)]) -> SmallVec<[(&'n str, &'n Field); 8]> {
     fields.iter().map(|(name, field)| (name.as_ref(), *field)).collect()
 }

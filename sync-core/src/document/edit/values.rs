@@ -48,7 +48,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         targets.push_field(&mut SmallVec::new(), field)?;
         let id = PlaceId::default();
         let found = self.compare(&space, &id, &mut targets, &[""], &[])?;
-        self.replace(&space, &id, targets, found)
+        self.replace(&space, &id, &mut targets, &found)
     }
 
     /// Adds to a counter of the document; a negative amount takes away.

@@ -5,8 +5,9 @@
 //! client knows of what its own changes took, as long as the hub may not know of that; where it does
 //! not find a dot even so, it opens again, and asks the hub for ids as long as it runs.
 
+use super::connection::join_items;
 use super::outbox::Outbox;
-use super::{Client, Opened, Phase};
+use super::{Client, Opened, OutboxItem, Phase};
 use crate::causal::{Delta, Dot, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore};
 use crate::error::{Malformed, Sure};
 use crate::session::names::{Dots, Runs};
@@ -40,12 +41,12 @@ pub(super) struct Brief {
     is_plain: bool,
 }
 
-/// How objects of one item are named to the hub.
+/// How objects of some items that go as one push are named to the hub.
 struct ForHub<'a> {
     dots: Dots,
     store: &'a MemoryStore,
     outbox: &'a Outbox,
-    key: Dot,
+    keys: &'a [Dot],
 }
 
 impl Names for ForHub<'_> {
@@ -53,7 +54,7 @@ impl Names for ForHub<'_> {
         let mut found = self.dots.dot_of(space, id);
         if found.is_none() {
             let show = &mut |entry: EntryView<'_>| {
-                if found.is_none() && self.outbox.is_sent_before(entry.first, self.key) {
+                if found.is_none() && self.outbox.is_sent_before(entry.first, self.keys) {
                     found = entry.live().next().map(|(dot, _)| dot);
                 }
             };
@@ -133,11 +134,10 @@ impl Client {
         let mut again = Vec::new();
         for (id, sent) in opened.link.under_way.iter_mut().filter(|(known, _)| **known >= id) {
             sent.has_dots = false;
-            let is_sent = |key: &Dot| sent.keys.contains(key);
+            let is_sent = |item: &&OutboxItem| sent.keys.contains(&item.key());
             // What another tab has settled meanwhile leaves its number behind.
-            let item = opened.outbox.iter().find(|item| is_sent(&item.key()));
-            let delta = item.map(|item| item.delta.clone()).unwrap_or_default();
-            again.push((*id, delta));
+            let items: Vec<_> = opened.outbox.iter().filter(is_sent).collect();
+            again.push((*id, join_items(&items)));
         }
         if broken!(ForgetsUnresolved) {
             again.clear();
@@ -148,31 +148,31 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a delta: an item of the outbox by its key, or something else. Says whether it names dots.
+    /// Sends a delta: items of the outbox by their keys, or something else. Says whether it names dots.
     pub(super) fn send_push(
         &mut self,
         name: &str,
         id: u64,
         delta: &Delta,
-        key: Option<Dot>,
+        keys: Option<&[Dot]>,
     ) -> bool {
         let Some(opened) = self.documents.get(name) else { return false };
         let mut bytes = Vec::new();
-        let key = key.filter(|_| opened.is_known_to_hub());
+        let keys = keys.filter(|_| opened.is_known_to_hub());
         let dictionary = &opened.link.brief.dictionary;
-        match key {
-            Some(key) => {
-                let is_there = |dot| opened.outbox.is_sent_before(dot, key);
+        match keys {
+            Some(keys) => {
+                let is_there = |dot| opened.outbox.is_sent_before(dot, keys);
                 let dots = opened.taken.runs.among(&delta.dead, is_there);
                 let (store, outbox) = (opened.document.store(), &opened.outbox);
-                let names = ForHub { dots, store, outbox, key };
+                let names = ForHub { dots, store, outbox, keys };
                 write_delta(&mut bytes, delta, dictionary, &names);
             }
             None => write_delta(&mut bytes, delta, dictionary, &InFull),
         }
         let push = Push { channel: opened.link.channel, id, delta: bytes };
         self.send(&ClientMessage::Push(push));
-        key.is_some()
+        keys.is_some()
     }
 }
 

@@ -6,16 +6,20 @@ use litemap::LiteMap;
 
 use super::brief::Brief;
 use super::compare::Compare;
+use super::outbox::{PACKED_PUSH_BYTES, PUSH_BYTES};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Peer, Phase, Step, Then};
+use super::{
+    Claimed, Client, ClientConfig, ClientEvent, ClientOutput, Opened, OutboxItem, Peer, Phase,
+    Step, Then,
+};
 use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
 use crate::document::Change;
 use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::wire::{
     CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
-    REPLICAS_MAX, VERSION, decode_hub,
+    Packing, REPLICAS_MAX, VERSION, decode_hub,
 };
 
 /// How long the line may be silent before a ping, in milliseconds.
@@ -41,6 +45,8 @@ pub(super) struct Connection {
     state: Transport,
     /// Which start of the hub this is, once it has welcomed this connection.
     boot: u64,
+    /// Which frames are packed: none before the hub has said that it reads such.
+    packing: Packing,
     /// When to ping and when to give up, by the monotonic clock.
     ping_ms: u64,
     silent_ms: u64,
@@ -67,6 +73,8 @@ pub(super) struct Link {
     pub(super) told: CausalContext,
     last_push: u64,
     pub(super) under_way: LiteMap<u64, Sent>,
+    /// Whether each item goes as a push of its own: the hub has refused several at once.
+    goes_alone: bool,
     pub(super) brief: Brief,
     next_chunk: u64,
     /// What takes place before the catch-up, where the cursor is not valid.
@@ -104,7 +112,7 @@ impl Client {
     /// milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let Connection { state, boot: _, ping_ms, silent_ms } = &self.connection;
+        let Connection { state, ping_ms, silent_ms, .. } = &self.connection;
         (*state != Transport::Down).then_some((*ping_ms).min(*silent_ms))
     }
 
@@ -117,9 +125,11 @@ impl Client {
     pub(super) fn handle_connected(&mut self, now: Now) {
         self.handle_disconnected();
         self.connection.state = Transport::Greeting;
+        self.connection.packing = Packing::NONE;
         self.hear(now);
-        let (token, agent) = (self.config.token.clone(), self.config.agent.clone());
-        self.send(&ClientMessage::Hello { version: VERSION, token, agent });
+        let ClientConfig { agent, token, packing } = self.config.clone();
+        let packs = packing.is_some();
+        self.send(&ClientMessage::Hello { version: VERSION, token, agent, packs });
     }
 
     pub(super) fn handle_disconnected(&mut self) {
@@ -182,6 +192,9 @@ impl Client {
             }
             self.connection.state = Transport::Up;
             self.connection.boot = welcome.boot;
+            if welcome.packs {
+                self.connection.packing = self.config.packing;
+            }
             let event = ClientEvent::Welcomed { hub_ms: welcome.now_ms };
             self.outputs.push_back(ClientOutput::Event(event));
             for name in self.documents.keys().cloned().collect::<Vec<_>>() {
@@ -455,7 +468,10 @@ impl Client {
                 self.disconnect(IN_USE);
             }
             // Which of them is refused, each alone tells.
-            _ => opened.outbox.unsend(&sent.keys),
+            _ => {
+                opened.link.goes_alone = true;
+                opened.outbox.unsend(&sent.keys);
+            }
         }
         self.tell_status(name);
         self.advance(name);
@@ -529,7 +545,7 @@ impl Client {
                     opened.outbox.removals(DELTA_BYTES_MAX.saturating_sub(dead.cost()))
             {
                 keys.extend(removals.iter().map(|item| item.key()));
-                dead.join(join_all(removals.iter().map(|item| item.delta.clone()).collect()));
+                dead.join(join_items(&removals));
                 opened.outbox.send(&keys);
             }
             let pieces = pieces.into_iter().chain(removed).map(|piece| (piece, Vec::new()));
@@ -544,8 +560,10 @@ impl Client {
         }
     }
 
-    /// Sends while there is credit: the refill first, then the outbox, each item frozen on disk before.
+    /// Sends while there is credit: the refill first, then the outbox, frozen on disk before.
     fn send_pushes(&mut self, name: &str) {
+        let bytes_max =
+            if self.connection.packing.is_some() { PACKED_PUSH_BYTES } else { PUSH_BYTES };
         loop {
             let Some(opened) = self.documents.get_mut(name) else { return };
             if opened.link.under_way.len() >= PUSH_CREDIT {
@@ -557,11 +575,11 @@ impl Client {
                 Refill::Pieces(pieces) => pieces.pop_front(),
             };
             let is_refill = refilled.is_some();
-            let (delta, keys, key) = match refilled {
-                Some((delta, keys)) => (delta, keys, None),
-                None => match opened.outbox.send_next() {
-                    Some(item) => (item.delta.clone(), vec![item.key()], Some(item.key())),
-                    None => break,
+            let (delta, keys) = match refilled {
+                Some(piece) => piece,
+                None => match &opened.outbox.send_next(opened.link.limited(bytes_max))[..] {
+                    [] => break,
+                    items => (join_items(items), items.iter().map(|item| item.key()).collect()),
                 },
             };
             let id = opened.link.last_push + 1;
@@ -572,19 +590,16 @@ impl Client {
                 let steps = keys.iter().copied().map(Step::Settle).collect();
                 self.persist(name, steps, Then::default());
             }
-            let has_dots = self.send_push(name, id, &delta, key);
+            let named = if is_refill { None } else { Some(&keys[..]) };
+            let has_dots = self.send_push(name, id, &delta, named);
             let Some(opened) = self.documents.get_mut(name) else { return };
             opened.link.last_push = id;
             opened.link.under_way.insert(id, Sent { keys, is_refill, has_dots });
         }
         let Some(opened) = self.documents.get_mut(name) else { return };
-        if let Some(key) = opened.outbox.freeze_next() {
-            self.persist(
-                name,
-                vec![Step::Freeze(key)],
-                Then { frozen: vec![key], ..Then::default() },
-            );
-        }
+        let frozen = opened.outbox.freeze_next(opened.link.limited(bytes_max));
+        let steps = frozen.iter().copied().map(Step::Freeze).collect();
+        self.persist(name, steps, Then { frozen, ..Then::default() });
     }
 
     pub(super) fn confirm_chunk(&mut self, name: &str, number: u64) {
@@ -676,11 +691,17 @@ impl Client {
     }
 
     pub(super) fn send(&mut self, message: &ClientMessage) {
-        self.outputs.push_back(ClientOutput::Send(message.encode()));
+        let frame = self.connection.packing.pack(message.encode());
+        self.outputs.push_back(ClientOutput::Send(frame));
     }
 }
 
 impl Link {
+    /// The most bytes of items that go as one push.
+    fn limited(&self, bytes_max: usize) -> usize {
+        if self.goes_alone { 0 } else { bytes_max }
+    }
+
     /// Keeps a delta for the end of the catch-up, where there is room for it.
     fn hold(&mut self, delta: &Delta) -> bool {
         let bytes = self.held_bytes + delta.cost();
@@ -733,8 +754,9 @@ impl Opened {
     }
 }
 
-/// Joins deltas two by two, so that none is taken up again for each of the others.
-fn join_all(mut deltas: Vec<Delta>) -> Delta {
+/// Joins what items hold, two by two, so that none is taken up again for each of the others.
+pub(super) fn join_items(items: &[&OutboxItem]) -> Delta {
+    let mut deltas: Vec<Delta> = items.iter().map(|item| item.delta.clone()).collect();
     while deltas.len() > 1 {
         let mut rest = deltas.into_iter();
         let mut pairs = Vec::new();

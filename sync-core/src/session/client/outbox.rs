@@ -4,10 +4,28 @@ use crate::causal::{Delta, Dot, Entry, ReplicaId};
 use crate::error::Malformed;
 use crate::pack::{self, Kind, Reader};
 use crate::types::Renaming;
+use crate::wire::{
+    CHUNK_BYTES, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, LABELS_MAX, REPLICAS_MAX, encode_delta,
+};
 
 /// Up to how many bytes adjacent deltas are joined before one is first sent. Arbitrary: large enough
 /// that typing costs its net result, small enough that joining costs nothing.
 const JOIN_BYTES_MAX: usize = 8 * 1024;
+
+/// Up to how many bytes items go as one push: as many as a chunk aims at.
+pub(super) const PUSH_BYTES: usize = CHUNK_BYTES;
+
+/// The same where frames are packed, which are smaller then. Joined they may take a seventh more than
+/// one by one, since numbers of labels may need a second byte, and still fit.
+pub(super) const PACKED_PUSH_BYTES: usize = 2 * CHUNK_BYTES;
+
+/// The most entries, notes and ranges of dead dots, together, of items that go as one push: no more than
+/// a delta may have labels, replicas, or ranges.
+const PUSH_PARTS_MAX: usize = LABELS_MAX;
+
+const _: () = assert!(LABELS_MAX <= REPLICAS_MAX && LABELS_MAX <= CONTEXT_RANGES_MAX);
+
+const _: () = assert!(PACKED_PUSH_BYTES / 7 * 8 <= DELTA_BYTES_MAX);
 
 /// Where an item of the outbox is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,16 +234,42 @@ impl Outbox {
         }
     }
 
-    /// The first item that is on disk and not yet frozen or parked, in order of the queue, if all
-    /// before it are on their way.
-    pub(super) fn freeze_next(&mut self) -> Option<Dot> {
-        let slot = self.0.iter_mut().find(|slot| slot.item.state == OutboxState::Pending)?;
-        if !slot.is_stored && !broken!(SendsBeforeStored) {
-            return None;
+    /// The next items that may go as one push of so many bytes and are not yet frozen, if they are on disk
+    /// and all before them are on their way.
+    pub(super) fn freeze_next(&mut self, bytes_max: usize) -> Vec<Dot> {
+        let is_pending = |slot: &Slot| slot.item.state == OutboxState::Pending;
+        let is_ready =
+            |slot: &Slot| is_pending(slot) && (slot.is_stored || broken!(SendsBeforeStored));
+        let Some(at) = self.0.iter().position(is_pending) else { return Vec::new() };
+        let frozen = self.together(at, is_ready, bytes_max).iter_mut().map(|slot| {
+            slot.item.state = OutboxState::Frozen;
+            slot.is_stored = broken!(SendsBeforeFrozen) || broken!(SendsBeforeStored);
+            slot.item.key()
+        });
+        frozen.collect()
+    }
+
+    /// The items from a place on that are ready and may go as one push: the first, and those of its
+    /// replica behind it with which it has at most so many bytes.
+    fn together(
+        &mut self,
+        at: usize,
+        is_ready: impl Fn(&Slot) -> bool,
+        bytes_max: usize,
+    ) -> &mut [Slot] {
+        let slots = &mut self.0[at..];
+        let (mut count, mut bytes, mut parts) = (0, 0, 0);
+        while let Some(slot) = slots.get(count).filter(|slot| is_ready(slot)) {
+            let delta = &slot.item.delta;
+            bytes += encode_delta(delta).len();
+            parts += delta.entries.len() + delta.notes.len() + delta.dead.range_count();
+            let fits = bytes <= bytes_max && parts <= PUSH_PARTS_MAX;
+            if count > 0 && (!fits || slot.item.replica != slots[0].item.replica) {
+                break;
+            }
+            count += 1;
         }
-        slot.item.state = OutboxState::Frozen;
-        slot.is_stored = broken!(SendsBeforeFrozen) || broken!(SendsBeforeStored);
-        Some(slot.item.key())
+        &mut slots[..count]
     }
 
     /// Freezes what is not yet frozen, up to the last removal. All of it is on disk.
@@ -274,26 +318,29 @@ impl Outbox {
         }
     }
 
-    /// Whether a dot is of no item that was not sent on this connection before the one with a key.
-    pub(super) fn is_sent_before(&self, dot: Dot, key: Dot) -> bool {
+    /// Whether a dot is of no item that was not sent on this connection before those with these keys.
+    pub(super) fn is_sent_before(&self, dot: Dot, keys: &[Dot]) -> bool {
         self.0.iter().all(|slot| {
             let OutboxItem { replica, first, last, .. } = slot.item;
             let has = replica == dot.replica && (first..=last).contains(&dot.counter);
-            !has || (slot.is_sent && slot.item.key() != key)
+            !has || (slot.is_sent && !keys.contains(&slot.item.key()))
         })
     }
 
-    /// The next item to send: frozen on disk, not being sent, and none before it waits.
-    pub(super) fn send_next(&mut self) -> Option<&OutboxItem> {
-        let unsent = |slot: &&mut Slot| {
-            !slot.is_sent && !matches!(slot.item.state, OutboxState::Parked { .. })
+    /// The next items to send, as one push of so many bytes, or the first alone where it has more: frozen
+    /// on disk, not being sent, and none before them waits.
+    pub(super) fn send_next(&mut self, bytes_max: usize) -> Vec<&OutboxItem> {
+        let is_unsent =
+            |slot: &Slot| !slot.is_sent && !matches!(slot.item.state, OutboxState::Parked { .. });
+        let is_ready = |slot: &Slot| {
+            is_unsent(slot) && slot.item.state == OutboxState::Frozen && slot.is_stored
         };
-        let slot = self.0.iter_mut().find(unsent)?;
-        if slot.item.state != OutboxState::Frozen || !slot.is_stored {
-            return None;
-        }
-        slot.is_sent = true;
-        Some(&slot.item)
+        let Some(at) = self.0.iter().position(is_unsent) else { return Vec::new() };
+        let sent = self.together(at, is_ready, bytes_max).iter_mut().map(|slot| {
+            slot.is_sent = true;
+            &slot.item
+        });
+        sent.collect()
     }
 
     /// Takes an item out. Says whether it was there.

@@ -1,0 +1,163 @@
+//! A change that is taken in one go against the same one taken step by step: the store in memory knows
+//! how to overwrite an element, and the one of pages does not.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use sync_core::causal::{Delta, Fingerprints, MemoryStore, PlaceStore};
+use sync_core::document::{Change, EditAgainstDelete};
+use sync_core::error::Sure;
+use sync_core::types::{Field, RecordId, Value};
+
+use crate::documents::{Device, tags};
+use crate::stores::{PagedStore, Store};
+
+const DEVICES: u8 = 3;
+
+/// What is done: by which device, to which record, which field, and what is written.
+#[derive(Debug, Clone)]
+enum Deed {
+    Write { by: u8, id: u8, field: u8, value: u8 },
+    Unset { by: u8, id: u8, field: u8 },
+    Remove { by: u8, id: u8 },
+    Hear { by: u8, delta: prop::sample::Index },
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    // Few records, fields and values: what is written meets what was written elsewhere.
+    let (by, id) = (0..DEVICES, prop_oneof![5 => Just(0u8), 1 => Just(1u8)]);
+    let name = || prop_oneof![5 => Just(0u8), 2 => Just(1u8), 1 => 2..5u8];
+    prop_oneof![
+        6 => (by.clone(), id.clone(), name(), 0..2u8)
+            .prop_map(|(by, id, field, value)| Deed::Write { by, id, field, value }),
+        1 => (by.clone(), id.clone(), name())
+            .prop_map(|(by, id, field)| Deed::Unset { by, id, field }),
+        1 => (by.clone(), id).prop_map(|(by, id)| Deed::Remove { by, id }),
+        8 => (by, any::<prop::sample::Index>()).prop_map(|(by, delta)| Deed::Hear { by, delta }),
+    ]
+}
+
+fn field(field: u8, value: u8) -> (&'static str, Field) {
+    let register = Value::from(i64::from(value));
+    match field {
+        0 => ("title", Field::Register(register)),
+        1 => ("body", Field::Register(register)),
+        2 => ("title", Field::Latest(register)),
+        3 => ("tags", tags(&["x", "y", "z"][..usize::from(value) + 1])),
+        _ => ("count", Field::Counter(i64::from(value))),
+    }
+}
+
+/// Does something, and gives what it brought about: a change, or what was joined.
+fn perform<S: Store>(
+    device: &mut Device<S>,
+    deed: &Deed,
+    deltas: &[Delta],
+) -> (Vec<Delta>, String) {
+    let collection = "notes";
+    let record = |id: u8| RecordId::new(["a", "b"][usize::from(id)]).unwrap();
+    let author = device.author();
+    let edited = match deed {
+        Deed::Write { id, field: name, value, .. } => {
+            let (id, field) = (record(*id), field(*name, *value));
+            device.document.edit(author, usize::MAX, |edit| {
+                match edit.document().record(collection, &id).sure() {
+                    Some(_) => edit.update(collection, &id, [(field.0, &field.1)]),
+                    None => edit.insert(collection, &id, [(field.0, &field.1)]),
+                }
+            })
+        }
+        Deed::Unset { id, field: name, .. } => {
+            let name = field(*name, 0).0;
+            device
+                .document
+                .edit(author, usize::MAX, |edit| edit.unset(collection, &record(*id), &[name]))
+        }
+        Deed::Remove { id, .. } => {
+            device.document.edit(author, usize::MAX, |edit| edit.remove(collection, &record(*id)))
+        }
+        Deed::Hear { delta, .. } => {
+            let Some(delta) = (!deltas.is_empty()).then(|| delta.get(deltas)) else {
+                return (Vec::new(), String::new());
+            };
+            let Change { touched, orphans, is_new } = device.document.join(delta).sure();
+            let mut made = Vec::new();
+            for orphan in &orphans {
+                let asserted = device.document.assert(author, usize::MAX, orphan).sure();
+                made.extend(asserted.into_iter().map(|edited| edited.delta));
+            }
+            let edits: Vec<_> =
+                orphans.iter().map(|one| (one.place(), one.edit, one.removal)).collect();
+            return (made, format!("{:?} {edits:?} {is_new}", touched.places()));
+        }
+    };
+    match edited {
+        Ok(edited) => {
+            let said = format!("{:?} {:?}", edited.touched.places(), edited.undo);
+            (vec![edited.delta], said)
+        }
+        Err(misuse) => (Vec::new(), misuse.to_string()),
+    }
+}
+
+fn records<S: Store>(device: &Device<S>) -> Vec<(RecordId, BTreeMap<String, Field>)> {
+    let records = device.document.records("notes").sure().into_iter();
+    records.map(|(id, record)| (id, record.fields())).collect()
+}
+
+fn is_same(fast: &Device<MemoryStore>, plain: &Device<PagedStore>) {
+    let (store, other) = (fast.document.store(), plain.document.store());
+    assert_eq!(store.entries(), other.entries());
+    assert_eq!(store.context(), Store::context(other));
+    assert_eq!(store.open().sure(), other.open().sure());
+    assert_eq!(records(fast), records(plain));
+    assert_eq!(fast.document.conflicts().sure(), plain.document.conflicts().sure());
+    let mut sums = Fingerprints::default();
+    store.iter().for_each(|entry| sums.add(entry));
+    assert_eq!(store.fingerprints().total(), sums.total());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn what_is_overwritten_in_one_go_is_as_step_by_step(
+        deeds in prop::collection::vec(deed(), 1..80),
+        does_keep in prop::bool::weighted(0.8),
+    ) {
+        let (mut fast, mut plain): (Vec<_>, Vec<_>) =
+            (1..=DEVICES).map(|n| (Device::<MemoryStore>::new(n), Device::<PagedStore>::new(n))).unzip();
+        if !does_keep {
+            fast.iter_mut().for_each(|d| d.document.set_policy(EditAgainstDelete::DeleteWins));
+            plain.iter_mut().for_each(|d| d.document.set_policy(EditAgainstDelete::DeleteWins));
+        }
+        let mut deltas: Vec<Delta> = Vec::new();
+        for deed in &deeds {
+            let (Deed::Write { by, .. } | Deed::Unset { by, .. } | Deed::Remove { by, .. }
+                | Deed::Hear { by, .. }) = deed;
+            let at = usize::from(*by);
+            let one = perform(&mut fast[at], deed, &deltas);
+            let other = perform(&mut plain[at], deed, &deltas);
+            prop_assert_eq!(&one, &other);
+            deltas.extend(one.0.into_iter().filter(|delta| !delta.is_empty()));
+            is_same(&fast[at], &plain[at]);
+        }
+    }
+}
+
+#[test]
+fn an_ordinary_edit_is_taken_in_one_go() {
+    let [mut writer, mut reader] = [1, 2].map(Device::<MemoryStore>::new);
+    let inserted = writer.write(&[("title", "t".into()), ("body", "b".into())]);
+    reader.hear(&[&inserted]);
+    let edited = writer.write(&[("title", "u".into())]);
+    let (entry, dead) = (&edited.entries[0], edited.dead.iter().next().unwrap());
+    let dead = sync_core::causal::Dot::new(dead.0, dead.1.max());
+    let mut store = reader.document.store().clone();
+    let mut killed = Vec::new();
+    // The byte is that with which the name of an existence begins.
+    assert!(store.overwrite(entry, dead, &mut killed, 0).sure());
+    assert_eq!((killed.len(), killed[0].live().count()), (1, 1));
+    reader.hear(&[&edited]);
+    assert_eq!(&store, reader.document.store());
+    assert!(!store.overwrite(entry, dead, &mut killed, 0).sure());
+}
