@@ -86,7 +86,7 @@ impl World<'_> {
         if self.devices[device].process.is_some() {
             return;
         }
-        let packed = self.scenario.packed.filter(|_| device % 2 == 0);
+        let packed = self.scenario.packed.filter(|_| device.is_multiple_of(2));
         let packing = packed.map_or(Packing::NONE, Packing::from_bytes);
         let config = ClientConfig { agent: format!("device {device}"), token: None, packing };
         let mut client = Client::new(config);
