@@ -162,10 +162,11 @@ impl Played {
     fn drain(&mut self) {
         while let Some(output) = self.client.poll() {
             match output {
-                ClientOutput::Send(frame) => match decode_client(&frame).unwrap() {
-                    ClientMessage::Push(push) => self.pushes.push(push),
-                    _ => {}
-                },
+                ClientOutput::Send(frame) => {
+                    if let ClientMessage::Push(push) = decode_client(&frame).unwrap() {
+                        self.pushes.push(push);
+                    }
+                }
                 ClientOutput::Persist(persist) => {
                     self.client.handle(Now::default(), ClientInput::Persisted(persist.id));
                 }

@@ -200,7 +200,7 @@ fn the_bytes_of_a_comparison_are_limited() {
         let mut bench = with_one_difference();
         let (_, mut bytes) = compared(&mut bench);
         let limit = SYNC_SESSION_BYTES_MAX.checked_add_signed(beyond).unwrap();
-        let answer = vec![7, 0];
+        let answer = [7, 0];
         while bytes < limit {
             let left = (limit - bytes) as usize - answer.len();
             // The last but one leaves enough for another.
