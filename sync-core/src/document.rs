@@ -21,7 +21,7 @@ pub use undo::{History, Undo};
 use self::kept::Kept;
 use self::settle::Left;
 use self::target::{Labels, Targets};
-use crate::causal::{Delta, Entry, MemoryStore, Note, PlaceId, PlaceStore, join_into};
+use crate::causal::{Delta, Entry, MemoryStore, PlaceId, PlaceStore, join_into};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -154,18 +154,8 @@ impl<S: PlaceStore> Document<S> {
                 Left::Other => {}
             }
         }
-        let mut orphans = Vec::new();
-        if !partial.is_empty() {
-            orphans = orphan::find(self, partial, &joined, &delta.notes)?;
-        }
-        // A record that is torn stands where something was touched, or a removal is about it.
-        let is_elsewhere = |note: &Note| !touched.has(&note.label, &note.id);
-        if !mixed.is_empty()
-            || (orphan::takes_records(&joined, &delta.notes)
-                && (stands
-                    || delta.notes.len() > NOTES_LOOKED_AT
-                    || delta.notes.iter().any(is_elsewhere)))
-        {
+        let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
+        if !mixed.is_empty() || orphan::may_tear(&joined, &delta.notes, &touched, stands) {
             orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
         }
         let is_new = !joined.is_empty();
@@ -365,9 +355,6 @@ pub struct Page {
 
 /// For how many entries that died memory is kept. Arbitrary.
 const KILLED_MAX: usize = 16;
-
-/// Of how many removals it is looked up whether they touched something. Arbitrary.
-const NOTES_LOOKED_AT: usize = 4;
 
 /// The id of a member of a set: its bytes, or a hash where they are too long.
 fn member_id(value: &Value) -> PlaceId {

@@ -69,16 +69,19 @@ for (const seed of SEEDS) {
     await last.open("a");
     const [first, ...others] = [...tabs, last];
     const pending = (tab) => tab.page.document.status().pending;
-    await until(
-      () => others.every((tab) => pending(tab) === pending(first) && isDeepStrictEqual(notes(tab).list(), notes(first).list())),
-      "all tabs show the same",
-    );
+    const isSame = (tab) => pending(tab) === pending(first) && isDeepStrictEqual(notes(tab).list(), notes(first).list());
+    // Where they never do, the assertions below show what differs.
+    await until(() => others.every(isSame)).catch(quiet);
     const shown = notes(first).list();
     const open = (tab) => {
       const log = tab.page.document.conflicts().filter((entry) => entry.open && entry.kind === "fields");
       return [...new Set(log.map(({ record }) => record))].sort();
     };
     const clashing = (tab) => notes(tab).list().filter(({ id }) => notes(tab).versions(id).length > 0).map(({ id }) => id);
+    for (const tab of others) {
+      assert.deepEqual(notes(tab).list(), shown);
+      assert.equal(pending(tab), pending(first));
+    }
     for (const tab of [first, ...others]) assert.deepEqual(open(tab), clashing(tab), "the log agrees with the versions");
     const ids = new Set(shown.map(({ id }) => id));
     for (const id of promised) assert.ok(ids.has(id) || removed.has(id), `${id} is lost`);

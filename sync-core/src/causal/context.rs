@@ -27,9 +27,9 @@ impl CausalContext {
     }
 
     /// The dot, if there is just one.
-    pub(crate) fn only_dot(&self) -> Option<Dot> {
+    pub(crate) fn single_dot(&self) -> Option<Dot> {
         let [(replica, ranges)] = &self.0[..] else { return None };
-        Some(Dot::new(*replica, ranges.only()?))
+        Some(Dot::new(*replica, ranges.single()?))
     }
 
     /// How many replicas are named.

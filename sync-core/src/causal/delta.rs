@@ -42,7 +42,7 @@ impl Delta {
     pub(crate) fn as_overwrite(&self) -> Option<(&Entry, Dot)> {
         let [entry] = &self.entries[..] else { return None };
         let is_one = entry.slots.len() == 1 && self.notes.is_empty();
-        if is_one { Some((entry, self.dead.only_dot()?)) } else { None }
+        if is_one { Some((entry, self.dead.single_dot()?)) } else { None }
     }
 
     /// The live dots that it brings.

@@ -43,7 +43,7 @@ impl DotRanges {
     }
 
     /// The counter, if there is just one.
-    pub(crate) fn only(&self) -> Option<u64> {
+    pub(crate) fn single(&self) -> Option<u64> {
         let [(start, end)] = self.0[..] else { return None };
         (start == end).then_some(start)
     }

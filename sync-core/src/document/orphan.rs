@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::edit::Author;
 use super::target::Targets;
-use super::{Document, EditAgainstDelete, Edited, Refused};
+use super::{Document, EditAgainstDelete, Edited, Refused, Touched};
 use crate::causal::{
     CausalContext, Delta, Dot, Entry, EntryView, Joined, Label, Note, PlaceId, PlaceStore,
 };
@@ -123,10 +123,16 @@ pub(super) fn find<S: PlaceStore>(
     Ok(orphans)
 }
 
-/// Whether a join took something that says that a record exists, or may have.
-pub(super) fn takes_records(joined: &Joined, notes: &[Note]) -> bool {
+/// Of how many removals it is looked up whether they touched something. Arbitrary.
+const NOTES_LOOKED_AT: usize = 4;
+
+/// Whether a join may have torn a record that stands: it removed one, and `stands` says that a record
+/// stands where it touched something, or a removal is about a place that it did not touch.
+pub(super) fn may_tear(joined: &Joined, notes: &[Note], touched: &Touched, stands: bool) -> bool {
     let mut killed = joined.killed.iter();
-    (!notes.is_empty() && !joined.killed.is_empty()) || killed.any(takes_record)
+    let is_removal = (!notes.is_empty() && !joined.killed.is_empty()) || killed.any(takes_record);
+    let is_elsewhere = |note: &Note| !touched.has(&note.label, &note.id);
+    is_removal && (stands || notes.len() > NOTES_LOOKED_AT || notes.iter().any(is_elsewhere))
 }
 
 /// What takes an existence removes a record, and not a field.

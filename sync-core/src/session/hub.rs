@@ -247,7 +247,7 @@ impl Hub {
         state.deadline_ms = now.monotonic_ms.saturating_add(SILENCE_MS_MAX);
         match message {
             ClientMessage::Hello { version, token: _, agent, packs } => {
-                self.handle_hello((store.boot(), now), connection, version, (agent, packs))
+                self.handle_hello(store.boot(), now, connection, version, agent, packs)
             }
             ClientMessage::Open {
                 channel,
@@ -300,10 +300,12 @@ impl Hub {
 
     fn handle_hello<E>(
         &mut self,
-        (boot, now): (Boot, Now),
+        boot: Boot,
+        now: Now,
         connection: ConnectionId,
         version: u16,
-        (agent, packs): (String, bool),
+        agent: String,
+        packs: bool,
     ) -> Result<(), Stop<E>> {
         if version != VERSION {
             return Err(Fault::Version { offered: version, spoken: VERSION }.into());

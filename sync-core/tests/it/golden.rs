@@ -5,7 +5,9 @@ use sync_core::document::Document;
 use sync_core::error::Sure;
 use sync_core::wire::{decode_client, decode_delta, decode_hub, encode_delta};
 
-use crate::golden_cases::{Run, client_json, delta_json, files, hex, hub_json, shown_json, unhex};
+use crate::golden_cases::{
+    Run, client_json, delta_json, files, frame_json, hex, hub_json, shown_json, unhex,
+};
 
 fn file(name: &str) -> Json {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/");
@@ -42,12 +44,7 @@ fn packed_frames_mean_what_they_meant() {
     );
     for case in frames.as_array().unwrap() {
         let bytes = unhex(case["hex"].as_str().unwrap());
-        let decoded = if case["from"] == "client" {
-            client_json(&decode_client(&bytes).unwrap())
-        } else {
-            hub_json(&decode_hub(&bytes).unwrap())
-        };
-        assert_eq!(decoded, case["decoded"]);
+        assert_eq!(frame_json(&case["from"], &bytes), case["decoded"]);
     }
 }
 

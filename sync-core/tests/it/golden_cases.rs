@@ -15,7 +15,7 @@ use sync_core::time::Stamp;
 use sync_core::types::{Conflict, Field, Opening, RecordId, Value};
 use sync_core::wire::{
     Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, Dictionary, HubMessage, Push, Welcome,
-    decode_delta, encode_delta,
+    decode_client, decode_delta, decode_hub, encode_delta,
 };
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -132,6 +132,15 @@ fn with_packs(mut message: Json, packs: bool) -> Json {
         message["packs"] = packs.into();
     }
     message
+}
+
+/// What a frame says that a client sent, or else a hub.
+pub(crate) fn frame_json(from: &Json, bytes: &[u8]) -> Json {
+    if from == "client" {
+        client_json(&decode_client(bytes).unwrap())
+    } else {
+        hub_json(&decode_hub(bytes).unwrap())
+    }
 }
 
 pub(crate) fn client_json(message: &ClientMessage) -> Json {

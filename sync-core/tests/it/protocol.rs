@@ -12,7 +12,7 @@ use sync_core::wire::{
     decode_hub,
 };
 
-use crate::golden_cases::{client_json, files, hub_json, unhex};
+use crate::golden_cases::{files, frame_json, unhex};
 
 const PAGE: &str = include_str!("../../../docs/protocol.md");
 
@@ -41,11 +41,7 @@ fn every_message_stands_in_the_tables_under_its_type() {
     let mut known = BTreeMap::new();
     for case in frames.as_array().unwrap() {
         let bytes = unhex(case["hex"].as_str().unwrap());
-        let described = if case["from"] == "client" {
-            client_json(&decode_client(&bytes).unwrap())
-        } else {
-            hub_json(&decode_hub(&bytes).unwrap())
-        };
+        let described = frame_json(&case["from"], &bytes);
         known.insert(bytes[5], described["type"].as_str().unwrap().replace(' ', ""));
     }
     known.extend([11, 77].map(|kind| (kind, "packed".to_owned())));

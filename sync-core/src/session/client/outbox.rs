@@ -258,17 +258,21 @@ impl Outbox {
         bytes_max: usize,
     ) -> &mut [Slot] {
         let slots = &mut self.0[at..];
-        let (mut count, mut bytes, mut parts) = (0, 0, 0);
-        while let Some(slot) = slots.get(count).filter(|slot| is_ready(slot)) {
-            let delta = &slot.item.delta;
+        let replica = slots.first().map(|slot| slot.item.replica);
+        let goes = |slot: &Slot| is_ready(slot) && Some(slot.item.replica) == replica;
+        let (mut bytes, mut parts) = (0, 0);
+        let mut fits = |Slot { item: OutboxItem { delta, .. }, .. }: &Slot| {
             bytes += encode_delta(delta).len();
             parts += delta.entries.len() + delta.notes.len() + delta.dead.range_count();
-            let fits = bytes <= bytes_max && parts <= PUSH_PARTS_MAX;
-            if count > 0 && (!fits || slot.item.replica != slots[0].item.replica) {
-                break;
+            bytes <= bytes_max && parts <= PUSH_PARTS_MAX
+        };
+        // Mostly there is one, which goes however large it is.
+        let count = match &slots[..slots.len().min(2)] {
+            [one, another] if goes(one) && goes(another) => {
+                slots.iter().take_while(|slot| goes(slot) && fits(slot)).count().max(1)
             }
-            count += 1;
-        }
+            first => usize::from(first.first().is_some_and(goes)),
+        };
         &mut slots[..count]
     }
 
