@@ -408,7 +408,7 @@ pub(crate) fn describe(up: bool, frame: &[u8]) -> String {
 }
 
 /// The bytes of one message with everything that a client lacks and nothing else: entries that it
-/// never saw, dots that died and that it does not know as dead, and who removed when what it still shows.
+/// never saw, dots that died and that it does not know as dead, and who last removed when what it still shows.
 pub(crate) fn lacking_bytes<'a>(
     hub: &MemoryStore,
     notes: impl Iterator<Item = &'a Note>,
@@ -421,9 +421,16 @@ pub(crate) fn lacking_bytes<'a>(
     let died = client.live().intersection(hub.context()).difference(&hub.live());
     let took = client.part(&died).entries;
     let places: BTreeSet<_> = took.iter().map(|entry| (entry.label.space(), &entry.id)).collect();
-    let is_lacking =
-        |note: &&Note| !seen.contains(note.dot) && places.contains(&(note.label.space(), &note.id));
-    delta.notes = notes.filter(is_lacking).cloned().collect();
+    // One note says that an object was removed as well as many do.
+    let mut latest: BTreeMap<_, &Note> = BTreeMap::new();
+    for note in notes.filter(|note| !seen.contains(note.dot)) {
+        let place = (note.label.space(), &note.id);
+        if places.contains(&place) {
+            let known = latest.entry(place).or_insert(note);
+            *known = if note.stamp > known.stamp { note } else { known };
+        }
+    }
+    delta.notes = latest.into_values().cloned().collect();
     delta.dead.union(&died);
     let cursor = Some(Cursor { boot: u64::MAX, seq: hub.context().range_count() as u64 });
     HubMessage::Chunk { channel: 1, number: 1, delta, cursor }.encode().len()

@@ -5,9 +5,10 @@
 //! as dead, never before.
 
 use super::parts::Parts;
-use crate::causal::{CausalContext, Delta, Dot};
+use crate::causal::{CausalContext, Delta, Dot, Note};
 use crate::session::chunks::{ChunkSize, split};
 use crate::session::hub_store::{Buried, DocumentId, HubStore};
+use crate::sort::sort_by;
 use crate::wire::{CHUNK_CREDIT, Cursor, Fault, HubMessage};
 
 /// How far the catch-up of one channel is.
@@ -195,7 +196,10 @@ impl CatchUp {
             None => None,
         };
         let Buried { dots, notes } = match resume {
-            Some(cursor) => store.buried(document, cursor.seq, &self.theirs)?,
+            Some(cursor) => {
+                let Buried { dots, notes } = store.buried(document, cursor.seq, &self.theirs)?;
+                Buried { dots, notes: latest(notes) }
+            }
             None => {
                 let dots = store.context(document)?.difference(&store.live(document)?);
                 Buried { dots, notes: Vec::new() }
@@ -204,4 +208,14 @@ impl CatchUp {
         let dots = if broken!(UnseenLeftOut) { dots.intersection(&self.theirs) } else { dots };
         Ok(split(&dots, notes, self.size))
     }
+}
+
+/// Of the notes about an object the latest: one says that it was removed as well as many do.
+fn latest(mut notes: Vec<Note>) -> Vec<Note> {
+    sort_by(&mut notes, |a, b| {
+        let of_place = (a.label.space(), &a.id).cmp(&(b.label.space(), &b.id));
+        of_place.then((b.stamp, b.dot).cmp(&(a.stamp, a.dot)))
+    });
+    notes.dedup_by(|b, a| a.id == b.id && a.label.space() == b.label.space());
+    notes
 }
