@@ -9,7 +9,11 @@ use crate::causal::{CausalContext, Delta, Dot, Note};
 use crate::session::chunks::{ChunkSize, split};
 use crate::session::hub_store::{Buried, DocumentId, HubStore};
 use crate::sort::sort_by;
-use crate::wire::{CHUNK_CREDIT, Cursor, Fault, HubMessage};
+use crate::wire::{CHUNK_CREDIT, CONTEXT_RANGES_MAX, Cursor, Fault, HubMessage};
+
+/// Up to how many ranges in a client's context dead dots within runs come last. Arbitrary, below the most
+/// that a context on the wire has.
+const GAPS_MAX: usize = CONTEXT_RANGES_MAX / 4;
 
 /// How far the catch-up of one channel is.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(super) struct CatchUp {
     resume: Option<Cursor>,
     /// What the client had when it opened the channel.
     theirs: CausalContext,
+    /// How many more gaps its context may have until the end.
+    gaps: usize,
     /// The sequence number up to which this catch-up brings the client.
     up_to: u64,
     sent: u64,
@@ -53,7 +59,8 @@ impl CatchUp {
         up_to: u64,
         size: ChunkSize,
     ) -> Self {
-        Self { resume, theirs, up_to, sent: 0, confirmed: 0, stage: Stage::Entries(None), size }
+        let (gaps, stage) = (gaps_of(&theirs), Stage::Entries(None));
+        Self { resume, theirs, gaps, up_to, sent: 0, confirmed: 0, stage, size }
     }
 
     /// A catch-up with what a comparison found: dots that the client has not seen, and such as live
@@ -61,11 +68,12 @@ impl CatchUp {
     pub(super) fn of(
         lacking: CausalContext,
         dead: CausalContext,
+        theirs: CausalContext,
         up_to: u64,
         size: ChunkSize,
     ) -> Self {
-        let stage = Stage::Parts(Parts::new(lacking, dead));
-        Self { stage, ..Self::new(None, CausalContext::default(), up_to, size) }
+        let stage = Stage::Parts(Parts::new(lacking, dead, gaps_of(&theirs)));
+        Self { stage, ..Self::new(None, theirs, up_to, size) }
     }
 
     pub(super) fn has_credit(&self) -> bool {
@@ -133,7 +141,9 @@ impl CatchUp {
 
     /// A page of entries that the client lacks. Where they come in the order of dots, the dead dots
     /// between them that the client never saw come along: they take nothing from it, and its context
-    /// stays in one piece, so that a first sync that is cut goes on where it was. Moves on to the removals after the last one.
+    /// stays in one piece, so that a first sync that is cut goes on where it was. But for those within
+    /// runs: what took their place may be yet to come, and a gap says so. Moves on to the removals after
+    /// the last one.
     fn entries<S: HubStore>(
         &mut self,
         store: &S,
@@ -158,9 +168,11 @@ impl CatchUp {
             Some(_) | None => Stage::Removals(self.removals(store, document)?.into_iter()),
         };
         let mut delta = Delta::default();
+        let mut runs = CausalContext::default();
         let mut sent = CausalContext::default();
         for (_, entry) in page.entries {
             let live = entry.live_ranges();
+            runs.insert_range(entry.replica(), entry.first.counter, entry.last());
             sent.insert_ranges(entry.replica(), &live);
             if self.theirs.of(entry.replica()).is_some_and(|seen| seen.covers(&live)) {
                 continue;
@@ -170,7 +182,12 @@ impl CatchUp {
         if let (None, Some(end)) = (self.resume, end) {
             let between = store.context(document)?.between(after.map(|after| after.last), end.last);
             let between = if broken!(ContextFirst) { store.context(document)? } else { between };
-            let between = between.difference(&self.theirs).difference(&sent);
+            let mut between = between.difference(&self.theirs).difference(&sent);
+            let within = between.intersection(&runs);
+            if let Some(gaps) = self.gaps.checked_sub(within.range_count()) {
+                self.gaps = gaps;
+                between = between.difference(&within);
+            }
             // What does not fit comes with the removals.
             let dots = between.iter().flat_map(|(replica, ranges)| {
                 ranges.iter().map(move |(start, end)| (replica, start, end))
@@ -208,6 +225,10 @@ impl CatchUp {
         let dots = if broken!(UnseenLeftOut) { dots.intersection(&self.theirs) } else { dots };
         Ok(split(&dots, notes, self.size))
     }
+}
+
+fn gaps_of(theirs: &CausalContext) -> usize {
+    GAPS_MAX.saturating_sub(theirs.range_count())
 }
 
 /// Of the notes about an object the latest: one says that it was removed as well as many do.

@@ -10,11 +10,13 @@ pub(super) struct Parts {
     left: CausalContext,
     /// What died: dots that the client has seen live, and those of `left` that found no room.
     pub(super) dead: CausalContext,
+    /// How many more gaps the client's context may have until the end.
+    gaps: usize,
 }
 
 impl Parts {
-    pub(super) fn new(lacking: CausalContext, dead: CausalContext) -> Self {
-        Self { left: lacking, dead }
+    pub(super) fn new(lacking: CausalContext, dead: CausalContext, gaps: usize) -> Self {
+        Self { left: lacking, dead, gaps }
     }
 
     /// Whether all entries were sent.
@@ -23,8 +25,8 @@ impl Parts {
     }
 
     /// The next entries, with the dead dots between them: the client never saw these, so they take
-    /// nothing from it, and its context stays in one piece. About so many bytes, and at most so many
-    /// ranges of dead dots.
+    /// nothing from it, and its context stays in one piece. Those within runs come last, as what took
+    /// their place may be yet to come. About so many bytes, and at most so many ranges of dead dots.
     pub(super) fn next<S: HubStore>(
         &mut self,
         store: &S,
@@ -42,8 +44,10 @@ impl Parts {
             let last = page.entries.last().map_or(end, |(_, entry)| entry.last());
             // What lies beyond the last entry of a full page comes with the next.
             let until = if page.is_last { end } else { last.clamp(start, end) };
+            let mut runs = DotRanges::default();
             let mut live = DotRanges::default();
             for (_, mut entry) in page.entries {
+                runs.insert(entry.first.counter, entry.last());
                 let Some(entry) = entry.take(start, until) else { continue };
                 room = room.saturating_sub(Page::cost(&entry));
                 live.union(&entry.live_ranges());
@@ -51,7 +55,14 @@ impl Parts {
             }
             // Costs of ranges that hold nothing count too, so that a chunk ends.
             room = room.saturating_sub(8);
-            for (from, to) in DotRanges::of(start..=until).difference(&live).iter() {
+            let mut died = DotRanges::of(start..=until).difference(&live);
+            let within = died.intersection(&runs);
+            if let Some(gaps) = self.gaps.checked_sub(within.range_count()) {
+                self.gaps = gaps;
+                self.dead.insert_ranges(replica, &within);
+                died = died.difference(&within);
+            }
+            for (from, to) in died.iter() {
                 let fits = delta.dead.range_count() < items;
                 let dead = if fits { &mut delta.dead } else { &mut self.dead };
                 dead.insert_range(replica, from, to);
