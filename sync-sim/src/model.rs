@@ -48,6 +48,19 @@ struct Dots {
     marks: BTreeSet<Dot>,
     /// The first dot of each replica that two devices wrote, each another change.
     contested: BTreeMap<ReplicaId, u64>,
+    /// Places that somebody wrote to who had them in part.
+    in_part: BTreeSet<String>,
+}
+
+/// What is known of whoever makes a change.
+#[derive(Debug, Default)]
+pub(crate) struct Maker {
+    /// Whether its disk was ever copied or put back: only then two devices may write one dot.
+    pub(crate) is_copied: bool,
+    /// The places that it has in part.
+    pub(crate) in_part: BTreeSet<String>,
+    /// As which replicas it has what is on its disk under other dots yet.
+    pub(crate) renamed: BTreeSet<ReplicaId>,
 }
 
 /// All changes of a run.
@@ -63,14 +76,13 @@ impl Model {
         Self { changes: Vec::new(), documents }
     }
 
-    /// Takes a change that a device accepted. `is_copied` says whether its disk was ever copied or
-    /// put back: only then two devices may write one dot.
+    /// Takes a change that a device accepted.
     pub(crate) fn accept(
         &mut self,
         document: usize,
         accepted: Accepted,
         counted: BTreeMap<Counter, i64>,
-        is_copied: bool,
+        maker: Maker,
     ) -> Result<(ChangeId, bool), Violation> {
         let id = self.changes.len();
         let Accepted { replica, first, last, live, removed, kills, .. } = accepted;
@@ -78,7 +90,7 @@ impl Model {
         for counter in first..=last {
             is_contested |= self.name(document, Dot::new(replica, counter), id);
         }
-        if is_contested && !is_copied {
+        if is_contested && !maker.is_copied {
             let detail =
                 format!("{replica}:{first} was written twice by a device that was never copied");
             return Err(Violation { invariant: Invariant::OneContentPerDot, detail });
@@ -99,7 +111,8 @@ impl Model {
             was_taken: false,
             is_void: false,
         };
-        self.check_places(&change)?;
+        self.check_places(&change, &maker.renamed)?;
+        self.documents[document].in_part.extend(maker.in_part);
         self.changes.push(change);
         Ok((id, is_contested))
     }
@@ -254,11 +267,16 @@ impl Model {
         all.filter(is_within).collect()
     }
 
-    /// A change takes the place only of dots of the places that it names.
-    fn check_places(&self, change: &Change) -> Result<(), Violation> {
+    /// A change takes the place only of dots of the places that it names. What stands under a replica
+    /// since a moment ago is not known here as that.
+    fn check_places(
+        &self,
+        change: &Change,
+        renamed: &BTreeSet<ReplicaId>,
+    ) -> Result<(), Violation> {
         let own = change.live.iter().map(|brought| &brought.place).chain(&change.removed);
         let own: BTreeSet<&String> = own.collect();
-        for dot in &change.kills {
+        for dot in change.kills.iter().filter(|dot| !renamed.contains(&dot.replica)) {
             if self.is_contested(change.document, dot.replica, dot.counter) {
                 continue;
             }
@@ -286,6 +304,11 @@ impl Model {
                 dots.remove(&dot);
             }
         }
+    }
+
+    /// Whether somebody wrote to a place who had it in part.
+    pub(crate) fn was_in_part(&self, document: usize, place: &str) -> bool {
+        self.documents[document].in_part.contains(place)
     }
 
     pub(crate) fn changes(&self) -> &[Change] {
