@@ -4,16 +4,13 @@
 //! concurrent edit would leave half a record. A dot enters the client's context only with its entry or
 //! as dead, never before.
 
+use super::gaps::Gaps;
 use super::parts::Parts;
 use crate::causal::{CausalContext, Delta, Dot, Note};
 use crate::session::chunks::{ChunkSize, split};
 use crate::session::hub_store::{Buried, DocumentId, HubStore};
 use crate::sort::sort_by;
-use crate::wire::{CHUNK_CREDIT, CONTEXT_RANGES_MAX, Cursor, Fault, HubMessage};
-
-/// Up to how many ranges in a client's context dead dots within runs come last. Arbitrary, below the most
-/// that a context on the wire has.
-const GAPS_MAX: usize = CONTEXT_RANGES_MAX / 4;
+use crate::wire::{CHUNK_CREDIT, Cursor, Fault, HubMessage};
 
 /// How far the catch-up of one channel is.
 #[derive(Debug)]
@@ -22,8 +19,7 @@ pub(super) struct CatchUp {
     resume: Option<Cursor>,
     /// What the client had when it opened the channel.
     theirs: CausalContext,
-    /// How many more gaps its context may have until the end.
-    gaps: usize,
+    gaps: Gaps,
     /// The sequence number up to which this catch-up brings the client.
     up_to: u64,
     sent: u64,
@@ -59,7 +55,7 @@ impl CatchUp {
         up_to: u64,
         size: ChunkSize,
     ) -> Self {
-        let (gaps, stage) = (gaps_of(&theirs), Stage::Entries(None));
+        let (gaps, stage) = (Gaps::of(&theirs), Stage::Entries(None));
         Self { resume, theirs, gaps, up_to, sent: 0, confirmed: 0, stage, size }
     }
 
@@ -72,7 +68,7 @@ impl CatchUp {
         up_to: u64,
         size: ChunkSize,
     ) -> Self {
-        let stage = Stage::Parts(Parts::new(lacking, dead, gaps_of(&theirs)));
+        let stage = Stage::Parts(Parts::new(lacking, dead, Gaps::of(&theirs)));
         Self { stage, ..Self::new(None, theirs, up_to, size) }
     }
 
@@ -142,8 +138,7 @@ impl CatchUp {
     /// A page of entries that the client lacks. Where they come in the order of dots, the dead dots
     /// between them that the client never saw come along: they take nothing from it, and its context
     /// stays in one piece, so that a first sync that is cut goes on where it was. But for those within
-    /// runs: what took their place may be yet to come, and a gap says so. Moves on to the removals after
-    /// the last one.
+    /// runs: what took their place may be yet to come. Moves on to the removals after the last one.
     fn entries<S: HubStore>(
         &mut self,
         store: &S,
@@ -182,12 +177,8 @@ impl CatchUp {
         if let (None, Some(end)) = (self.resume, end) {
             let between = store.context(document)?.between(after.map(|after| after.last), end.last);
             let between = if broken!(ContextFirst) { store.context(document)? } else { between };
-            let mut between = between.difference(&self.theirs).difference(&sent);
-            let within = between.intersection(&runs);
-            if let Some(gaps) = self.gaps.checked_sub(within.range_count()) {
-                self.gaps = gaps;
-                between = between.difference(&within);
-            }
+            let between = between.difference(&self.theirs).difference(&sent);
+            let between = between.difference(&self.gaps.keep(&between, &runs));
             // What does not fit comes with the removals.
             let dots = between.iter().flat_map(|(replica, ranges)| {
                 ranges.iter().map(move |(start, end)| (replica, start, end))
@@ -225,10 +216,6 @@ impl CatchUp {
         let dots = if broken!(UnseenLeftOut) { dots.intersection(&self.theirs) } else { dots };
         Ok(split(&dots, notes, self.size))
     }
-}
-
-fn gaps_of(theirs: &CausalContext) -> usize {
-    GAPS_MAX.saturating_sub(theirs.range_count())
 }
 
 /// Of the notes about an object the latest: one says that it was removed as well as many do.

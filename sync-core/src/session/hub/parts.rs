@@ -1,5 +1,6 @@
 //! The entries of exactly the dots that a comparison found to be lacking, in chunks.
 
+use super::gaps::Gaps;
 use crate::causal::{CausalContext, Delta, DotRanges, Entry, ReplicaId};
 use crate::session::hub_store::{DocumentId, HubStore, Page};
 
@@ -10,12 +11,11 @@ pub(super) struct Parts {
     left: CausalContext,
     /// What died: dots that the client has seen live, and those of `left` that found no room.
     pub(super) dead: CausalContext,
-    /// How many more gaps the client's context may have until the end.
-    gaps: usize,
+    gaps: Gaps,
 }
 
 impl Parts {
-    pub(super) fn new(lacking: CausalContext, dead: CausalContext, gaps: usize) -> Self {
+    pub(super) fn new(lacking: CausalContext, dead: CausalContext, gaps: Gaps) -> Self {
         Self { left: lacking, dead, gaps }
     }
 
@@ -55,14 +55,12 @@ impl Parts {
             }
             // Costs of ranges that hold nothing count too, so that a chunk ends.
             room = room.saturating_sub(8);
-            let mut died = DotRanges::of(start..=until).difference(&live);
-            let within = died.intersection(&runs);
-            if let Some(gaps) = self.gaps.checked_sub(within.range_count()) {
-                self.gaps = gaps;
-                self.dead.insert_ranges(replica, &within);
-                died = died.difference(&within);
-            }
-            for (from, to) in died.iter() {
+            let died = DotRanges::of(start..=until).difference(&live);
+            let died = CausalContext::of_one(replica, died);
+            let kept = self.gaps.keep(&died, &CausalContext::of_one(replica, runs));
+            self.dead.union(&kept);
+            let between = died.difference(&kept);
+            for (from, to) in between.of(replica).iter().flat_map(|between| between.iter()) {
                 let fits = delta.dead.range_count() < items;
                 let dead = if fits { &mut delta.dead } else { &mut self.dead };
                 dead.insert_range(replica, from, to);
