@@ -247,15 +247,16 @@ impl World<'_> {
         Some(format!("{place} is shown, and only copies are left of it"))
     }
 
-    /// Each counter stands at what was added by the changes that are promised, and by those that a hub
-    /// took and has, though nobody else does.
+    /// Each counter stands at what was added by the changes that are promised, and by those of which a hub
+    /// took and has that, though nobody else does.
     fn check_counters(&mut self, document: usize, hub: &MemoryStore, spoiled: &Spoiled) {
         if !spoiled.dots.is_empty() {
             return;
         }
-        let expected = self.model.counts(document, |id, change| {
-            let is_kept = kernel::has_seen(hub, change.replica, change.first, change.last)
-                && change.was_taken;
+        let expected = self.model.counts(document, |id, change, counter| {
+            let (first, last) = change.share_of(counter);
+            let is_kept =
+                change.was_taken && kernel::has_seen(hub, change.replica, first, last);
             self.is_promised(id) || is_kept
         });
         let process = self.devices.iter().find_map(|device| device.process.as_ref());
