@@ -210,30 +210,6 @@ fn a_replica_that_is_not_claimed_is_refused_and_the_connection_goes_on() {
 }
 
 #[test]
-fn a_silent_connection_is_given_up() {
-    let mut bench = Bench::new();
-    bench.join(1, 1);
-    bench.now.monotonic_ms = 10_000;
-    bench.hub.handle_timeout(bench.now);
-    let closed = |bench: &mut Bench| -> Vec<(u64, u16)> {
-        let outputs = std::iter::from_fn(|| bench.hub.poll());
-        let close = outputs.filter_map(|output| match output {
-            HubOutput::Close { connection, fault } => Some((connection, fault.close_code())),
-            HubOutput::Send { .. } => None,
-        });
-        close.collect()
-    };
-    assert_eq!(closed(&mut bench), [(2, 4408), (3, 4408)], "those that never said hello");
-    let due = bench.hub.poll_timeout().unwrap();
-    bench.now.monotonic_ms = due - 1;
-    bench.hub.handle_timeout(bench.now);
-    assert_eq!(closed(&mut bench), []);
-    bench.now.monotonic_ms = due;
-    bench.hub.handle_timeout(bench.now);
-    assert_eq!(closed(&mut bench), [(1, 4408)]);
-}
-
-#[test]
 fn a_delta_is_limited_in_bytes() {
     let sized = |bytes: usize| {
         let mut delta = write(1, 1);
