@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::mem::take;
 
 pub use edit::{Author, Edit};
+pub use ordered::KEY_BYTES_MAX;
 pub use orphan::Orphan;
 pub use touched::Touched;
 pub use undo::{History, Undo};

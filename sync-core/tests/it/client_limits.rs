@@ -222,27 +222,29 @@ fn the_bytes_of_a_change_are_limited() {
     (0..2).for_each(|at| world.connect(at));
     world.write(0, "n", &[("title", "t")]);
     world.settle();
-    let id = RecordId::new("n").unwrap();
-    let mut write = |bytes| {
+    let insert = |world: &mut World, id: &str, bytes| {
+        let id = RecordId::new(id).unwrap();
         let fields = body(bytes);
         let fields = fields.each_ref().map(|(name, field)| (*name, field));
-        let before = world.devices[0].client.document(DOCUMENT).unwrap().store().clone();
-        let written = world.change(0, |edit| edit.update("notes", &id, fields));
-        let after = world.devices[0].client.document(DOCUMENT).unwrap().store();
-        assert_eq!(*after == before, written.is_err(), "all of it or nothing");
+        let state =
+            |world: &World| world.devices[0].client.document(DOCUMENT).unwrap().store().clone();
+        let before = state(world);
+        let inserted = world.change(0, |edit| edit.insert("notes", &id, fields));
+        assert_eq!(state(world) == before, inserted.is_err(), "all of it or nothing");
         world.settle();
-        written
+        inserted
     };
     let far = 2 * CHANGE_BYTES_MAX;
-    let Err(Misuse::TooLarge { found, limit, .. }) = write(far) else { panic!("it is too large") };
+    let Err(Misuse::TooLarge { found, limit, .. }) = insert(&mut world, "a", far) else {
+        panic!("it is too large")
+    };
     assert_eq!(limit, CHANGE_BYTES_MAX as u64);
     let most = CHANGE_BYTES_MAX - (found as usize - far);
-    for bytes in [most - 1, most] {
-        assert_eq!(write(bytes), Ok(()));
-    }
-    assert!(matches!(write(most + 1), Err(Misuse::TooLarge { .. })));
+    assert_eq!(insert(&mut world, "a", most - 1), Ok(()));
+    assert_eq!(insert(&mut world, "b", most), Ok(()));
+    assert!(matches!(insert(&mut world, "c", most + 1), Err(Misuse::TooLarge { .. })));
     world.heal();
-    assert_eq!(world.fields(1, "n").unwrap()["body"].len(), most);
+    assert_eq!(world.fields(1, "b").unwrap()["body"].len(), most);
 }
 
 #[test]
@@ -291,10 +293,9 @@ fn what_is_remembered_of_what_own_changes_took_is_limited() {
         let mut document = Document::default();
         let author = Author { replica: replica(1), stamp: Stamp::from_ms(1) };
         let no_fields = BTreeMap::<String, Field>::new();
-        let insert = |edit: &mut sync_core::document::Edit<'_>| {
-            ids.iter().try_for_each(|id| edit.insert("c", id, &no_fields))
-        };
-        document.edit(author, usize::MAX, insert).unwrap();
+        for id in &ids {
+            document.edit(author, usize::MAX, |edit| edit.insert("c", id, &no_fields)).unwrap();
+        }
         let context = document.context().clone();
         let mut listener = Listener::at_hub(document.store().clone(), context, true);
         let cursor = Some(Cursor { boot: 2, seq: 1 });
@@ -308,7 +309,7 @@ fn what_is_remembered_of_what_own_changes_took_is_limited() {
             briefs.last()
         };
         assert_eq!(finds_dots(&listener), Some(true));
-        for part in ids.chunks(800) {
+        for part in ids.chunks(64) {
             let remove = |edit: &mut sync_core::document::Edit<'_>| {
                 part.iter().try_for_each(|id| edit.remove("c", id))
             };
@@ -317,10 +318,12 @@ fn what_is_remembered_of_what_own_changes_took_is_limited() {
         }
         assert_eq!(finds_dots(&listener), Some(count <= TAKEN_MAX), "{count}");
         // Once the hub has all of it, there is nothing to remember.
-        for id in 1..=ids.chunks(800).count() as u64 {
+        for id in 1.. {
+            if listener.client.outbox(DOCUMENT).unwrap().next().is_none() {
+                break;
+            }
             listener.hear(&HubMessage::Stored { channel: 1, id, seq: 1 + id });
         }
-        assert_eq!(listener.client.outbox(DOCUMENT).unwrap().count(), 0);
         assert_eq!(finds_dots(&listener), Some(true));
     }
 }
