@@ -23,6 +23,14 @@ const PACKED_BYTES: usize = 512;
 #[derive(Clone)]
 pub struct Slots(Repr);
 
+/// Slots in a row: the first of them and how many, and where they begin and end among packed bytes.
+struct Span {
+    first: usize,
+    count: usize,
+    start: usize,
+    end: usize,
+}
+
 #[derive(Clone)]
 enum Repr {
     Inline {
@@ -218,28 +226,55 @@ impl Slots {
     /// Takes the slots of a mask out: each side has the other's as dead ones.
     pub(super) fn take_out(&mut self, mask: u64) -> Self {
         let live = self.live();
-        let taken = mask & live;
+        match self.span(mask & live, live) {
+            Some(span) => {
+                let packed = self.as_packed();
+                let count_byte = [packed.first().copied().unwrap_or(0)];
+                let dead_after = usize::from(count_byte[0]).saturating_sub(span.first + span.count);
+                let piece = &packed[span.start..span.end];
+                let part = Self::spliced(&count_byte, span.first, piece, dead_after, mask & live);
+                self.drop_span(&span, live & !mask);
+                part
+            }
+            None => {
+                let part = self.part(mask & live);
+                *self = self.part(live & !mask);
+                part
+            }
+        }
+    }
+
+    /// Takes the slots of a mask out, and gives them to nobody.
+    pub(super) fn drop_out(&mut self, mask: u64) {
+        let live = self.live();
+        match self.span(mask & live, live) {
+            Some(span) => self.drop_span(&span, live & !mask),
+            None => *self = self.part(live & !mask),
+        }
+    }
+
+    /// Where the slots of a mask stand, if no other live one stands between them: mostly one slot is taken,
+    /// or several in a row, and each side is one or two pieces.
+    #[inline]
+    fn span(&self, taken: u64, live: u64) -> Option<Span> {
         let first = taken.trailing_zeros() as usize;
         let last = (u64::BITS - taken.leading_zeros()) as usize;
-        let span = (u64::MAX >> (u64::BITS as usize - last.max(1))) & (u64::MAX << (first & 63));
-        if taken == 0 || live & span != taken {
-            let part = self.part(taken);
-            *self = self.part(live & !taken);
-            return part;
+        let between = (u64::MAX >> (u64::BITS as usize - last.max(1))) & (u64::MAX << (first & 63));
+        if taken == 0 || live & between != taken {
+            return None;
         }
-        // Mostly one slot is taken, or several in a row: each side is one or two pieces.
         let packed = self.as_packed();
-        let count_byte = [packed.first().copied().unwrap_or(0)];
-        let dead_after = usize::from(count_byte[0]).saturating_sub(last);
         let start = skip(packed, 1, first);
-        let end = skip(packed, start, last - first);
-        let part = Self::spliced(&count_byte, first, &packed[start..end], dead_after, taken);
-        if !self.cut(start, end, last - first, live & !taken) {
+        let count = last - first;
+        Some(Span { first, count, start, end: skip(packed, start, count) })
+    }
+
+    fn drop_span(&mut self, span: &Span, left: u64) {
+        let Span { count, start, end, .. } = *span;
+        if !self.cut(start, end, count, left) {
             let packed = self.as_packed();
-            let (head, tail) = (&packed[..start], &packed[end..]);
-            *self = Self::spliced(head, last - first, tail, 0, live & !taken);
+            *self = Self::spliced(&packed[..start], count, &packed[end..], 0, left);
         }
-        part
     }
 
     /// Puts dead slots in place of some packed bytes, in the same memory. Does nothing, and says so,

@@ -11,8 +11,8 @@ use super::target::Targets;
 use super::undo::{Count, Replaced};
 use super::{Document, Edited, Left, Refused, Touched, Undo};
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Label, MemoryStore, Note, PlaceId,
-    PlaceStore, ReplicaId, ranges_of,
+    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Label, MemoryStore, Note, Overwrite,
+    PlaceId, PlaceStore, ReplicaId, ranges_of,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;
@@ -242,8 +242,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     fn overwrite(&mut self, delta: &Delta) -> Result<bool, Refused<S::Error>> {
         let Some((entry, dead)) = delta.as_overwrite() else { return Ok(false) };
         let store = &mut self.document.store;
-        let is_done = store.overwrite(entry, dead, &mut self.killed, kind::EXISTS);
-        let is_done = is_done.map_err(Refused::Store)?;
+        let done = store.overwrite(entry, Some(dead), Some(&mut self.killed), kind::EXISTS);
+        let is_done = matches!(done.map_err(Refused::Store)?, Overwrite::Done(_));
         if is_done {
             self.seen = self.next - 1;
             self.touched.push(&entry.label, &entry.id);

@@ -115,6 +115,17 @@ impl MemoryStore {
         Entry { first, stamp: *stamp, label: taken, id: id.clone(), slots: slots.take_out(mask) }
     }
 
+    /// Takes the slots of a mask out of a row.
+    pub(super) fn drop_slots(&mut self, number: u32, live: u64, mask: u64) {
+        if mask == live {
+            self.unlink(number);
+            return;
+        }
+        let row = self.rows.of_mut(number);
+        row.label = self.labels.fitted(&row.label, live & !mask);
+        row.slots.drop_out(mask);
+    }
+
     /// Whether a run of `len` dots from `counter`, which would stand at a position, would overlap
     /// another one.
     pub(super) fn overlaps(&self, writer: usize, at: Position, counter: u64, len: usize) -> bool {
