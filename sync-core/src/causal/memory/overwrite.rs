@@ -2,14 +2,8 @@
 //! follows from it is known beforehand, so the row is looked up once and nothing is looked at twice.
 
 use super::MemoryStore;
+use crate::causal::slots::Span;
 use crate::causal::{Dot, Entry, Overwrite};
-
-/// A slot of a row, and which slots of the row are live.
-struct Place {
-    row: u32,
-    slot: usize,
-    live: u64,
-}
 
 impl MemoryStore {
     /// See [`PlaceStore::overwrite`](crate::causal::PlaceStore::overwrite).
@@ -22,19 +16,18 @@ impl MemoryStore {
     ) -> Overwrite {
         let Entry { first, label, id, slots, .. } = entry;
         let is_one = label.len() == 1 && slots.len() == 1;
-        let Some(new) = slots.get(0).filter(|_| is_one) else { return Overwrite::StepByStep };
-        if first.counter <= self.context.max_of(first.replica) {
-            return Overwrite::StepByStep;
-        }
+        let Some(new) = slots.span_of(0).filter(|_| is_one) else { return Overwrite::StepByStep };
+        let new = slots.bytes_of(&new);
         let head = match dead {
             Some(dead) => self.row_of_dot(dead),
             None => self.row_of(label.space(), id),
         };
         let place = head.and_then(|head| self.overwritten(head, entry, needed));
-        let Some(Place { row, slot, live }) = place else { return Overwrite::StepByStep };
+        let Some((row, span)) = place else { return Overwrite::StepByStep };
         let known = self.view(row);
+        let slot = span.first();
         let old = Dot::new(known.first.replica, known.first.counter + slot as u64);
-        let Some(bytes) = known.slots.get(slot) else { return Overwrite::StepByStep };
+        let bytes = known.slots.bytes_of(&span);
         match dead {
             Some(dead) if dead != old => return Overwrite::StepByStep,
             None if bytes == new => return Overwrite::Same,
@@ -45,19 +38,20 @@ impl MemoryStore {
         let Some(at) = self.writers[writer].runs.end_above(first.counter) else {
             return Overwrite::StepByStep;
         };
-        self.context.insert_range(first.replica, first.counter, first.counter);
+        if !self.context.push(*first) {
+            return Overwrite::StepByStep;
+        }
         self.fingerprints.change_one(*first, is, true);
         self.fingerprints.change_one(old, was, false);
         self.link_to(row, entry, writer, at);
-        match killed {
-            Some(killed) => killed.push(self.take(row, live, 1 << slot)),
-            None => self.drop_slots(row, live, 1 << slot),
-        }
+        self.take_slot(row, &span, killed);
         Overwrite::Done(old)
     }
 
-    /// Which slot an entry takes the place of, if there is nothing else to it, by a row of the object.
-    fn overwritten(&self, head: u32, entry: &Entry, needed: u8) -> Option<Place> {
+    /// Which slot of which row an entry takes the place of, if there is nothing else to it, by a row of the
+    /// object.
+    #[inline]
+    fn overwritten(&self, head: u32, entry: &Entry, needed: u8) -> Option<(u32, Span)> {
         let name = entry.label.name(0);
         let row = self.rows.of(head);
         let is_of_it = row.id == entry.id && row.label.is_in_space_of(&entry.label);
@@ -76,11 +70,11 @@ impl MemoryStore {
             if like == 0 {
                 continue;
             }
-            let (slot, live) = (like.trailing_zeros() as usize, row.slots.live());
-            let is_it = like.is_power_of_two() && live & like != 0 && row.label.name(slot) == name;
-            if !is_it || found.replace(Place { row: number, slot, live }).is_some() {
+            let slot = like.trailing_zeros() as usize;
+            if !like.is_power_of_two() || found.is_some() || row.label.name(slot) != name {
                 return None;
             }
+            found = Some((number, row.slots.span_of(slot)?));
         }
         let is_open = !self.open.is_empty()
             && self.open.contains(&(entry.label.space().into(), entry.id.clone()));
