@@ -11,8 +11,8 @@ use super::target::Targets;
 use super::undo::{Count, Replaced};
 use super::{Document, Edited, Left, Refused, Touched, Undo};
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Label, MemoryStore, Note, Overwrite,
-    PlaceId, PlaceStore, ReplicaId, ranges_of,
+    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Label, MemoryStore, Note, PlaceId,
+    PlaceStore, ReplicaId, ranges_of,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;
@@ -194,10 +194,6 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     pub(super) fn step(&mut self, delta: Delta) -> Step<S> {
-        if self.overwrite(&delta)? {
-            self.add_step(delta);
-            return Ok(());
-        }
         // All of this is new here, and what it supersedes was read here: there is nothing to compare.
         let store = &mut self.document.store;
         for entry in &delta.entries {
@@ -238,17 +234,13 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         Ok(())
     }
 
-    /// Takes the step that is most common, if that is what the delta is: one element in place of another.
-    fn overwrite(&mut self, delta: &Delta) -> Result<bool, Refused<S::Error>> {
-        let Some((entry, dead)) = delta.as_overwrite() else { return Ok(false) };
-        let store = &mut self.document.store;
-        let done = store.overwrite(entry, Some(dead), Some(&mut self.killed), kind::EXISTS);
-        let is_done = matches!(done.map_err(Refused::Store)?, Overwrite::Done(_));
-        if is_done {
-            self.seen = self.next - 1;
-            self.touched.push(&entry.label, &entry.id);
-        }
-        Ok(is_done)
+    /// Notes that an entry, which has the next dot, was put in place of a dot.
+    fn overwrote(&mut self, entry: Entry, dead: Dot) {
+        self.next += 1;
+        self.seen = self.next - 1;
+        self.touched.push(&entry.label, &entry.id);
+        let dead = CausalContext::of_one(dead.replica, DotRanges::of(dead.counter..=dead.counter));
+        self.add_step(Delta { entries: vec![entry], dead, notes: Vec::new() });
     }
 
     fn add_step(&mut self, delta: Delta) {

@@ -30,21 +30,6 @@ impl Chunk {
         Self { keys: Vec::with_capacity(rows), rows: Vec::with_capacity(rows) }
     }
 
-    /// Makes room for one more row: a list that is full grows to the next but one size.
-    #[inline]
-    fn make_room(&mut self) {
-        if self.rows.len() == self.rows.capacity() {
-            self.grow();
-        }
-    }
-
-    #[inline(never)]
-    fn grow(&mut self) {
-        let more = (3 * self.rows.len()).min(CHUNK_MAX - self.rows.len()).max(1);
-        self.keys.reserve_exact(more);
-        self.rows.reserve_exact(more);
-    }
-
     fn split_off(&mut self, at: usize) -> Self {
         let mut rest = Self::with_capacity(CHUNK_MAX);
         rest.keys.extend(self.keys.drain(at..));
@@ -185,7 +170,6 @@ impl Sorted {
                 at -= cut;
             }
         }
-        self.chunks[chunk].make_room();
         let Chunk { keys, rows } = &mut self.chunks[chunk];
         if at == keys.len() {
             keys.push(key);
