@@ -15,15 +15,14 @@ pub fn write(out: &mut Vec<u8>, number: u64) {
 
 #[inline(never)]
 fn write_long(out: &mut Vec<u8>, number: u64) {
-    let end = out.len() + len(number);
-    let low = spread(number) | MORE;
-    let high = [(number >> 56) as u8 | 0x80, (number >> 63) as u8];
-    out.extend_from_slice(&low.to_le_bytes());
-    out.extend_from_slice(&high);
+    let (end, len) = (out.len() + len(number), len(number));
+    let more = MORE & (u64::MAX >> (64 - 8 * (len - 1).min(8)));
+    let mut bytes = [0; 10];
+    bytes[..8].copy_from_slice(&(spread(number) | more).to_le_bytes());
+    bytes[8] = (number >> 56) as u8 & 0x7f | if len > 9 { 0x80 } else { 0 };
+    bytes[9] = (number >> 63) as u8;
+    out.extend_from_slice(&bytes);
     out.truncate(end);
-    if let Some(last) = out.last_mut() {
-        *last &= 0x7f;
-    }
 }
 
 /// Writes a number over just as many bytes as it takes.

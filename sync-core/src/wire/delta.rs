@@ -364,6 +364,9 @@ pub fn read_delta(
     dictionary: &Dictionary,
     objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
+    if let Some(delta) = single::read_single(bytes, dictionary, objects) {
+        return Ok(delta);
+    }
     let mut reader = Reader { rest: bytes };
     let delta = reader.read(dictionary, objects)?;
     reader.end()?;
@@ -411,11 +414,7 @@ impl Reader<'_> {
             return Err(SHORT);
         }
         let mut delta = Delta { dead, ..Delta::default() };
-        if count + notes == 1 {
-            self.read_single(&replicas, &labels, objects, notes == 1, &mut delta)?;
-        } else {
-            self.read_columns(&replicas, &labels, (count, notes), objects, &mut delta)?;
-        }
+        self.read_columns(&replicas, &labels, (count, notes), objects, &mut delta)?;
         Ok(delta)
     }
 

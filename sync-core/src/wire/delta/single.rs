@@ -2,11 +2,13 @@
 //! written and read from front to back, to and from the same bytes as any other.
 
 use super::{
-    IdReader, IdWriter, Named, Names, Numbers, Objects, Reader, check_bytes, checked_with, take,
-    write_dead,
+    ID_FULL, ID_OF_DEAD, ID_OF_DOT, ID_SAME, IdWriter, Named, Names, Objects, check_bytes,
+    checked_with, nth_range, take, write_dead,
 };
-use crate::causal::{Delta, Dot, Entry, Label, Note, ReplicaId, Slots};
-use crate::error::Malformed;
+use crate::causal::{
+    CausalContext, Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Note, PLACE_ID_BYTES_MAX,
+    PlaceId, ReplicaId, Slots,
+};
 use crate::pack::varint::{read, unzigzag, write, zigzag};
 use crate::time::Stamp;
 use crate::wire::Dictionary;
@@ -57,39 +59,86 @@ pub(super) fn write_single(
     true
 }
 
-impl Reader<'_> {
-    /// Reads the columns of such a delta.
-    pub(super) fn read_single(
-        &mut self,
-        replicas: &Numbers<'_, ReplicaId>,
-        labels: &Numbers<'_, Label>,
-        objects: &dyn Objects,
-        is_note: bool,
-        delta: &mut Delta,
-    ) -> Result<(), Malformed> {
-        let label = labels.item(read(&mut self.rest)?)?;
-        if label.is_empty() != is_note {
-            return Err(Malformed::Inconsistent { what: "a run has slots, and a note none" });
-        }
-        let replica = *replicas.item(read(&mut self.rest)?)?;
-        let dot = Dot::new(replica, unzigzag(read(&mut self.rest)?).cast_unsigned());
-        let stamp = Stamp::from_bits(unzigzag(read(&mut self.rest)?).cast_unsigned());
-        let dead = &delta.dead;
-        let mut ids = IdReader { objects, replicas, dead, last: None, check: None, named_bytes: 0 };
-        let id = ids.read(&mut self.rest, label)?;
-        if let Some(check) = ids.check
-            && take(&mut self.rest, 2)? != check_bytes(check)
-        {
-            return Err(Malformed::Dangling);
-        }
-        let label = label.clone();
-        if is_note {
-            delta.notes.push(Note { dot, stamp, label, id });
-        } else {
-            let slots = Slots::take(&mut self.rest)?;
-            delta.entries.reserve_exact(1);
-            delta.entries.push(Entry { first: dot, stamp, label, id, slots });
-        }
-        Ok(())
+/// Reads such a delta whose names the dictionary has. Gives nothing where it is another one, or anything is
+/// wrong with it: reading its columns says what.
+pub(super) fn read_single(
+    bytes: &[u8],
+    dictionary: &Dictionary,
+    objects: &dyn Objects,
+) -> Option<Delta> {
+    let (replicas, labels) = (dictionary.replica_table(), dictionary.label_table());
+    let mut rest = bytes.strip_prefix(&[0, 0])?;
+    let mut dead = CausalContext::default();
+    for _ in 0..few(&mut rest, DEAD_REPLICAS_MAX)? {
+        let replica = *replicas.item(number(&mut rest)? as usize)?;
+        few(&mut rest, 1).filter(|ranges| *ranges == 1)?;
+        let start = number(&mut rest)?;
+        let end = start.checked_add(number(&mut rest)?)?;
+        let is_range = start > 0 && end <= Dot::COUNTER_MAX;
+        (is_range && dead.put(replica, DotRanges::of(start..=end))).then_some(())?;
     }
+    let is_note = match (few(&mut rest, 1)?, few(&mut rest, 1)?) {
+        (1, 0) => false,
+        (0, 1) => true,
+        _ => return None,
+    };
+    let label = labels.item(number(&mut rest)? as usize)?;
+    let replica = *replicas.item(number(&mut rest)? as usize)?;
+    let counter = unzigzag(number(&mut rest)?).cast_unsigned();
+    let stamp = Stamp::from_bits(unzigzag(number(&mut rest)?).cast_unsigned());
+    let id = match number(&mut rest)? {
+        ID_FULL => {
+            let len = number(&mut rest).filter(|len| *len <= PLACE_ID_BYTES_MAX as u64)?;
+            PlaceId::new(take(&mut rest, len as usize).ok()?)
+        }
+        ID_SAME => return None,
+        named => {
+            let dot = match named {
+                ID_OF_DOT => {
+                    Dot::new(*replicas.item(number(&mut rest)? as usize)?, number(&mut rest)?)
+                }
+                range => nth_range(&dead, range - ID_OF_DEAD).ok()?,
+            };
+            let (of, id) = objects.object_of(dot)?;
+            let is_it = of.is_in_space_of(label)
+                && take(&mut rest, 2).ok()? == check_bytes(checked_with(None, &id));
+            is_it.then_some(id)?
+        }
+    };
+    let dot = Dot::new(replica, counter);
+    let mut delta = Delta { dead, ..Delta::default() };
+    if is_note {
+        let is_right = rest.is_empty() && label.is_empty() && delta.dead.contains(dot);
+        is_right.then(|| delta.notes.push(Note { dot, stamp, label: label.clone(), id }))?;
+    } else {
+        let slots = Slots::from_packed(rest).ok()?;
+        let last = counter.checked_add(slots.len() as u64)?.checked_sub(1)?;
+        let is_apart = delta.dead.of(replica).is_none_or(|dead| !dead.overlaps(counter, last));
+        let is_right = is_apart
+            && label.len() == slots.len()
+            && label.byte_count() <= LABEL_BYTES_MAX
+            && counter > 0
+            && last <= Dot::COUNTER_MAX;
+        is_right.then(|| {
+            delta.entries.reserve_exact(1);
+            delta.entries.push(Entry { first: dot, stamp, label: label.clone(), id, slots });
+        })?;
+    }
+    Some(delta)
+}
+
+/// The most replicas of its dead dots: the one that wrote them, and the one that removes.
+const DEAD_REPLICAS_MAX: u8 = 2;
+
+#[inline]
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    read(bytes).ok()
+}
+
+/// A count of one byte, if it is not larger than that.
+#[inline]
+fn few(bytes: &mut &[u8], limit: u8) -> Option<u8> {
+    let (count, rest) = bytes.split_first().filter(|(count, _)| **count <= limit)?;
+    *bytes = rest;
+    Some(*count)
 }
