@@ -1,17 +1,23 @@
 //! Frames that are made to cost much: what it takes to read one and to hand it to a session is no more
 //! than a few times its bytes, and an error costs no more than an answer.
 
-use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
+use std::collections::BTreeSet;
+
+use sync_core::causal::{
+    CausalContext, Delta, Dot, Entry, Label, MemoryStore, Note, PlaceId, ReplicaId, Slots,
+};
 use sync_core::checksum::crc32;
 use sync_core::pack::varint;
 use sync_core::session::{
-    Boot, Client, ClientConfig, ClientInput, Hub, HubInput, MemoryHub, Now, SavedDocument,
+    Boot, Client, ClientConfig, ClientInput, ClientOutput, Hub, HubInput, HubOutput, MemoryHub,
+    Now, SavedDocument,
 };
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, OPENINGS_MAX,
-    PACKED_TIMES_MAX, Packing, Push, VERSION, Welcome, decode_client, decode_hub, encode_delta,
+    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, Dictionary, HubMessage, MESSAGE_BYTES_MAX,
+    Names, OPENINGS_MAX, PACKED_TIMES_MAX, Packing, Push, VERSION, Welcome, decode_client,
+    decode_hub, encode_delta, write_delta,
 };
 
 use crate::meter::Meter;
@@ -31,6 +37,9 @@ const UNPACKING_BYTES: usize = 64 * 1024;
 
 /// What packing a frame allocates beside twice its bytes.
 const PACKING_BYTES: usize = 512 * 1024;
+
+/// What a message of a comparison may take besides: a list or symbols of what lives, or chunks.
+const COMPARING_BYTES: usize = 2 * 1024 * 1024;
 
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut frame = crc32(body).to_le_bytes().to_vec();
@@ -90,9 +99,21 @@ fn many_labels() -> Delta {
     Delta { entries: entries.collect(), ..Delta::default() }
 }
 
+/// Marks of openings: all of one replica, or each of another.
+fn marks(is_one_replica: bool) -> Delta {
+    let mark = |number: usize| {
+        let (of, first) = if is_one_replica { (0, 1 + number) } else { (number, 1) };
+        Opening { first: first as u64, opening: u64::MAX }.mark(replica(of))
+    };
+    let entries = (0..if is_one_replica { 8_000 } else { 3_000 }).map(mark).collect();
+    Delta { entries, ..Delta::default() }
+}
+
 fn deltas() -> Vec<(&'static str, Delta)> {
     let dead = |dead| Delta { dead, ..Delta::default() };
     vec![
+        ("marks of one replica", marks(true)),
+        ("marks of many replicas", marks(false)),
         ("entries of one object", small_entries(true)),
         ("entries of many objects", small_entries(false)),
         ("notes", small_notes()),
@@ -102,10 +123,15 @@ fn deltas() -> Vec<(&'static str, Delta)> {
     ]
 }
 
+/// The types of all messages.
+fn kinds() -> impl Iterator<Item = u8> {
+    (1..=11).chain(65..=77)
+}
+
 /// Frames that say how much follows, and end there; and such as nest as deep as they are long.
 fn broken() -> Vec<(String, Vec<u8>)> {
     let mut frames = Vec::new();
-    for kind in (1..=11).chain(65..=77) {
+    for kind in kinds() {
         for (name, count) in [
             ("array", &[0xdd, 0xff, 0xff, 0xff, 0xff][..]),
             ("text", &[0xdb, 0xff, 0xff, 0xff, 0xff]),
@@ -179,7 +205,6 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
             },
         ),
         ("ping", ClientMessage::Ping),
-        ("brief", ClientMessage::Brief { channel: 1, dots: true }),
     ];
     for kind in 0..12 {
         let mut message = vec![0xff; 190_000];
@@ -383,6 +408,15 @@ fn a_hostile_frame_costs_a_few_times_its_bytes() {
 }
 
 #[test]
+fn every_kind_of_message_is_among_them() {
+    let (up, down) = (from_client(), from_hub());
+    let packed = [packed(11, up.clone()), packed(77, down.clone())].concat();
+    let all = [up, down, packed].concat();
+    let found: BTreeSet<u8> = all.iter().map(|(_, frame)| frame[5]).collect();
+    assert!(found.into_iter().eq(kinds()));
+}
+
+#[test]
 fn packing_a_frame_costs_little_beside_its_bytes() {
     let meter = Meter::new();
     for (name, frame) in from_client().into_iter().chain(from_hub()) {
@@ -394,6 +428,195 @@ fn packing_a_frame_costs_little_beside_its_bytes() {
     }
 }
 
+/// Names two objects by their dots.
+struct Two;
+
+impl Names for Two {
+    fn dot_of(&self, _space: &[u8], id: &PlaceId) -> Option<Dot> {
+        Some(Dot::new(replica(0), if id[0] == 1 { 1 } else { 2 }))
+    }
+}
+
+/// The two objects, with the longest ids, as they were written.
+fn objects() -> [Entry; 2] {
+    [1, 2].map(|number| Entry {
+        first: Dot::new(replica(0), number.into()),
+        stamp: Stamp::default(),
+        label: Label::new(b"s", [&b""[..]]),
+        id: PlaceId::new(&[number; 160]),
+        slots: Slots::new([Some(&b""[..])].into_iter()),
+    })
+}
+
+#[test]
+fn objects_that_are_named_by_dots_cost_a_few_times_the_bytes() {
+    let meter = Meter::new();
+    let mut handling = Worst::default();
+    for count in [800, 15_000] {
+        let objects = objects();
+        let entries = (0..count).map(|number| {
+            let first = Dot::new(replica(0), 3 + number as u64);
+            Entry { first, ..objects[number % 2].clone() }
+        });
+        let delta = Delta { entries: entries.collect(), ..Delta::default() };
+        let mut bytes = Vec::new();
+        write_delta(&mut bytes, &delta, &Dictionary::new(), &Two);
+        assert!(bytes.len() <= DELTA_BYTES_MAX);
+        let first = Delta { entries: objects.to_vec(), ..Delta::default() };
+        let push = |id, delta| {
+            HubInput::Frame(ClientMessage::Push(Push { channel: 1, id, delta }).encode())
+        };
+        let (mut hub, mut store) = hub();
+        let Ok(()) = hub.handle(&mut store, Now::default(), 1, push(1, encode_delta(&first)));
+        while hub.poll().is_some() {}
+        let input = push(2, bytes.clone());
+        let count = meter.start();
+        let Ok(()) = hub.handle(&mut store, Now::default(), 1, input);
+        while hub.poll().is_some() {}
+        handling.take("hub", &bytes, count.peak(), HANDLING_MAX);
+        let mut client = client();
+        let relayed =
+            |seq, delta| ClientInput::Frame(HubMessage::Delta { channel: 1, seq, delta }.encode());
+        client.handle(Now::default(), relayed(1, encode_delta(&first)));
+        while client.poll().is_some() {}
+        let input = relayed(2, bytes.clone());
+        let count = meter.start();
+        client.handle(Now::default(), input);
+        while client.poll().is_some() {}
+        handling.take("client", &bytes, count.peak(), HANDLING_MAX);
+    }
+    println!("it takes up to {} times ({})", handling.0, handling.1);
+}
+
+/// Messages of a comparison that say much, in the form of each kind or of none.
+fn of_comparisons() -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    for kind in 0..=10 {
+        for byte in [0, 1, 2, 0xff] {
+            for len in [30, 190_000] {
+                let mut message = vec![byte; len];
+                message[0] = kind;
+                messages.push(message);
+            }
+        }
+    }
+    let context = |replicas: u64, ranges: u64| {
+        let mut context = Vec::new();
+        varint::write(&mut context, replicas);
+        for number in 0..replicas {
+            context.extend(u128::from(number + 1_000).to_be_bytes());
+            varint::write(&mut context, ranges);
+            (0..ranges).for_each(|_| context.push(0));
+        }
+        context
+    };
+    let wide = [context(1, 65_536), context(10_000, 1), context(4_000, 16)];
+    for context in &wide {
+        messages.push([&[3][..], &[7; 16], &[1], context].concat());
+        // Nothing changes but for what is new; then sums, and parts that differ.
+        let sums = [&[9; 8][..], &[100, 100, 64], &[5; 256]].concat();
+        messages.push([&[4, 0, 0][..], context, &sums].concat());
+    }
+    // How many differ, and what does.
+    messages.push([&[7][..], &[0xff; 9], &[1]].concat());
+    for (is_last, count) in [(0, 65_000), (1, 65_000), (0, 190_000)] {
+        let mut message = vec![8, is_last];
+        message.extend([9; 8]);
+        message.push(100);
+        varint::write(&mut message, count);
+        (0..count).for_each(|_| message.push(0));
+        message.extend([0, 0]);
+        messages.push(message);
+    }
+    messages
+}
+
+/// A document of some thousand live dots, of which a part is dead at one of the two sides.
+fn compared(is_part_dead: bool) -> MemoryStore {
+    let mut store = MemoryStore::default();
+    let entries = (0..5_000)
+        .map(|number| Entry { first: Dot::new(replica(0), 1 + number), ..objects()[0].clone() });
+    let mut delta = Delta { entries: entries.collect(), ..Delta::default() };
+    if is_part_dead {
+        delta.entries.retain(|entry| entry.first.counter % 3 != 0);
+        (1..=1_666).for_each(|number| delta.dead.insert(Dot::new(replica(0), 3 * number)));
+    }
+    store.join(&delta);
+    store
+}
+
+/// Both sides of a comparison, of which so many messages have arrived.
+fn comparison(messages: usize) -> (Hub, MemoryHub, Client) {
+    let (mut hub, mut store) = hub();
+    for piece in compared(false).to_delta().entries.chunks(500) {
+        let id = piece[0].first.counter / 500 + 1;
+        let delta = encode_delta(&Delta { entries: piece.to_vec(), ..Delta::default() });
+        let push = ClientMessage::Push(Push { channel: 1, id, delta });
+        let Ok(()) = hub.handle(&mut store, Now::default(), 1, HubInput::Frame(push.encode()));
+    }
+    let Ok(()) = hub.handle(&mut store, Now::default(), 2, HubInput::Connected);
+    while hub.poll().is_some() {}
+    let mut client = Client::new(ClientConfig::default());
+    let saved = SavedDocument { store: compared(true), ..SavedDocument::default() };
+    client.open("d", saved, replica(9), 1);
+    client.handle(Now::default(), ClientInput::Connected);
+    let mut arrived = 0;
+    loop {
+        let mut has_said = false;
+        while let Some(output) = client.poll() {
+            let ClientOutput::Send(frame) = output else { continue };
+            let is_sync = matches!(decode_client(&frame), Ok(ClientMessage::Sync { .. }));
+            if is_sync && arrived == messages {
+                return (hub, store, client);
+            }
+            arrived += usize::from(is_sync);
+            has_said = true;
+            let Ok(()) = hub.handle(&mut store, Now::default(), 2, HubInput::Frame(frame));
+        }
+        while let Some(output) = hub.poll() {
+            let HubOutput::Send { connection: 2, frame } = output else { continue };
+            let is_sync = matches!(decode_hub(&frame), Ok(HubMessage::Sync { .. }));
+            if is_sync && arrived == messages {
+                return (hub, store, client);
+            }
+            arrived += usize::from(is_sync);
+            has_said = true;
+            client.handle(Now::default(), ClientInput::Frame(frame.to_vec()));
+        }
+        assert!(has_said, "the comparison takes more than {arrived} messages");
+    }
+}
+
+#[test]
+fn a_hostile_message_of_a_comparison_costs_a_few_times_its_bytes() {
+    let meter = Meter::new();
+    let mut worst = [(0, String::new()), (0, String::new())];
+    for arrived in 0..4 {
+        for message in of_comparisons() {
+            let name = format!("{:?} of {} bytes after {arrived}", &message[..4], message.len());
+            let (mut hub, mut store, mut client) = comparison(arrived);
+            let up = ClientMessage::Sync { channel: 1, message: message.clone() }.encode();
+            let down = HubMessage::Sync { channel: 1, message }.encode();
+            let len = up.len();
+            let count = meter.start();
+            let Ok(()) = hub.handle(&mut store, Now::default(), 2, HubInput::Frame(up));
+            while hub.poll().is_some() {}
+            let at_hub = count.peak().saturating_sub(HANDLING_MAX * len);
+            let count = meter.start();
+            client.handle(Now::default(), ClientInput::Frame(down));
+            while client.poll().is_some() {}
+            let at_client = count.peak().saturating_sub(HANDLING_MAX * len);
+            for (worst, bytes) in worst.iter_mut().zip([at_hub, at_client]) {
+                if bytes > worst.0 {
+                    *worst = (bytes, name.clone());
+                }
+            }
+        }
+    }
+    println!("beside {HANDLING_MAX} times the bytes, hub and client: {worst:?}");
+    assert!(worst.iter().all(|(bytes, _)| *bytes <= COMPARING_BYTES));
+}
+
 #[test]
 fn what_is_broken_is_an_error() {
     for (name, frame) in broken() {
@@ -401,7 +624,7 @@ fn what_is_broken_is_an_error() {
         let (mut hub, mut store) = hub();
         let Ok(()) = hub.handle(&mut store, Now::default(), 1, HubInput::Frame(frame));
         let closes = std::iter::from_fn(|| hub.poll())
-            .any(|output| matches!(output, sync_core::session::HubOutput::Close { .. }));
+            .any(|output| matches!(output, HubOutput::Close { .. }));
         assert!(closes, "{name}");
     }
 }
