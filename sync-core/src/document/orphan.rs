@@ -128,23 +128,23 @@ pub(super) fn find<S: PlaceStore>(
     Ok(orphans)
 }
 
-/// Whether every dot of these runs was seen before a join. Where one was not, its value, or what took
-/// the place of it, was still to come from a catch-up that was cut.
+/// Whether every dot of a run that says that the record exists was seen before a join. Where one was not,
+/// its value, or what took the place of it, was still to come from a catch-up that was cut.
 fn was_whole<S: PlaceStore>(
     document: &Document<S>,
     runs: &[&Entry],
     joined: &Joined,
 ) -> Result<bool, S::Error> {
-    for run in runs {
+    for run in runs.iter().filter(|run| takes_record(run)) {
         let (replica, first, last) = (run.replica(), run.first.counter, run.last());
         let is_new = |unseen: &DotRanges| unseen.overlaps(first, last);
-        if joined.unseen.of(replica).is_some_and(is_new)
-            || !document.store.seen(replica)?.covers(&DotRanges::of(first..=last))
+        if !joined.unseen.of(replica).is_some_and(is_new)
+            && document.store.seen(replica)?.covers(&DotRanges::of(first..=last))
         {
-            return Ok(false);
+            return Ok(true);
         }
     }
-    Ok(true)
+    Ok(false)
 }
 
 /// Of how many removals it is looked up whether they touched something. Arbitrary.

@@ -68,7 +68,7 @@ impl CatchUp {
         up_to: u64,
         size: ChunkSize,
     ) -> Self {
-        let stage = Stage::Parts(Parts::new(lacking, dead, Gaps::of(&theirs)));
+        let stage = Stage::Parts(Parts::new(lacking, dead));
         Self { stage, ..Self::new(None, theirs, up_to, size) }
     }
 
@@ -110,7 +110,7 @@ impl CatchUp {
                     }
                 }
                 Stage::Parts(parts) => {
-                    let delta = parts.next(store, document, self.size.bytes, self.size.items)?;
+                    let delta = parts.next(store, document, &mut self.gaps, self.size)?;
                     if parts.is_sent() {
                         let pieces = split(&parts.dead, Vec::new(), self.size);
                         self.stage = Stage::Removals(pieces.into_iter());

@@ -2,6 +2,7 @@
 
 use super::gaps::Gaps;
 use crate::causal::{CausalContext, Delta, DotRanges, Entry, ReplicaId};
+use crate::session::chunks::ChunkSize;
 use crate::session::hub_store::{DocumentId, HubStore, Page};
 
 /// What a client lacks, and how far it was sent.
@@ -11,12 +12,11 @@ pub(super) struct Parts {
     left: CausalContext,
     /// What died: dots that the client has seen live, and those of `left` that found no room.
     pub(super) dead: CausalContext,
-    gaps: Gaps,
 }
 
 impl Parts {
-    pub(super) fn new(lacking: CausalContext, dead: CausalContext, gaps: Gaps) -> Self {
-        Self { left: lacking, dead, gaps }
+    pub(super) fn new(lacking: CausalContext, dead: CausalContext) -> Self {
+        Self { left: lacking, dead }
     }
 
     /// Whether all entries were sent.
@@ -31,8 +31,8 @@ impl Parts {
         &mut self,
         store: &S,
         document: DocumentId,
-        bytes: usize,
-        items: usize,
+        gaps: &mut Gaps,
+        ChunkSize { bytes, items }: ChunkSize,
     ) -> Result<Delta, S::Error> {
         let mut delta = Delta::default();
         let mut room = bytes;
@@ -57,7 +57,7 @@ impl Parts {
             room = room.saturating_sub(8);
             let died = DotRanges::of(start..=until).difference(&live);
             let died = CausalContext::of_one(replica, died);
-            let kept = self.gaps.keep(&died, &CausalContext::of_one(replica, runs));
+            let kept = gaps.keep(&died, &CausalContext::of_one(replica, runs));
             self.dead.union(&kept);
             let between = died.difference(&kept);
             for (from, to) in between.of(replica).iter().flat_map(|between| between.iter()) {
