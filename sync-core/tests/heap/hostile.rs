@@ -12,6 +12,7 @@ use sync_core::session::{
     Boot, Client, ClientConfig, ClientInput, ClientOutput, Hub, HubInput, HubOutput, MemoryHub,
     Now, SavedDocument,
 };
+use sync_core::snapshot::{INFLATION_MAX, read_snapshot};
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
@@ -38,8 +39,8 @@ const UNPACKING_BYTES: usize = 64 * 1024;
 /// What packing a frame allocates beside twice its bytes.
 const PACKING_BYTES: usize = 512 * 1024;
 
-/// What a message of a comparison may take besides: a list or symbols of what lives, or chunks.
-const COMPARING_BYTES: usize = 2 * 1024 * 1024;
+/// What the answer to a message of a comparison takes besides, of the small document that is compared.
+const COMPARING_BYTES: usize = 64 * 1024;
 
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut frame = crc32(body).to_le_bytes().to_vec();
@@ -105,7 +106,7 @@ fn marks(is_one_replica: bool) -> Delta {
         let (of, first) = if is_one_replica { (0, 1 + number) } else { (number, 1) };
         Opening { first: first as u64, opening: u64::MAX }.mark(replica(of))
     };
-    let entries = (0..if is_one_replica { 8_000 } else { 3_000 }).map(mark).collect();
+    let entries = (0..if is_one_replica { 4_000 } else { 3_000 }).map(mark).collect();
     Delta { entries, ..Delta::default() }
 }
 
@@ -492,7 +493,7 @@ fn objects_that_are_named_by_dots_cost_a_few_times_the_bytes() {
 fn of_comparisons() -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     for kind in 0..=10 {
-        for byte in [0, 1, 2, 0xff] {
+        for byte in [0, 0xff] {
             for len in [30, 190_000] {
                 let mut message = vec![byte; len];
                 message[0] = kind;
@@ -517,6 +518,8 @@ fn of_comparisons() -> Vec<Vec<u8>> {
         let sums = [&[9; 8][..], &[100, 100, 64], &[5; 256]].concat();
         messages.push([&[4, 0, 0][..], context, &sums].concat());
     }
+    // Where both have seen the same, a change is two bytes.
+    messages.push([&[4, 0, 0, 0][..], &[9; 8], &[100, 64], &[5; 256]].concat());
     // How many differ, and what does.
     messages.push([&[7][..], &[0xff; 9], &[1]].concat());
     for (is_last, count) in [(0, 65_000), (1, 65_000), (0, 190_000)] {
@@ -531,29 +534,33 @@ fn of_comparisons() -> Vec<Vec<u8>> {
     messages
 }
 
-/// A document of some thousand live dots, of which a part is dead at one of the two sides.
+/// A document of some hundred live dots and of many dead ones. At one of the two sides a few more are
+/// dead.
 fn compared(is_part_dead: bool) -> MemoryStore {
     let mut store = MemoryStore::default();
-    let entries = (0..5_000)
-        .map(|number| Entry { first: Dot::new(replica(0), 1 + number), ..objects()[0].clone() });
-    let mut delta = Delta { entries: entries.collect(), ..Delta::default() };
-    if is_part_dead {
-        delta.entries.retain(|entry| entry.first.counter % 3 != 0);
-        (1..=1_666).for_each(|number| delta.dead.insert(Dot::new(replica(0), 3 * number)));
-    }
+    let run = |at: u64| Entry {
+        first: Dot::new(replica(0), 1 + at * 50),
+        stamp: Stamp::default(),
+        label: Label::new(b"s", [&b"n"[..]; 50]),
+        id: PlaceId::default(),
+        slots: Slots::new([Some(&b"x"[..]); 50].into_iter()),
+    };
+    let mut delta = Delta { entries: (0..16).map(run).collect(), ..Delta::default() };
+    delta.dead.insert_range(replica(0), 801, 1 << 50);
     store.join(&delta);
+    if is_part_dead {
+        let dead = (1..=13).map(|number| Dot::new(replica(0), 61 * number)).collect();
+        store.join(&Delta { dead, ..Delta::default() });
+    }
     store
 }
 
 /// Both sides of a comparison, of which so many messages have arrived.
 fn comparison(messages: usize) -> (Hub, MemoryHub, Client) {
     let (mut hub, mut store) = hub();
-    for piece in compared(false).to_delta().entries.chunks(500) {
-        let id = piece[0].first.counter / 500 + 1;
-        let delta = encode_delta(&Delta { entries: piece.to_vec(), ..Delta::default() });
-        let push = ClientMessage::Push(Push { channel: 1, id, delta });
-        let Ok(()) = hub.handle(&mut store, Now::default(), 1, HubInput::Frame(push.encode()));
-    }
+    let delta = encode_delta(&compared(false).to_delta());
+    let push = ClientMessage::Push(Push { channel: 1, id: 1, delta });
+    let Ok(()) = hub.handle(&mut store, Now::default(), 1, HubInput::Frame(push.encode()));
     let Ok(()) = hub.handle(&mut store, Now::default(), 2, HubInput::Connected);
     while hub.poll().is_some() {}
     let mut client = Client::new(ClientConfig::default());
@@ -615,6 +622,26 @@ fn a_hostile_message_of_a_comparison_costs_a_few_times_its_bytes() {
     }
     println!("beside {HANDLING_MAX} times the bytes, hub and client: {worst:?}");
     assert!(worst.iter().all(|(bytes, _)| *bytes <= COMPARING_BYTES));
+}
+
+#[test]
+fn a_snapshot_that_says_more_than_can_be_in_it_costs_nothing() {
+    let meter = Meter::new();
+    let compressed = vec![0xff; 1_000];
+    let most = compressed.len() * INFLATION_MAX + INFLATION_MAX - 1;
+    for (raw, is_tried) in [(most - 1, true), (most, true), (most + 1, false)] {
+        let mut snapshot = b"SYNS\x01\x01".to_vec();
+        for len in [raw, compressed.len(), 0] {
+            varint::write(&mut snapshot, len as u64);
+        }
+        snapshot.extend(crc32(&compressed).to_le_bytes());
+        snapshot.extend(&compressed);
+        let count = meter.start();
+        assert!(read_snapshot(&snapshot, usize::MAX).is_err());
+        let peak = count.peak();
+        assert_eq!(peak > BASE_BYTES, is_tried, "{peak} bytes of heap for {raw}");
+        assert!(peak <= raw + UNPACKING_BYTES);
+    }
 }
 
 #[test]
