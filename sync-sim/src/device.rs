@@ -15,7 +15,7 @@ use crate::disk::{Batch, Disk};
 use crate::invariant::Invariant;
 use crate::kernel::{self, Accepted, Counter};
 use crate::marks::Mark;
-use crate::model::ChangeId;
+use crate::model::{ChangeId, Maker};
 use crate::network::Link;
 use crate::queue::Event;
 use crate::world::{World, document_name, document_number};
@@ -284,9 +284,22 @@ impl World<'_> {
         }
     }
 
+    /// What the model is to know of a device that made a change.
+    fn maker(&self, device: usize, name: &str, accepted: &Accepted) -> Maker {
+        let Device { process: Some(process), disk, .. } = &self.devices[device] else {
+            return Maker::default();
+        };
+        let waiting = process.storing.iter().filter(|batch| batch.persist.document == name);
+        let renamed = waiting.flat_map(|batch| kernel::renamings(&batch.persist.steps));
+        let shown = process.client.document(name).map(|opened| kernel::in_part(opened.store()));
+        let mut in_part = shown.unwrap_or_default();
+        in_part.retain(|place| accepted.live.iter().any(|brought| brought.place == *place));
+        let renamed = renamed.map(|renaming| renaming.to).collect();
+        Maker { is_copied: disk.is_copied, in_part, renamed }
+    }
+
     fn begin_storing(&mut self, device: usize, persist: Persist) {
         let document = document_number(&persist.document);
-        let is_copied = self.devices[device].disk.is_copied;
         for renaming in kernel::renamings(&persist.steps) {
             let Some(process) = &mut self.devices[device].process else { return };
             let Ok(opened) = process.client.document(&persist.document) else { continue };
@@ -308,7 +321,8 @@ impl World<'_> {
             let process = self.devices[device].process.as_mut();
             let counted = process.map(|process| std::mem::take(&mut process.counted));
             let counted = counted.unwrap_or_default();
-            match self.model.accept(document, accepted, counted, is_copied) {
+            let maker = self.maker(device, &persist.document, &accepted);
+            match self.model.accept(document, accepted, counted, maker) {
                 Ok((change, is_contested)) => {
                     if is_contested {
                         self.marks.hit(Mark::DotContested);

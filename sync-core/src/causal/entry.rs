@@ -222,6 +222,12 @@ impl<'a> EntryView<'a> {
         }
     }
 
+    /// The hash of what the dot of a slot says, which has these bytes.
+    #[inline]
+    pub(super) fn content(self, at: usize, slot: &[u8]) -> u64 {
+        self.slot_hash(self.place_hash(), at, slot)
+    }
+
     /// A hash of what all dots of the run say.
     #[inline]
     fn place_hash(self) -> u64 {

@@ -7,6 +7,7 @@ use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
 use crate::error::Misuse;
 use crate::pack::varint;
 use crate::types::element::{SEPARATOR, kind};
+use crate::types::place::is_collection;
 use crate::types::{Content, Field, Share, VALUE_DEPTH_MAX, Value, check_name};
 
 /// The most names of a field's path. Arbitrary.
@@ -128,6 +129,15 @@ impl Targets {
     /// Adds an element whose name is there from `name` on.
     #[inline]
     fn push_slot(&mut self, name: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let (slot, start) = self.push_packed(write);
+        let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let (name, bytes) = (name..end(&self.names), at(start)..end(&self.slots));
+        self.leaves.push(Leaf { name, slot: at(slot), bytes, same: 0, copied: 0, other: 0 });
+    }
+
+    /// Adds a slot: its length, and what is written. Gives where each begins.
+    #[inline]
+    fn push_packed(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
         if self.slots.is_empty() {
             self.slots.push(0);
         }
@@ -146,9 +156,7 @@ impl Targets {
             self.slots.copy_within(slot + 1..old_end, start);
             varint::put(&mut self.slots[slot..start], header);
         }
-        let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let (name, bytes) = (name..end(&self.names), at(start)..end(&self.slots));
-        self.leaves.push(Leaf { name, slot: at(slot), bytes, same: 0, copied: 0, other: 0 });
+        (slot, start)
     }
 
     fn push_name(&mut self, kind: u8, path: &[&str]) -> u32 {
@@ -180,6 +188,16 @@ impl Targets {
         }
         self.push_slot(name, |slots| value.encode_into(slots));
         Ok(())
+    }
+
+    /// The slots of a run of one register, which holds a value that does not nest. What is here is taken out.
+    pub(super) fn single(&mut self, value: &Value) -> Slots {
+        self.slots.clear();
+        self.push_packed(|slots| value.encode_into(slots));
+        self.slots[0] = 1;
+        let slots = Slots::of_live(&self.slots);
+        self.slots.clear();
+        slots
     }
 
     /// Adds a share of a counter.
@@ -272,6 +290,8 @@ pub(super) struct Labels {
     all: Vec<Label>,
     /// Those of new records of registers alone, whose names were checked.
     records: Vec<Label>,
+    /// Those of single registers of records, whose names were checked.
+    registers: Vec<Label>,
 }
 
 impl Labels {
@@ -324,8 +344,36 @@ impl Labels {
         }
     }
 
+    /// The label of a register of a record, if it is known: its names need no look then.
+    pub(super) fn of_register(&mut self, collection: &str, kind: u8, name: &str) -> Option<Label> {
+        let is_it = |label: &Label| {
+            matches!(label.name(0), [tag, path @ ..] if *tag == kind && path == name.as_bytes())
+                && is_space_of(label, collection)
+        };
+        let at = self.registers.iter().position(is_it)?;
+        let before = at.saturating_sub(1);
+        self.registers.swap(at, before);
+        Some(self.registers[before].clone())
+    }
+
+    /// Remembers the label of a register of a record, if that is what it is of: its names were checked.
+    pub(super) fn learn_register(&mut self, collection: &str, name: &str, label: &Label) {
+        let is_it = label.len() == 1
+            && matches!(label.name(0), [kind::REGISTER | kind::LATEST, path @ ..] if path == name.as_bytes())
+            && is_space_of(label, collection);
+        if is_it {
+            self.registers.truncate(LABELS_MAX - 1);
+            self.registers.push(label.clone());
+        }
+    }
+
     /// The label of a note: a space alone.
     pub(super) fn of_space(&mut self, space: &[u8]) -> Label {
         self.find(space, &[], &[])
     }
+}
+
+/// Whether a label is of a collection.
+fn is_space_of(label: &Label, collection: &str) -> bool {
+    is_collection(label.space()) && label.space()[1..] == *collection.as_bytes()
 }

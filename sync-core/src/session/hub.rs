@@ -8,6 +8,7 @@ mod admission;
 mod brief;
 mod catch_up;
 mod compare;
+mod gaps;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

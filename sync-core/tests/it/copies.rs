@@ -386,3 +386,19 @@ fn what_a_copy_wrote_under_a_name_that_was_used_is_written_again_and_not_early_c
     assert!((0..3).all(|at| world.fields(at, "own").is_some()));
     assert!((0..3).all(|at| world.fields(at, "copy").is_some()));
 }
+
+#[test]
+fn a_run_is_never_parted() {
+    let mut world = World::new(1, 1);
+    write(&mut world, 0, "a", &[("title", "t")]);
+    write(&mut world, 0, "n", &[("body", "b"), ("done", "no"), ("title", "t")]);
+    let replica = world.devices[0].client.replica(DOCUMENT).unwrap();
+    let document = world.devices[0].client.document(DOCUMENT).unwrap();
+    let run = document.store().iter().last().unwrap().first.counter;
+    assert!(run > 2);
+    for first in run..run + 4 {
+        let renamings = document.renamings(replica, first).sure();
+        assert_eq!(renamings.len(), 1);
+        assert_eq!(renamings[0].first, run);
+    }
+}

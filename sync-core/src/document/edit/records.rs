@@ -5,14 +5,14 @@ use std::mem::take;
 
 use super::counters::{may_count, push_counter_paths};
 use super::{Edit, Step};
-use crate::causal::{CausalContext, PlaceStore, ReplicaId};
-use crate::document::Refused;
+use crate::causal::{CausalContext, Dot, Entry, Overwrite, PlaceStore, ReplicaId};
 use crate::document::target::{Targets, check_path};
+use crate::document::{Document, Refused};
 use crate::error::Misuse;
 use crate::sort::sort_by;
 use crate::types::element::{self, kind};
 use crate::types::place::{Space, collection_space};
-use crate::types::{Content, Field, Record, RecordId, check_name};
+use crate::types::{Content, Field, Record, RecordId, Value, check_name};
 
 impl<S: PlaceStore> Edit<'_, S> {
     /// Adds a record.
@@ -75,6 +75,11 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
+        if let [(name, field)] = fields
+            && self.update_register(collection, id, name, field)?
+        {
+            return Ok(());
+        }
         let mut targets = take(&mut self.document.targets);
         push_fields(&mut targets, fields)?;
         let roots: SmallVec<[&str; 4]> = fields.iter().map(|(name, _)| *name).collect();
@@ -91,7 +96,43 @@ impl<S: PlaceStore> Edit<'_, S> {
         for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
+        if let [(name, _)] = fields
+            && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
+        {
+            self.document.labels.learn_register(collection, name, &written.label);
+        }
         Ok(())
+    }
+
+    /// Updates one register in one go, if it was written lately, holds a value, and nothing about the
+    /// record is out of the ordinary. Does nothing otherwise, and says so.
+    fn update_register(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        name: &str,
+        field: &Field,
+    ) -> Result<bool, Refused<S::Error>> {
+        let (kind, value) = match field {
+            Field::Register(value) => (kind::REGISTER, value),
+            Field::Latest(value) => (kind::LATEST, value),
+            Field::Set(_) | Field::Counter(_) | Field::Map(_) => return Ok(false),
+        };
+        if matches!(value, Value::List(_) | Value::Map(_)) {
+            return Ok(false);
+        }
+        let Document { store, labels, targets, .. } = &mut *self.document;
+        let Some(label) = labels.of_register(collection, kind, name) else { return Ok(false) };
+        let (id, slots) = (id.as_place_id().clone(), targets.single(value));
+        let first = Dot::new(self.author.replica, self.next);
+        let entry = Entry { first, stamp: self.author.stamp, label, id, slots };
+        let done = store.overwrite(&entry, None, Some(&mut self.killed), kind::EXISTS);
+        match done.map_err(Refused::Store)? {
+            Overwrite::StepByStep => return Ok(false),
+            Overwrite::Same => {}
+            Overwrite::Done(dead) => self.overwrote(entry, dead),
+        }
+        Ok(true)
     }
 
     /// Writes one field at a path of nested maps, and leaves its neighbours.

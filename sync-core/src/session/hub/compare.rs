@@ -99,7 +99,8 @@ impl Compare {
                 let catch_up = match reconciler.difference() {
                     Some(found) if found.knows_live => {
                         let (lacking, dead) = (found.unseen_there, found.live_there);
-                        Some(CatchUp::of(lacking, dead, self.up_to, size))
+                        let theirs = std::mem::take(&mut self.theirs);
+                        Some(CatchUp::of(lacking, dead, theirs, self.up_to, size))
                     }
                     // The client said that it is done, and not what it found.
                     Some(_) => Some(self.everything(size)),
