@@ -313,6 +313,12 @@ impl Label {
         self.0.slots.get(slot).map_or(0, |slot| slot.hash)
     }
 
+    /// A hash of each slot's name, in order; 0 behind the last one.
+    #[inline]
+    pub(super) fn name_hashes(&self) -> impl Iterator<Item = u64> {
+        self.0.slots.iter().map(|slot| slot.hash).chain(std::iter::repeat(0))
+    }
+
     /// How the names begin.
     #[inline]
     pub(crate) fn tags(&self) -> Tags {
