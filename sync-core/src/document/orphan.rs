@@ -6,7 +6,8 @@ use super::edit::Author;
 use super::target::Targets;
 use super::{Document, EditAgainstDelete, Edited, Refused, Touched};
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Joined, Label, Note, PlaceId, PlaceStore,
+    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Joined, Label, Note, PlaceId,
+    PlaceStore,
 };
 use crate::sort::sort_by;
 use crate::time::Stamp;
