@@ -1,6 +1,6 @@
 //! What a change wants to stand in a place, as names and bytes of slots.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use std::ops::Range;
 
 use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
@@ -109,7 +109,8 @@ impl Targets {
         space: &[u8],
         fields: &[(&str, &Field)],
     ) -> Result<bool, Misuse> {
-        let Some(label) = labels.of_record(space, fields) else { return Ok(false) };
+        let known = if crate::HAS_SHORTCUTS { labels.of_record(space, fields) } else { None };
+        let Some(label) = known else { return Ok(false) };
         self.push_slot(0, |_| {});
         for (_, field) in fields {
             if let Field::Register(value) | Field::Latest(value) = field {
@@ -277,6 +278,10 @@ pub(super) struct Labels {
 impl Labels {
     /// The label of a space and of the names of some leaves, which stand one behind the other.
     fn find(&mut self, space: &[u8], names: &[u8], leaves: &[Leaf]) -> Label {
+        let new = || Label::new(space, leaves.iter().map(|leaf| part(names, &leaf.name)));
+        if !crate::HAS_SHORTCUTS {
+            return new();
+        }
         let start = leaves.first().map_or(0, |leaf| leaf.name.start);
         let end = leaves.last().map_or(0, |leaf| leaf.name.end);
         let of_leaves = part(names, &(start..end));
@@ -291,7 +296,7 @@ impl Labels {
                 self.all[at - 1].clone()
             }
             None => {
-                let label = Label::new(space, leaves.iter().map(|leaf| part(names, &leaf.name)));
+                let label = new();
                 self.all.truncate(LABELS_MAX - 1);
                 self.all.push(label.clone());
                 label
@@ -318,7 +323,7 @@ impl Labels {
     pub(super) fn learn_record(&mut self, label: &Label, fields: &[(&str, &Field)]) {
         let is_register = |field: &Field| matches!(field, Field::Register(_) | Field::Latest(_));
         let is_plain = fields.iter().all(|(_, field)| is_register(field));
-        if is_plain && label.len() == fields.len() + 1 {
+        if crate::HAS_SHORTCUTS && is_plain && label.len() == fields.len() + 1 {
             self.records.truncate(RECORDS_MAX - 1);
             self.records.insert(0, label.clone());
         }

@@ -5,7 +5,7 @@
 //! named by its id, or by a dot that belongs to it and that the reader has; two bytes then say whether
 //! both mean the same.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::contexts::checked;

@@ -1,6 +1,6 @@
 //! Changes of records.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use std::mem::take;
 
 use super::counters::{may_count, push_counter_paths};
@@ -35,7 +35,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         let space = collection_space(collection)?;
         let place = self.look(&space, id.as_place_id())?;
         if place.is_shown() {
-            let (collection, id) = (collection.to_owned(), id.to_string());
+            let (collection, id) = (collection.to_owned(), id.text());
             return Err(Misuse::RecordExists { collection, id }.into());
         }
         let mut targets = take(&mut self.document.targets);
@@ -162,7 +162,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         let (space, record) = self.find(collection, id, Record::is_shown)?;
         let versions = record.versions();
         let Some(version) = versions.iter().find(|version| version.author == author) else {
-            return Err(Misuse::NoSuchVersion { version: author.to_string() }.into());
+            return Err(Misuse::NoSuchVersion { version: author.text() }.into());
         };
         let clashing = versions.iter().flat_map(|version| version.fields.keys());
         let mut clashing: Vec<_> = clashing.collect();
@@ -256,5 +256,5 @@ fn is_partial(record: &Record) -> bool {
 }
 
 fn no_such_record<E>(collection: &str, id: &RecordId) -> Refused<E> {
-    Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.to_string() }.into()
+    Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.text() }.into()
 }
