@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The most bytes of a label: its space and its names. Arbitrary; far above what a schema needs.

@@ -1,6 +1,6 @@
 //! What a change wants to stand in a place, as names and bytes of slots.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use std::ops::Range;
 
 use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
@@ -283,6 +283,10 @@ pub(super) struct Labels {
 impl Labels {
     /// The label of a space and of the names of some leaves, which stand one behind the other.
     fn find(&mut self, space: &[u8], names: &[u8], leaves: &[Leaf]) -> Label {
+        let new = || Label::new(space, leaves.iter().map(|leaf| part(names, &leaf.name)));
+        if !crate::HAS_SHORTCUTS {
+            return new();
+        }
         let start = leaves.first().map_or(0, |leaf| leaf.name.start);
         let end = leaves.last().map_or(0, |leaf| leaf.name.end);
         let of_leaves = part(names, &(start..end));
@@ -297,7 +301,7 @@ impl Labels {
                 self.all[at - 1].clone()
             }
             None => {
-                let label = Label::new(space, leaves.iter().map(|leaf| part(names, &leaf.name)));
+                let label = new();
                 self.all.truncate(LABELS_MAX - 1);
                 self.all.push(label.clone());
                 label

@@ -1,6 +1,6 @@
 //! Changes of records.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use std::mem::take;
 
 use super::counters::{may_count, push_counter_paths};
@@ -32,13 +32,13 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
-        if self.insert_registers(collection, id, fields)? {
+        if crate::HAS_SHORTCUTS && self.insert_registers(collection, id, fields)? {
             return Ok(());
         }
         let space = collection_space(collection)?;
         let place = self.look(&space, id.as_place_id())?;
         if place.is_shown() {
-            let (collection, id) = (collection.to_owned(), id.to_string());
+            let (collection, id) = (collection.to_owned(), id.text());
             return Err(Misuse::RecordExists { collection, id }.into());
         }
         let mut targets = take(&mut self.document.targets);
@@ -49,7 +49,9 @@ impl<S: PlaceStore> Edit<'_, S> {
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
         self.document.targets = targets.emptied();
-        if let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last()) {
+        if crate::HAS_SHORTCUTS
+            && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
+        {
             self.document.labels.learn_record(&written.label, fields);
         }
         Ok(())
@@ -105,7 +107,8 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
-        if let [(name, field)] = fields
+        if crate::HAS_SHORTCUTS
+            && let [(name, field)] = fields
             && self.update_register(collection, id, name, field)?
         {
             return Ok(());
@@ -126,7 +129,8 @@ impl<S: PlaceStore> Edit<'_, S> {
         for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
-        if let [(name, _)] = fields
+        if crate::HAS_SHORTCUTS
+            && let [(name, _)] = fields
             && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
         {
             self.document.labels.learn_register(collection, name, &written.label);
@@ -231,7 +235,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         let (space, record) = self.find(collection, id, Record::is_shown)?;
         let versions = record.versions();
         let Some(version) = versions.iter().find(|version| version.author == author) else {
-            return Err(Misuse::NoSuchVersion { version: author.to_string() }.into());
+            return Err(Misuse::NoSuchVersion { version: author.text() }.into());
         };
         let clashing = versions.iter().flat_map(|version| version.fields.keys());
         let mut clashing: Vec<_> = clashing.collect();
@@ -325,5 +329,5 @@ fn is_partial(record: &Record) -> bool {
 }
 
 fn no_such_record<E>(collection: &str, id: &RecordId) -> Refused<E> {
-    Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.to_string() }.into()
+    Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.text() }.into()
 }
