@@ -18,6 +18,7 @@ use crate::causal::{
 };
 use crate::error::Malformed;
 use crate::pack::varint::{read, unzigzag, write, zigzag};
+use crate::small::SmallVec;
 use crate::sort::sort_by;
 use crate::time::Stamp;
 
