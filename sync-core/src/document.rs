@@ -10,7 +10,7 @@ mod target;
 mod touched;
 mod undo;
 
-use std::collections::BTreeSet;
+use crate::small::BTreeSet;
 use std::mem::take;
 
 pub use edit::{Author, Edit};
@@ -139,7 +139,8 @@ impl<S: PlaceStore> Document<S> {
     ) -> Result<Change, S::Error> {
         let mut killed = take(&mut self.killed);
         // Nothing clashes, and nothing is left in part, by what is merely overwritten.
-        if let Some((entry, dead)) = delta.as_overwrite()
+        if crate::HAS_SHORTCUTS
+            && let Some((entry, dead)) = delta.as_overwrite()
             && !broken!(JoinKeepsDead)
         {
             let taken = look.is_some().then_some(&mut killed);

@@ -9,7 +9,7 @@ use sync_core::causal::{
 use sync_core::document::Document;
 use sync_core::error::Sure;
 use sync_core::session::{OutboxItem, Step};
-use sync_core::types::{Content, Element, Place, Renaming, Share};
+use sync_core::types::{Content, Element, Place, RecordId, Renaming, Share};
 use sync_core::wire::{
     ClientMessage, Cursor, Dictionary, HubMessage, Objects, decode_client, decode_hub, read_delta,
 };
@@ -146,9 +146,20 @@ pub(crate) fn counts(document: &Document) -> BTreeMap<Counter, i64> {
     counts
 }
 
+/// How what says that a record is there is called in a report.
+pub(crate) const EXISTENCE: &str = "existence";
+
+/// Whether anything says that a record is there, by how it is called in a report.
+pub(crate) fn exists(document: &Document, place: &str) -> bool {
+    let Some((collection, id)) = place.split_once('/') else { return false };
+    let Ok(id) = RecordId::new(id) else { return false };
+    let place = Place::Record { collection: collection.to_owned(), id };
+    document.elements(&place).sure().existence().next().is_some()
+}
+
 fn field_of(element: &Element) -> String {
     match &element.content {
-        Content::Exists => "existence".to_owned(),
+        Content::Exists => EXISTENCE.to_owned(),
         Content::Register(_) | Content::Latest(_) | Content::Member(_) | Content::Share(_) => {
             element.path().to_owned()
         }

@@ -10,7 +10,7 @@ use sync_core::causal::{CausalContext, Dot, MemoryStore, ReplicaId};
 use sync_core::types::{MARKS_MAX, Renaming};
 
 use crate::invariant::{Invariant, Violation};
-use crate::kernel::{self, Accepted, Brought, Counter};
+use crate::kernel::{self, Accepted, Brought, Counter, EXISTENCE};
 
 /// Numbers a change within a run.
 pub(crate) type ChangeId = usize;
@@ -200,9 +200,9 @@ impl Model {
         let Some(parted) = contested.get(&renaming.from).copied() else { return };
         let all = by_replica.get(&renaming.from).into_iter().flatten();
         let others = all.filter(|id| !has.contains(id)).map(|id| &self.changes[*id]);
-        let marks = others.flat_map(|change| &change.live).filter(|brought| {
-            brought.place.is_empty() && brought.counter >= parted
-        });
+        let marks = others
+            .flat_map(|change| &change.live)
+            .filter(|brought| brought.place.is_empty() && brought.counter >= parted);
         if parted < renaming.first && marks.count() >= MARKS_MAX {
             self.documents[document].found_late.insert(renaming.from, parted);
         }
@@ -352,6 +352,12 @@ impl Model {
     /// The place of a dot that was written live, where it is known.
     pub(crate) fn place_of(&self, document: usize, dot: Dot) -> Option<&String> {
         Some(&self.brought(document, dot)?.place)
+    }
+
+    /// Whether a dot says that a record exists.
+    pub(crate) fn is_existence_of(&self, document: usize, dot: Dot, place: &str) -> bool {
+        let brought = self.brought(document, dot);
+        brought.is_some_and(|brought| brought.place == place && brought.field == EXISTENCE)
     }
 
     fn brought(&self, document: usize, dot: Dot) -> Option<&Brought> {

@@ -7,6 +7,7 @@ use sync_core::error::Sure;
 use sync_core::session::OutboxState;
 use sync_core::types::{Conflict, Place};
 
+use crate::device::Device;
 use crate::invariant::Invariant;
 use crate::kernel::{self, Counter};
 use crate::marks::Mark;
@@ -255,8 +256,7 @@ impl World<'_> {
         }
         let expected = self.model.counts(document, |id, change, counter| {
             let (first, last) = change.share_of(counter);
-            let is_kept =
-                change.was_taken && kernel::has_seen(hub, change.replica, first, last);
+            let is_kept = change.was_taken && kernel::has_seen(hub, change.replica, first, last);
             self.is_promised(id) || is_kept
         });
         let process = self.devices.iter().find_map(|device| device.process.as_ref());
@@ -298,6 +298,15 @@ impl World<'_> {
         })
     }
 
+    /// A device that removed a record, and keeps what it was.
+    fn remover(&self, document: usize, place: &str) -> Option<usize> {
+        let key = (document, place.to_owned());
+        let keeps = |device: &Device| {
+            device.process.as_ref().is_some_and(|process| process.removed.contains(&key))
+        };
+        self.devices.iter().position(keeps)
+    }
+
     fn ask_application(&mut self, document: usize, spoiled: &Spoiled) {
         let name = document_name(document);
         let mut found = None;
@@ -319,6 +328,11 @@ impl World<'_> {
                 for (place, conflict) in conflicts.iter().filter(is_partial) {
                     let place = kernel::name_of(place);
                     unexplained += u64::from(!self.model.was_in_part(document, &place));
+                    if let Some(remover) = self.remover(document, &place) {
+                        let detail =
+                            format!("{place} stands in parts, and device {remover} removed it");
+                        found = found.or(Some(format!("{name}: {detail}")));
+                    }
                     self.trace.note(self.now_ms, &[50], || {
                         format!("{name}: {place} stands in parts: {conflict:?}")
                     });

@@ -82,7 +82,7 @@ impl Kernel {
     /// The replica that this document is written as.
     #[wasm_bindgen(getter)]
     pub fn replica(&self) -> Result<String, JsValue> {
-        self.client.replica(&self.name).map(|replica| replica.to_string()).map_err(misuse)
+        self.client.replica(&self.name).map(|replica| replica.text()).map_err(misuse)
     }
 
     /// What there is to do and to tell, in order.
@@ -183,7 +183,7 @@ impl Kernel {
         let record = document.record(collection, &id).sure();
         let found = record.map(|record| record.versions()).unwrap_or_default();
         for (place, version) in found.iter().enumerate() {
-            let author: JsValue = version.author.to_string().into();
+            let author: JsValue = version.author.text().into();
             versions.push(&object(&[
                 ("key", author.clone()),
                 ("author", author),
@@ -256,7 +256,7 @@ impl Kernel {
     pub fn peers(&self) -> Result<Array, JsValue> {
         let peers = self.client.peers(&self.name).map_err(misuse)?;
         let peer = |(replica, peer): (&ReplicaId, &Peer)| {
-            object(&[("replica", replica.to_string().into()), ("name", peer.name.as_str().into())])
+            object(&[("replica", replica.text().into()), ("name", peer.name.as_str().into())])
         };
         Ok(peers.map(peer).collect())
     }
@@ -278,7 +278,7 @@ impl Kernel {
             && let Ok(HubMessage::InUse { replica, .. }) = decode_hub(&frame)
             && self.client.replica(&self.name) != Ok(replica)
         {
-            let replica: JsValue = replica.to_string().into();
+            let replica: JsValue = replica.text().into();
             self.told.push_back(object(&[("type", "in-use".into()), ("replica", replica)]));
         }
         self.client.handle(now(monotonic_ms, unix_ms), ClientInput::Frame(frame));
@@ -360,7 +360,7 @@ impl Kernel {
         change: &mut dyn FnMut(&mut Edit<'_>) -> Result<(), Refused>,
     ) -> Result<String, JsValue> {
         let changed = self.client.change(now(0.0, unix_ms), &self.name, change);
-        changed.map(|((), dot)| dot.to_string()).map_err(misuse)
+        changed.map(|((), dot)| dot.text()).map_err(misuse)
     }
 
     /// Joins deltas as one, so that a removal is judged with all that came with it.
@@ -396,7 +396,7 @@ fn conflict_to_js(entry: &LogEntry, is_open: bool) -> JsValue {
     let field = path.map_or(JsValue::UNDEFINED, JsValue::from);
     let sides = entry.sides.iter().map(|side| {
         object(&[
-            ("author", side.author.to_string().into()),
+            ("author", side.author.text().into()),
             ("at", number(side.at.map_or(entry.seen_ms, |at| at.ms()))),
             ("deleted", side.is_delete.into()),
             ("value", side.value.as_ref().map_or(JsValue::UNDEFINED, value_to_js)),

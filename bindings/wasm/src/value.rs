@@ -5,8 +5,8 @@
 //! of fields with a symbol.
 
 use js_sys::{Array, BigInt, Object, Reflect, Set, Symbol, Uint8Array};
-use std::collections::{BTreeMap, BTreeSet};
-use sync_core::types::{Field, Record, RecordId, VALUE_DEPTH_MAX, Value};
+
+use sync_core::types::{BTreeMap, Field, Record, RecordId, VALUE_DEPTH_MAX, Value};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -20,7 +20,7 @@ const SAFE_MAX: i64 = (1 << 53) - 1;
 #[wasm_bindgen]
 pub fn record_id(unix_ms: f64, random: &[u8]) -> Result<String, JsValue> {
     let random = random.try_into().map_err(|_| bad_argument("random"))?;
-    Ok(RecordId::from_time(whole(unix_ms), random).to_string())
+    Ok(RecordId::from_time(whole(unix_ms), random).text())
 }
 
 /// Reads the fields of a change. What is `undefined` was not given.
@@ -47,11 +47,9 @@ fn nested_from_js(js: &JsValue, depth_left: usize) -> Result<BTreeMap<String, Fi
 
 fn field_from_js(js: &JsValue, depth_left: usize) -> Result<Field, JsValue> {
     if let Some(set) = js.dyn_ref::<Set>() {
-        let mut members = BTreeSet::new();
-        for member in Array::from(set).iter() {
-            members.insert(value_from_js(&member, VALUE_DEPTH_MAX)?);
-        }
-        return Ok(Field::Set(members));
+        let members = Array::from(set);
+        let members = members.iter().map(|member| value_from_js(&member, VALUE_DEPTH_MAX));
+        return Ok(Field::Set(members.collect::<Result<_, _>>()?));
     }
     let Some((kind, content)) = marked(js) else {
         return Ok(Field::Register(value_from_js(js, VALUE_DEPTH_MAX)?));
@@ -151,7 +149,7 @@ fn is_plain(js: &JsValue) -> bool {
 /// A record as JavaScript reads it: its fields and its id.
 pub(crate) fn record_to_js(id: &RecordId, record: &Record) -> JsValue {
     let object = fields_to_js(&record.fields());
-    put(&object, "id", &id.to_string().into());
+    put(&object, "id", &id.text().into());
     object.into()
 }
 

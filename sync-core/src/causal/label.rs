@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The most bytes of a label: its space and its names. Arbitrary; far above what a schema needs.
@@ -311,6 +311,12 @@ impl Label {
     #[inline]
     pub(crate) fn name_hash(&self, slot: usize) -> u64 {
         self.0.slots.get(slot).map_or(0, |slot| slot.hash)
+    }
+
+    /// A hash of each slot's name, in order; 0 behind the last one.
+    #[inline]
+    pub(super) fn name_hashes(&self) -> impl Iterator<Item = u64> {
+        self.0.slots.iter().map(|slot| slot.hash).chain(std::iter::repeat(0))
     }
 
     /// How the names begin.

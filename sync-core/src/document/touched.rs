@@ -1,7 +1,7 @@
 //! Which places a change touched.
 
-use smallvec::SmallVec;
-use std::collections::BTreeSet;
+use crate::small::BTreeSet;
+use crate::small::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::causal::{Delta, Joined, Label, PlaceId};

@@ -12,7 +12,7 @@ mod connection;
 mod fork;
 mod outbox;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use litemap::LiteMap;
@@ -31,6 +31,7 @@ use super::limits::CHANGE_BYTES_MAX;
 use crate::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
 use crate::document::{Author, Change, Document, Edit, Refused};
 use crate::error::Misuse;
+use crate::small::BTreeSet;
 use crate::sort::sort_by;
 use crate::time::{HybridClock, Stamp};
 use crate::types::opening::MARK_BYTES;

@@ -73,3 +73,7 @@ pub const COMPARISONS_MAX: usize = 4;
 
 /// The most ranges of dots that a comparison finds to differ. Arbitrary.
 pub const FOUND_RANGES_MAX: usize = 1 << 16;
+
+/// Up to how many ranges in a client's context a hub keeps the dead dots of runs for the end of a
+/// catch-up. Arbitrary, below the most that a context on the wire has.
+pub const GAPPED_RANGES_MAX: usize = CONTEXT_RANGES_MAX / 4;

@@ -3,11 +3,11 @@
 mod clash;
 mod plain;
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::small::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+use crate::small::SmallVec;
 use litemap::LiteMap;
-use smallvec::SmallVec;
 
 pub use self::clash::{Conflict, Version, Written};
 use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
@@ -73,10 +73,16 @@ impl Record {
             self.is_mixed = true;
             elements.add(first, stamp, label, slots);
         } else {
-            self.is_mixed = self.is_mixed || !self.stays_plain_with(label);
+            self.is_mixed = !(self.is_plain() && self.stays_plain_with(label));
             let (label, slots) = (label.clone(), slots.clone());
             self.parts.push(Part { first, stamp, label, slots });
         }
+    }
+
+    /// Whether values are read without decoding the elements.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        crate::HAS_SHORTCUTS && !self.is_mixed
     }
 
     fn decoded(&self) -> &Elements {
@@ -188,7 +194,7 @@ impl Record {
     /// The value that reading a register gives.
     #[must_use]
     pub fn value(&self, path: &str) -> Option<Value> {
-        if !self.is_mixed {
+        if self.is_plain() {
             return self.plain_value(path);
         }
         match self.winner(path)? {
@@ -200,7 +206,7 @@ impl Record {
     /// Shows every register with the value that reading it gives, in no particular order: the quickest
     /// way to read a whole record.
     pub fn read(&self, show: &mut dyn FnMut(&str, Value)) {
-        if !self.is_mixed {
+        if self.is_plain() {
             return self.each_plain(|_, path, value| show(path, value));
         }
         let registers = self
@@ -272,7 +278,7 @@ impl Record {
     /// set, a set before a counter, a counter before a register.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Field> {
-        if !self.is_mixed {
+        if self.is_plain() {
             return self.plain_fields();
         }
         // Sorted as a vector: to look for the winner of each path takes longer than to insert it.
@@ -281,19 +287,13 @@ impl Record {
             let path = element.path();
             let field = match (&element.content, by_path.get_mut(path)) {
                 (Content::Exists, _)
-                | (Content::Share(_), Some(Field::Set(_)))
+                | (Content::Member(_) | Content::Share(_), Some(Field::Set(_)))
                 | (
                     Content::Register(_) | Content::Latest(_),
                     Some(Field::Set(_) | Field::Counter(_)),
                 ) => continue,
-                (Content::Member(value), Some(Field::Set(members))) => {
-                    members.insert(value.clone());
-                    continue;
-                }
-                (Content::Member(value), _) => {
-                    let mut members = BTreeSet::new();
-                    members.insert(value.clone());
-                    Field::Set(members)
+                (Content::Member(_), _) => {
+                    Field::Set(self.members(path).into_iter().cloned().collect())
                 }
                 (Content::Share(_), _) => Field::Counter(self.count(path)),
                 (Content::Register(_) | Content::Latest(_), Some(_)) => continue,

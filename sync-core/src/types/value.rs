@@ -1,7 +1,7 @@
 //! Values of fields and members, as MessagePack with a depth limit.
 
+use crate::small::BTreeMap;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use crate::error::Malformed;
 use crate::pack::{self, Kind, Reader};

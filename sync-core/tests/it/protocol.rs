@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use sync_core::causal::{LABEL_BYTES_MAX, PLACE_ID_BYTES_MAX, RUN_DOTS_MAX};
 use sync_core::error::Malformed;
 use sync_core::session::limits::{
-    CLIENT_SILENCE_MS_MAX, HELLO_MS_MAX, HUB_SILENCE_MS_MAX, PING_MS, SHOWN_BYTES_MAX, WRITERS_MAX,
+    CLIENT_SILENCE_MS_MAX, GAPPED_RANGES_MAX, HELLO_MS_MAX, HUB_SILENCE_MS_MAX, PING_MS,
+    SHOWN_BYTES_MAX, WRITERS_MAX,
 };
 use sync_core::types::MARKS_MAX;
 use sync_core::wire::{
@@ -103,6 +104,7 @@ fn the_limits_of_sessions_have_the_values_of_the_text() {
         format!("of the first {WRITERS_MAX} replicas named as claims and unsent"),
         format!("(the last {MARKS_MAX} of a replica,"),
         format!("as Presence (of at most {} MiB)", SHOWN_BYTES_MAX >> 20),
+        format!("as that has at most {GAPPED_RANGES_MAX} ranges with the gaps that this leaves"),
     ] {
         assert!(PAGE.contains(&stated), "{stated}");
     }

@@ -167,7 +167,9 @@ impl Client {
                     self.disconnect(reason);
                 }
             }
-            Err(malformed) => self.disconnect(&format!("the hub sent no message: {malformed}")),
+            Err(malformed) => {
+                self.disconnect(&["the hub sent no message: ", &malformed.text()].concat());
+            }
         }
     }
 

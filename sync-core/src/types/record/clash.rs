@@ -1,6 +1,6 @@
 //! What clashes in a record: what two replicas did without knowing of each other.
 
-use std::collections::BTreeMap;
+use crate::small::BTreeMap;
 
 use litemap::LiteMap;
 

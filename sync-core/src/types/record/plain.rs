@@ -1,6 +1,6 @@
 //! Reading a record in which every slot stands for itself: no copies, and every path once. Most are so.
 
-use std::collections::BTreeMap;
+use crate::small::BTreeMap;
 
 use super::{Part, Record, put};
 use crate::causal::Label;
@@ -21,7 +21,7 @@ impl Record {
 
     /// Whether a plain record exists.
     pub(super) fn exists_plainly(&self) -> bool {
-        !self.is_mixed && self.parts.iter().any(Part::exists)
+        self.is_plain() && self.parts.iter().any(Part::exists)
     }
 
     pub(super) fn plain_value(&self, path: &str) -> Option<Value> {
