@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::checksum;
 use crate::small::SmallVec;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// The most bytes of a label: its space and its names. Arbitrary; far above what a schema needs.
 pub const LABEL_BYTES_MAX: usize = 8 * 1024;
@@ -106,13 +106,13 @@ impl Label {
         let mut bytes = Vec::with_capacity(len);
         bytes.extend_from_slice(space);
         let mut slots: Vec<Slot> = Vec::with_capacity(names.len());
-        let space_hash = xxh3_64(space);
+        let space_hash = checksum::hash(space);
         let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
         let (mut named, mut plain, mut has_repeat) = (0, 0, false);
         let (mut sketch, mut text_sketch) = (0, 0);
         let mut repeats_text = false;
         for (at, name) in names.iter().enumerate() {
-            let name_hash = xxh3_64(name);
+            let name_hash = checksum::hash(name);
             hash = (hash.rotate_left(5) ^ name_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             if let Some((tag, rest)) = name.split_first() {
                 let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
@@ -120,7 +120,7 @@ impl Label {
                 plain |= if *tag & 0x80 == 0 { bit } else { 0 };
                 tags.add(*tag);
                 sketch |= 1 << (name_hash & 63);
-                text_sketch |= 1 << (xxh3_64(rest) & 63);
+                text_sketch |= 1 << (checksum::hash(rest) & 63);
                 has_repeat |= slots.iter().any(|slot| slot.hash == name_hash);
                 let mut others = names[..at].iter().filter(|name| !name.is_empty());
                 repeats_text |= others.any(|name| name[1..] == *rest);

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use litemap::LiteMap;
-
 use super::brief::Brief;
 use super::compare::Compare;
 use super::outbox::{PACKED_PUSH_BYTES, PUSH_BYTES};
@@ -17,6 +15,7 @@ use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
 use crate::document::Change;
 use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
+use crate::small::SortedMap;
 use crate::wire::{
     CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
     Packing, REPLICAS_MAX, VERSION, decode_hub,
@@ -72,7 +71,7 @@ pub(super) struct Link {
     /// What the hub had then.
     pub(super) told: CausalContext,
     last_push: u64,
-    pub(super) under_way: LiteMap<u64, Sent>,
+    pub(super) under_way: SortedMap<u64, Sent>,
     /// Whether each item goes as a push of its own: the hub has refused several at once.
     goes_alone: bool,
     pub(super) brief: Brief,

@@ -1,0 +1,158 @@
+//! Takes out of the module's memory what only panics would have said, and where they stand in source
+//! files.
+//!
+//! The linker leaves each constant in a part of its own. A part is in use where its address, or one
+//! within it, stands among the instructions or in another part that is in use. Of the others only text
+//! and places are taken out: a table may be named by an address before its front.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use walrus::ir::{Load, Store, Value, Visitor, dfs_in_order};
+use walrus::{ConstExpr, DataId, DataKind, GlobalKind, MemoryId, Module, ModuleConfig};
+
+/// The module with this cleared, and its memory in one part.
+pub(super) fn run(wasm: &[u8]) -> Result<Vec<u8>> {
+    let mut config = ModuleConfig::new();
+    config.generate_producers_section(false);
+    let mut module = config.parse(wasm)?;
+    let mut named = Named::default();
+    for (_, function) in module.funcs.iter_local() {
+        dfs_in_order(&mut named, function, function.entry_block());
+    }
+    for global in module.globals.iter() {
+        if let GlobalKind::Local(ConstExpr::Value(value)) = &global.kind {
+            named.visit_value(value);
+        }
+    }
+    let (ids, mut parts, memory) = parts(&module)?;
+    clear(&mut parts, &named.addresses);
+    ids.into_iter().for_each(|id| module.data.delete(id));
+    let whole = whole(&parts).context("no part of memory is filled")?;
+    let offset = ConstExpr::Value(Value::I32(whole.start.cast_signed()));
+    module.data.add(DataKind::Active { memory, offset }, whole.bytes);
+    Ok(module.emit_wasm())
+}
+
+/// The addresses among instructions.
+#[derive(Default)]
+struct Named {
+    addresses: BTreeSet<u32>,
+}
+
+impl<'a> Visitor<'a> for Named {
+    fn visit_value(&mut self, value: &Value) {
+        if let Value::I32(address) = value {
+            self.addresses.insert(address.cast_unsigned());
+        }
+    }
+
+    fn visit_load(&mut self, load: &Load) {
+        self.addresses.extend(u32::try_from(load.arg.offset));
+    }
+
+    fn visit_store(&mut self, store: &Store) {
+        self.addresses.extend(u32::try_from(store.arg.offset));
+    }
+}
+
+/// What memory is filled with from an address on.
+struct Part {
+    start: u32,
+    bytes: Vec<u8>,
+}
+
+impl Part {
+    fn range(&self) -> Range<u32> {
+        self.start..self.start + self.bytes.len() as u32
+    }
+
+    fn words(&self) -> impl Iterator<Item = u32> {
+        self.bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word))
+    }
+
+    /// Whether it is text, or pieces of text with a byte between them that says what stands there.
+    fn is_text(&self) -> bool {
+        let printed = self.bytes.iter().filter(|byte| matches!(byte, b' '..=b'~' | b'\n'));
+        !self.bytes.is_empty() && printed.count() >= self.bytes.len() / 4 * 3
+    }
+}
+
+fn parts(module: &Module) -> Result<(Vec<DataId>, Vec<Part>, MemoryId)> {
+    let (mut ids, mut parts) = (Vec::new(), Vec::new());
+    for data in module.data.iter() {
+        if let DataKind::Active { offset: ConstExpr::Value(Value::I32(start)), .. } = data.kind {
+            ids.push(data.id());
+            parts.push(Part { start: start.cast_unsigned(), bytes: data.value.clone() });
+        }
+    }
+    parts.sort_by_key(|part| part.start);
+    let memory = module.memories.iter().next().context("the module has no memory")?.id();
+    Ok((ids, parts, memory))
+}
+
+/// Clears the parts that stand for nothing, given the addresses among instructions.
+fn clear(parts: &mut [Part], named: &BTreeSet<u32>) {
+    let mut used = vec![false; parts.len()];
+    let mut waiting: Vec<u32> = named.iter().copied().collect();
+    while let Some(address) = waiting.pop() {
+        let at = parts.partition_point(|part| part.range().end <= address);
+        if parts.get(at).is_some_and(|part| part.start <= address) && !used[at] {
+            used[at] = true;
+            waiting.extend(parts[at].words());
+        }
+    }
+    let texts: BTreeSet<_> = parts
+        .iter()
+        .filter(|part| part.is_text())
+        .map(|part| (part.start, part.bytes.len() as u32))
+        .collect();
+    for (part, is_used) in parts.iter_mut().zip(used) {
+        // A place is the address and the length of the file's name, a line and a column.
+        let is_place = matches!(part.words().collect::<Vec<_>>()[..], [name, len, _, _] if texts.contains(&(name, len)));
+        if !is_used && (is_place || part.is_text()) {
+            part.bytes.fill(0);
+        }
+    }
+}
+
+/// All parts as one.
+fn whole(parts: &[Part]) -> Option<Part> {
+    let start = parts.first()?.start;
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.resize((part.start - start) as usize, 0);
+        bytes.extend_from_slice(&part.bytes);
+    }
+    Some(Part { start, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Part, clear, whole};
+
+    #[test]
+    fn what_nothing_names_is_cleared_if_it_is_text_or_a_place() {
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let texts = [(100, &b"used"[..]), (104, b"named"), (109, b"unused"), (116, b"a.rs")];
+        let mut parts: Vec<Part> =
+            texts.map(|(start, text)| Part { start, bytes: text.to_vec() }).into();
+        // A table in use, one that is not, and two places.
+        for (start, table) in
+            [(120, [105, 0, 0]), (132, [109, 1, 2]), (144, [116, 4, 3]), (160, [104, 5, 3])]
+        {
+            let mut table = table.to_vec();
+            table.extend((start >= 144).then_some(9));
+            parts.push(Part { start, bytes: words(&table) });
+        }
+        let before = whole(&parts).unwrap().bytes;
+        clear(&mut parts, &[99, 102, 120, 160].into());
+        let after = whole(&parts).unwrap();
+        let mut expected = before;
+        expected[9..15].fill(0);
+        expected[16..20].fill(0);
+        expected[44..60].fill(0);
+        assert_eq!((after.start, after.bytes), (100, expected));
+    }
+}
