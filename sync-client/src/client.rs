@@ -371,6 +371,7 @@ pub(crate) fn new_record_id(shared: &Shared) -> Result<RecordId, NoRandom> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::EVENTS_MAX;
     use crate::status::Connection;
 
     #[test]
@@ -400,6 +401,45 @@ mod tests {
         assert!(notes.get(&small).is_some());
         assert!(notes.get(&large).is_none());
         notes.insert([("title", "late".into())]).unwrap().1.wait_disk().unwrap();
+    }
+
+    #[test]
+    fn how_far_a_subscriber_may_lag_behind_is_limited_and_it_hears_that_it_missed_something() {
+        for count in [EVENTS_MAX - 1, EVENTS_MAX, EVENTS_MAX + 1] {
+            let session = Session::new(ClientConfig::default());
+            let shared = Shared::new(session, Connection::Offline(OfflineReason::NoHub), false);
+            let mut subscription = Subscription { events: shared.subscribe(), is_over: false };
+            let event = |number: usize| Event::Status { document: number.to_string() };
+            (0..count).for_each(|number| shared.tell(Some(event(number))));
+            if count > EVENTS_MAX {
+                assert!(matches!(subscription.wait_next(), Some(Event::Missed)));
+            }
+            for number in count.saturating_sub(EVENTS_MAX)..count {
+                let heard = subscription.wait_next();
+                let is_it = |document: &str| document == number.to_string();
+                assert!(matches!(heard, Some(Event::Status { document }) if is_it(&document)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_and_the_number_of_documents_are_limited() {
+        let folder = tempfile::tempdir().unwrap();
+        let of_documents = |count: usize| {
+            let builder = Client::builder(folder.path());
+            (0..count).fold(builder, |builder, number| builder.document(format!("d{number}")))
+        };
+        let named = |bytes| Client::builder(folder.path()).document("d".repeat(bytes));
+        let by = |bytes| named(1).agent("a".repeat(bytes));
+        for beyond in [-1isize, 0, 1] {
+            let [channels, name] = [CHANNELS_MAX, NAME_BYTES_MAX]
+                .map(|limit| limit.checked_add_signed(beyond).unwrap());
+            for builder in [of_documents(channels), named(name), by(name)] {
+                let opened = builder.open();
+                let is_refused = matches!(opened, Err(OpenError::Misuse(Misuse::TooLarge { .. })));
+                assert_eq!((opened.is_ok(), is_refused), (beyond <= 0, beyond > 0));
+            }
+        }
     }
 
     #[test]

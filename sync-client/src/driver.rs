@@ -9,8 +9,9 @@ mod line;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Persist, Phase};
-use sync_core::wire::{Fault, MESSAGE_BYTES_MAX};
+use sync_core::wire::{CHANNELS_MAX, Fault, MESSAGE_BYTES_MAX, PUSH_CREDIT};
 use tokio::time::sleep;
 
 use self::line::{Line, LineEvent, Queue, Why};
@@ -24,9 +25,10 @@ use crate::store::Store;
 /// How many outputs of the session are handled before the socket gets its turn. Arbitrary.
 const OUTPUTS_MAX: usize = 64;
 
-/// How many bytes may wait for the socket. What the protocol's credit allows for a few documents fits;
-/// a line that takes less is given up.
-const QUEUE_BYTES_MAX: usize = 64 * MESSAGE_BYTES_MAX;
+/// How many bytes may wait for the socket; a line that takes too little is given up. All that the
+/// protocol's credit allows fits, for as many documents as a connection may have: or else a slow line
+/// would be given up again and again with nothing sent.
+const QUEUE_BYTES_MAX: usize = CHANNELS_MAX * (PUSH_CREDIT + 1) * MESSAGE_BYTES_MAX;
 
 /// How long the hub may take for its welcome, in milliseconds. Arbitrary.
 const WELCOME_MS_MAX: u64 = 15_000;
@@ -132,7 +134,7 @@ impl Driver {
             return;
         }
         self.queue.push_back(frame.into());
-        if self.queue.iter().map(bytes::Bytes::len).sum::<usize>() > QUEUE_BYTES_MAX {
+        if is_overfull(&self.queue) {
             self.end_line(LineError::GivenUp { reason: "the line takes too little".to_owned() });
         }
     }
@@ -293,6 +295,11 @@ impl Driver {
     }
 }
 
+/// Whether more waits for the socket than may.
+fn is_overfull(queue: &Queue) -> bool {
+    queue.iter().map(Bytes::len).sum::<usize>() > QUEUE_BYTES_MAX
+}
+
 /// Tells everyone that the driver has ended, however it ends.
 struct Ending<'a>(&'a Shared);
 
@@ -307,5 +314,50 @@ impl Drop for Ending<'_> {
         drop(state);
         self.0.tell(None);
         self.0.tell_turn();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::causal::ReplicaId;
+    use sync_core::session::{Client as Session, ClientConfig, SavedDocument};
+    use sync_core::wire::DELTA_BYTES_MAX;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store;
+
+    #[test]
+    fn what_waits_for_the_socket_is_limited() {
+        const { assert!(CHANNELS_MAX * PUSH_CREDIT * (DELTA_BYTES_MAX + 64) < QUEUE_BYTES_MAX) };
+        let frame = Bytes::from(vec![0; MESSAGE_BYTES_MAX]);
+        let full: Queue = (0..QUEUE_BYTES_MAX / frame.len()).map(|_| frame.clone()).collect();
+        for (last, is_too_much) in [(frame.len() - 1, false), (frame.len(), false)] {
+            let mut queue = full.clone();
+            queue.pop_back();
+            queue.push_back(frame.slice(..last));
+            assert_eq!(is_overfull(&queue), is_too_much);
+        }
+        let mut queue = full;
+        queue.push_back(frame.slice(..1));
+        assert!(is_overfull(&queue));
+    }
+
+    #[test]
+    fn the_outputs_of_a_turn_are_limited_and_the_others_wait() {
+        for count in [OUTPUTS_MAX - 1, OUTPUTS_MAX, OUTPUTS_MAX + 1] {
+            let folder = TempDir::new().unwrap();
+            let store = Store::new(store::open_file(folder.path()).unwrap()).unwrap();
+            let mut session = Session::new(ClientConfig::default());
+            session.open("d", SavedDocument::default(), ReplicaId::from_bytes([1; 16]), 1);
+            // Each gives one event.
+            (0..count).for_each(|_| session.replace_outbox("d", Vec::new()).unwrap());
+            let connection = Connection::Offline(OfflineReason::NoHub);
+            let shared = Arc::new(Shared::new(session, connection, false));
+            let mut driver = Driver::new(shared.clone(), store, None);
+            assert_eq!(driver.turn(), count >= OUTPUTS_MAX, "{count}");
+            let left = std::iter::from_fn(|| shared.lock().session.poll()).count();
+            assert_eq!(left, count.saturating_sub(OUTPUTS_MAX));
+        }
     }
 }

@@ -23,8 +23,8 @@ use crate::store::StoreError;
 /// takes in one go, far less than memory holds.
 const BACKLOG_MAX: usize = 1_024;
 
-/// How many events a slow subscriber may lag behind.
-const EVENTS_MAX: usize = 1_024;
+/// How many events a slow subscriber may lag behind; it is told that it missed others.
+pub(crate) const EVENTS_MAX: usize = 1_024;
 
 /// What the lock protects.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Shared {
         let mut state = self.lock();
         loop {
             state.check()?;
-            if state.backlog < BACKLOG_MAX {
+            if state.has_room() {
                 break;
             }
             state = self.turned.wait(state).unwrap_or_else(|poisoned| close(poisoned));
@@ -198,6 +198,11 @@ fn close<'a>(poisoned: PoisonError<MutexGuard<'a, State>>) -> MutexGuard<'a, Sta
 }
 
 impl State {
+    /// Whether a change need not wait for those before it.
+    fn has_room(&self) -> bool {
+        self.backlog < BACKLOG_MAX
+    }
+
     /// Whether anything more is accepted.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if let Some(failure) = &self.failure {
@@ -290,5 +295,41 @@ impl State {
             }
             OutboxState::Pending | OutboxState::Frozen | OutboxState::Parked { .. } => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::causal::ReplicaId;
+    use sync_core::session::{ClientConfig, SavedDocument};
+    use sync_core::types::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_changes_that_wait_for_the_disk_are_limited_and_the_next_waits() {
+        let mut session = Session::new(ClientConfig::default());
+        session.open("d", SavedDocument::default(), ReplicaId::from_bytes([1; 16]), 1);
+        let connection = Connection::Offline(OfflineReason::NoHub);
+        let shared = Arc::new(Shared::new(session, connection, false));
+        let change = |shared: &Shared, number: usize| {
+            let value = Value::Int(number as i64);
+            shared.change("d", |edit| edit.set_add("s", &value)).unwrap();
+        };
+        for number in 0..BACKLOG_MAX {
+            assert!(shared.lock().has_room(), "after {number}");
+            change(&shared, number);
+        }
+        assert!(!shared.lock().has_room());
+        let own = shared.clone();
+        let writer = std::thread::spawn(move || change(&own, BACKLOG_MAX));
+        // As the driver does once it has nothing to store.
+        shared.lock().backlog = 0;
+        shared.tell_turn();
+        writer.join().unwrap();
+        let state = shared.lock();
+        assert_eq!(state.backlog, 1);
+        let sure = sync_core::error::Sure::sure(state.session.document("d").unwrap().set("s"));
+        assert_eq!(sure.len(), BACKLOG_MAX + 1, "nothing is lost");
     }
 }

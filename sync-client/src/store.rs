@@ -16,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use thiserror::Error;
 
 use sync_core::causal::{Dot, ReplicaId, join};
+use sync_core::session::limits::LOG_ENTRIES_MAX;
 use sync_core::session::{
     LogEntry, OutboxItem, OutboxState, Persist, SavedDocument, Step, decode_log, encode_log,
 };
@@ -36,10 +37,6 @@ const SCHEMA: Schema<'_> = Schema {
     version: 1,
     migrations: &[include_str!("store/schema.sql")],
 };
-
-/// The most entries of the conflict log that are kept for one document, the oldest going first: as
-/// many as the session keeps in memory.
-const LOG_ENTRIES_MAX: i64 = 1_000;
 
 /// Why the local store failed.
 #[derive(Debug, Error)]
@@ -306,7 +303,7 @@ fn log(connection: &Connection, document: i64, entry: &LogEntry) -> Result<(), S
     let sql = "DELETE FROM conflicts WHERE document = ?1 AND key IN (
                    SELECT key FROM conflicts WHERE document = ?1
                    ORDER BY seen_ms DESC, key LIMIT -1 OFFSET ?2)";
-    connection.prepare_cached(sql)?.execute(params![document, LOG_ENTRIES_MAX])?;
+    connection.prepare_cached(sql)?.execute(params![document, LOG_ENTRIES_MAX as i64])?;
     Ok(())
 }
 
@@ -375,7 +372,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut store, _) = opened(folder.path());
         let (collection, field, sides) = ("notes".to_owned(), None, Vec::new());
-        let entry = |number: i64| {
+        let entry = |number: usize| {
             // The oldest is not the first by its key.
             let record = format!("n{}", number ^ 1);
             let (collection, sides, seen_ms) = (collection.clone(), sides.clone(), number as u64);
@@ -389,7 +386,7 @@ mod tests {
             store.persist(&batch).unwrap();
             let log = store.load("notes").unwrap().saved.log;
             kept.push((until, log.iter().map(|entry| entry.seen_ms).min()));
-            assert_eq!(log.len() as i64, until.min(LOG_ENTRIES_MAX));
+            assert_eq!(log.len(), until.min(LOG_ENTRIES_MAX));
         }
         let oldest: Vec<_> = kept.into_iter().map(|(_, oldest)| oldest).collect();
         assert_eq!(oldest, [Some(0), Some(0), Some(1)]);

@@ -40,4 +40,4 @@ pub use part::part;
 pub use place_id::{PLACE_ID_BYTES_MAX, PlaceId};
 pub use ranges::DotRanges;
 pub use slots::{RUN_DOTS_MAX, Slots};
-pub use store::{DotStore, Object, PlaceStore};
+pub use store::{DotStore, Object, Overwrite, PlaceStore};

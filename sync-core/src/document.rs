@@ -14,6 +14,7 @@ use crate::small::BTreeSet;
 use std::mem::take;
 
 pub use edit::{Author, Edit};
+pub use ordered::KEY_BYTES_MAX;
 pub use orphan::Orphan;
 pub use touched::Touched;
 pub use undo::{History, Undo};
@@ -21,7 +22,7 @@ pub use undo::{History, Undo};
 use self::kept::Kept;
 use self::settle::Left;
 use self::target::{Labels, Targets};
-use crate::causal::{Delta, Entry, MemoryStore, PlaceId, PlaceStore, join_into};
+use crate::causal::{Delta, Entry, MemoryStore, Overwrite, PlaceId, PlaceStore, join_into};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -117,7 +118,7 @@ impl<S: PlaceStore> Document<S> {
 
     /// Joins a delta of another replica.
     pub fn join(&mut self, delta: &Delta) -> Result<Change, S::Error> {
-        self.join_and_look(delta, |_| {})
+        self.join_with(delta, None)
     }
 
     /// Joins a delta, and shows what was live and is no more.
@@ -126,18 +127,33 @@ impl<S: PlaceStore> Document<S> {
         delta: &Delta,
         look: impl FnOnce(&[Entry]),
     ) -> Result<Change, S::Error> {
+        let mut look = Some(look);
+        let mut once = |killed: &[Entry]| look.take().into_iter().for_each(|look| look(killed));
+        self.join_with(delta, Some(&mut once))
+    }
+
+    fn join_with(
+        &mut self,
+        delta: &Delta,
+        look: Option<&mut dyn FnMut(&[Entry])>,
+    ) -> Result<Change, S::Error> {
         let mut killed = take(&mut self.killed);
         // Nothing clashes, and nothing is left in part, by what is merely overwritten.
         if crate::HAS_SHORTCUTS
             && let Some((entry, dead)) = delta.as_overwrite()
             && !broken!(JoinKeepsDead)
-            && self.store.overwrite(entry, dead, &mut killed, kind::EXISTS)?
         {
-            self.kept.forget(entry.label.space(), &entry.id);
-            let touched = Touched::only(&entry.label, &entry.id);
-            look(&killed);
-            self.keep_memory(killed);
-            return Ok(Change { touched, orphans: Vec::new(), is_new: true });
+            let taken = look.is_some().then_some(&mut killed);
+            let done = self.store.overwrite(entry, Some(dead), taken, kind::EXISTS)?;
+            if matches!(done, Overwrite::Done(_)) {
+                self.kept.forget(entry.label.space(), &entry.id);
+                let touched = Touched::only(&entry.label, &entry.id);
+                if let Some(look) = look {
+                    look(&killed);
+                }
+                self.keep_memory(killed);
+                return Ok(Change { touched, orphans: Vec::new(), is_new: true });
+            }
         }
         let joined = join_into(&mut self.store, delta, killed)?;
         let touched = Touched::by(&joined, delta);
@@ -160,7 +176,9 @@ impl<S: PlaceStore> Document<S> {
             orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
         }
         let is_new = !joined.is_empty();
-        look(&joined.killed);
+        if let Some(look) = look {
+            look(&joined.killed);
+        }
         self.keep_memory(joined.killed);
         Ok(Change { touched, orphans, is_new })
     }

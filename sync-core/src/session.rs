@@ -8,6 +8,7 @@ mod chunks;
 mod client;
 mod hub;
 mod hub_store;
+pub mod limits;
 mod memory_hub;
 mod names;
 

@@ -24,5 +24,5 @@ mod store;
 mod writer;
 
 pub use options::{Limits, Options};
-pub use server::{HubError, HubServer};
-pub use store::{Damage, SqliteDocument, SqliteHub, StoreError};
+pub use server::{HEADER_BYTES_MAX, HubError, HubServer};
+pub use store::{BOOTS_MAX, Damage, SqliteDocument, SqliteHub, StoreError};

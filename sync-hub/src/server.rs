@@ -22,8 +22,9 @@ use crate::writer::{self, Event, Running};
 /// How long the headers of a request may take.
 const HEADER_WAIT: Duration = Duration::from_secs(10);
 
-/// The most bytes of a request's headers.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of a request's headers, with its first line. What is longer, and does not come at once,
+/// is answered by 431.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// How long to wait after the system refused to accept, as it does without free file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -27,7 +27,7 @@ use self::sums::Pending;
 
 /// How many starts of the hub are remembered. Arbitrary; a cursor of an older one falls back to the
 /// comparison of everything.
-const BOOTS_MAX: i64 = 10_000;
+pub const BOOTS_MAX: i64 = 10_000;
 
 /// A replica id that sorts after all others: longer than any.
 const AFTER_ALL: [u8; 17] = [0xFF; 17];

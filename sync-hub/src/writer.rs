@@ -21,10 +21,10 @@ use crate::options::{Limits, Options};
 use crate::outgoing::{Receiver, Sender, queue};
 use crate::store::{SqliteHub, StoreError};
 
-/// The most inputs of one transaction. Arbitrary.
+/// The most inputs of one transaction; the others wait for the next. Arbitrary.
 const BATCH_MAX: usize = 512;
 
-/// The most bytes of outputs that are held back for one transaction. Arbitrary.
+/// From how many bytes of outputs on, which are held back, a transaction takes no more inputs. Arbitrary.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long to wait before opening a database again that could not be opened.
@@ -174,13 +174,19 @@ impl Writer {
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 }
             }
-            while self.waiting.len() < BATCH_MAX {
-                let Ok(event) = inbox.try_recv() else { break };
-                self.waiting.push_back(event);
-            }
+            self.take_in(inbox);
             if self.turn() {
                 break;
             }
+        }
+    }
+
+    /// Takes what else has come, up to what a batch may have.
+    fn take_in(&mut self, inbox: &mpsc::Receiver<Event>) {
+        while self.waiting.len() < BATCH_MAX
+            && let Ok(event) = inbox.try_recv()
+        {
+            self.waiting.push_back(event);
         }
     }
 
@@ -391,5 +397,117 @@ fn size(output: &HubOutput) -> usize {
     match output {
         HubOutput::Send { frame, .. } => frame.len(),
         HubOutput::Close { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, PlaceId, ReplicaId, Slots};
+    use sync_core::time::Stamp;
+    use sync_core::wire::{Claim, ClientMessage, HubMessage, Push, VERSION, encode_delta};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn writer(folder: &TempDir) -> Writer {
+        let (path, limits) = (folder.path().join("hub.db"), Limits::default());
+        Writer {
+            hub: Hub::new(),
+            store: Some(SqliteHub::open(&path, limits.removals_max).unwrap()),
+            path,
+            limits,
+            clock: Clock::start(),
+            health: Arc::new(Health::default()),
+            connections: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            reopen_ms: 0,
+        }
+    }
+
+    fn replica(number: u64) -> ReplicaId {
+        ReplicaId::from_bytes(u128::from(number).to_be_bytes())
+    }
+
+    fn frame(connection: ConnectionId, message: &ClientMessage) -> Event {
+        let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Event::Frame(connection, message.encode(), (permit(), permit()))
+    }
+
+    /// Lets a connection write to the one document.
+    fn join(writer: &mut Writer, connection: ConnectionId) {
+        let (sender, _receiver) = queue(usize::MAX);
+        let (version, token, agent) = (VERSION, None, String::new());
+        let hello = ClientMessage::Hello { version, token, agent, packs: false };
+        let open = ClientMessage::Open {
+            channel: 1,
+            document: "d".into(),
+            cursor: None,
+            context: CausalContext::default(),
+            claims: vec![Claim { replica: replica(connection), opening: 1 }],
+            compares: false,
+            unsent: Vec::new(),
+        };
+        let stored = ClientMessage::ChunkStored { channel: 1, number: 1 };
+        writer.waiting.push_back(Event::Connected(connection, sender));
+        writer.waiting.extend([hello, open, stored].map(|message| frame(connection, &message)));
+        assert!(writer.batch().is_ok());
+    }
+
+    /// A delta of one slot of so many bytes.
+    fn delta(bytes: usize) -> Vec<u8> {
+        let entry = Entry {
+            first: Dot::new(replica(1), 1),
+            stamp: Stamp::default(),
+            label: Label::new(b"s", [&b"n"[..]]),
+            id: PlaceId::default(),
+            slots: Slots::new([Some(&vec![0; bytes][..])].into_iter()),
+        };
+        encode_delta(&Delta { entries: vec![entry], ..Delta::default() })
+    }
+
+    #[test]
+    fn the_inputs_of_a_batch_are_limited_and_the_others_wait() {
+        let folder = TempDir::new().unwrap();
+        for count in [BATCH_MAX - 1, BATCH_MAX, BATCH_MAX + 1] {
+            let mut writer = writer(&folder);
+            let (events, inbox) = mpsc::channel();
+            (0..count).for_each(|_| events.send(Event::Disconnected(1)).unwrap());
+            writer.take_in(&inbox);
+            assert_eq!(writer.waiting.len(), count.min(BATCH_MAX));
+            assert!(writer.batch().is_ok());
+            writer.take_in(&inbox);
+            assert_eq!(writer.waiting.len(), count.saturating_sub(BATCH_MAX));
+        }
+    }
+
+    #[test]
+    fn the_outputs_of_a_batch_are_limited_and_other_inputs_wait() {
+        const MEMBERS: usize = 128;
+        let pong = HubMessage::Pong.encode().len();
+        let stored = HubMessage::Stored { channel: 1, id: 1, seq: 1 }.encode().len();
+        for (beyond, left) in [(-1isize, 0), (0, 1), (1, 1)] {
+            let folder = TempDir::new().unwrap();
+            let mut writer = writer(&folder);
+            (1..=1 + MEMBERS as u64).for_each(|connection| join(&mut writer, connection));
+            // Some answers, so that what is relayed makes exactly the rest.
+            let most = BATCH_BYTES_MAX.checked_add_signed(beyond).unwrap();
+            let rest = |pings: usize| most - stored - pings * pong;
+            let pings = (0..).find(|pings| rest(*pings).is_multiple_of(MEMBERS)).unwrap();
+            let relayed = |bytes: usize| {
+                HubMessage::Delta { channel: 1, seq: 1, delta: delta(bytes) }.encode().len()
+            };
+            let bytes = rest(pings) / MEMBERS;
+            let bytes = bytes - (relayed(bytes) - bytes);
+            assert_eq!(MEMBERS * relayed(bytes), rest(pings));
+            let push = ClientMessage::Push(Push { channel: 1, id: 1, delta: delta(bytes) });
+            writer.waiting.extend((0..pings).map(|_| frame(2, &ClientMessage::Ping)));
+            writer.waiting.push_back(frame(1, &push));
+            writer.waiting.push_back(frame(2, &ClientMessage::Ping));
+            let Ok((outputs, _)) = writer.batch() else { panic!("the storage is there") };
+            assert!(outputs.iter().map(size).sum::<usize>() >= most);
+            assert_eq!(writer.waiting.len(), left, "{beyond} beyond");
+            assert!(writer.batch().is_ok());
+            assert_eq!(writer.waiting.len(), 0);
+        }
     }
 }

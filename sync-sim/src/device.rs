@@ -1,6 +1,6 @@
 //! A device: a disk, and a process with a client session while it runs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sync_core::causal::{Dot, ReplicaId};
 use sync_core::session::{
@@ -15,7 +15,7 @@ use crate::disk::{Batch, Disk};
 use crate::invariant::Invariant;
 use crate::kernel::{self, Accepted, Counter};
 use crate::marks::Mark;
-use crate::model::ChangeId;
+use crate::model::{ChangeId, Maker};
 use crate::network::Link;
 use crate::queue::Event;
 use crate::world::{World, document_name, document_number};
@@ -53,6 +53,10 @@ pub(crate) struct Process {
     written: BTreeMap<(usize, ReplicaId), u64>,
     /// Its latest changes that are not known to be on a hub's disk.
     pub(crate) watched: VecDeque<(usize, Dot, ChangeId)>,
+    /// What it had in part before the change that was just made.
+    in_part: BTreeSet<String>,
+    /// Records that it held whole until it removed them, and that did not exist again since.
+    pub(crate) removed: BTreeSet<(usize, String)>,
 }
 
 impl World<'_> {
@@ -104,6 +108,8 @@ impl World<'_> {
             counted: BTreeMap::new(),
             written: BTreeMap::new(),
             watched: VecDeque::new(),
+            in_part: BTreeSet::new(),
+            removed: BTreeSet::new(),
         });
         self.note(&[3, device as u64], || format!("device {device} starts"));
         self.drain(device);
@@ -205,6 +211,8 @@ impl World<'_> {
         let name = document_name(document);
         let (workload, random) = (&mut *self.workload, &mut self.chance.application);
         let Some(process) = &mut self.devices[device].process else { return };
+        let opened = process.client.document(&name);
+        process.in_part = opened.map(|opened| kernel::in_part(opened.store())).unwrap_or_default();
         let before = process.client.document(&name).map(kernel::counts).unwrap_or_default();
         let changed = process.client.change(now, &name, |edit| workload.change(random, edit));
         let mut after = process.client.document(&name).map(kernel::counts).unwrap_or_default();
@@ -219,6 +227,7 @@ impl World<'_> {
         self.drain(device);
         if let Some(process) = &mut self.devices[device].process {
             process.counted.clear();
+            process.in_part.clear();
         }
     }
 
@@ -234,6 +243,7 @@ impl World<'_> {
                 ClientOutput::Event(event) => self.see(device, &event),
             }
         }
+        self.forget_removed(device);
         self.check_receipts(device);
         self.set_device_timer(device);
     }
@@ -284,14 +294,49 @@ impl World<'_> {
         }
     }
 
+    /// What the model is to know of a device that made a change.
+    fn maker(&self, device: usize, name: &str, accepted: &Accepted) -> Maker {
+        let Device { process: Some(process), disk, .. } = &self.devices[device] else {
+            return Maker::default();
+        };
+        let waiting = process.storing.iter().filter(|batch| batch.persist.document == name);
+        let renamed = waiting.flat_map(|batch| kernel::renamings(&batch.persist.steps));
+        let mut in_part = process.in_part.clone();
+        in_part.retain(|place| accepted.live.iter().any(|brought| brought.place == *place));
+        let renamed = renamed.map(|renaming| renaming.to).collect();
+        Maker { is_copied: disk.is_copied, in_part, renamed }
+    }
+
+    /// Notes which records a device held whole until it removed them: it keeps what they were.
+    fn note_removed(&mut self, device: usize, document: usize, accepted: &Accepted) {
+        let Some(process) = &mut self.devices[device].process else { return };
+        for place in &accepted.removed {
+            let is_of_it = |dot: &&Dot| self.model.is_existence_of(document, **dot, place);
+            let is_whole = !process.in_part.contains(place);
+            if is_whole && accepted.kills.iter().find(is_of_it).is_some() {
+                process.removed.insert((document, place.clone()));
+            }
+        }
+    }
+
+    /// Forgets records that were removed and exist again.
+    fn forget_removed(&mut self, device: usize) {
+        let Some(process) = &mut self.devices[device].process else { return };
+        let client = &process.client;
+        process.removed.retain(|(document, place)| {
+            let opened = client.document(&document_name(*document));
+            opened.is_ok_and(|opened| !kernel::exists(opened, place))
+        });
+    }
+
     fn begin_storing(&mut self, device: usize, persist: Persist) {
         let document = document_number(&persist.document);
-        let is_copied = self.devices[device].disk.is_copied;
         for renaming in kernel::renamings(&persist.steps) {
             let Some(process) = &mut self.devices[device].process else { return };
             let Ok(opened) = process.client.document(&persist.document) else { continue };
             let last = opened.context().max_of(renaming.to);
             process.written.insert((document, renaming.to), last);
+            process.removed.clear();
         }
         let mut changes = Vec::new();
         for accepted in kernel::accepted(&persist.steps) {
@@ -308,7 +353,9 @@ impl World<'_> {
             let process = self.devices[device].process.as_mut();
             let counted = process.map(|process| std::mem::take(&mut process.counted));
             let counted = counted.unwrap_or_default();
-            match self.model.accept(document, accepted, counted, is_copied) {
+            let maker = self.maker(device, &persist.document, &accepted);
+            self.note_removed(device, document, &accepted);
+            match self.model.accept(document, accepted, counted, maker) {
                 Ok((change, is_contested)) => {
                     if is_contested {
                         self.marks.hit(Mark::DotContested);

@@ -9,7 +9,7 @@ use sync_core::causal::{
 use sync_core::document::Document;
 use sync_core::error::Sure;
 use sync_core::session::{OutboxItem, Step};
-use sync_core::types::{Content, Element, Place, Renaming, Share};
+use sync_core::types::{Content, Element, Place, RecordId, Renaming, Share};
 use sync_core::wire::{
     ClientMessage, Cursor, Dictionary, HubMessage, Objects, decode_client, decode_hub, read_delta,
 };
@@ -146,9 +146,20 @@ pub(crate) fn counts(document: &Document) -> BTreeMap<Counter, i64> {
     counts
 }
 
+/// How what says that a record is there is called in a report.
+pub(crate) const EXISTENCE: &str = "existence";
+
+/// Whether anything says that a record is there, by how it is called in a report.
+pub(crate) fn exists(document: &Document, place: &str) -> bool {
+    let Some((collection, id)) = place.split_once('/') else { return false };
+    let Ok(id) = RecordId::new(id) else { return false };
+    let place = Place::Record { collection: collection.to_owned(), id };
+    document.elements(&place).sure().existence().next().is_some()
+}
+
 fn field_of(element: &Element) -> String {
     match &element.content {
-        Content::Exists => "existence".to_owned(),
+        Content::Exists => EXISTENCE.to_owned(),
         Content::Register(_) | Content::Latest(_) | Content::Member(_) | Content::Share(_) => {
             element.path().to_owned()
         }
@@ -408,7 +419,7 @@ pub(crate) fn describe(up: bool, frame: &[u8]) -> String {
 }
 
 /// The bytes of one message with everything that a client lacks and nothing else: entries that it
-/// never saw, dots that died and that it does not know as dead, and who removed when what it still shows.
+/// never saw, dots that died and that it does not know as dead, and who last removed when what it still shows.
 pub(crate) fn lacking_bytes<'a>(
     hub: &MemoryStore,
     notes: impl Iterator<Item = &'a Note>,
@@ -421,25 +432,55 @@ pub(crate) fn lacking_bytes<'a>(
     let died = client.live().intersection(hub.context()).difference(&hub.live());
     let took = client.part(&died).entries;
     let places: BTreeSet<_> = took.iter().map(|entry| (entry.label.space(), &entry.id)).collect();
-    let is_lacking =
-        |note: &&Note| !seen.contains(note.dot) && places.contains(&(note.label.space(), &note.id));
-    delta.notes = notes.filter(is_lacking).cloned().collect();
+    // One note says that an object was removed as well as many do.
+    let mut latest: BTreeMap<_, &Note> = BTreeMap::new();
+    for note in notes.filter(|note| !seen.contains(note.dot)) {
+        let place = (note.label.space(), &note.id);
+        if places.contains(&place) {
+            let known = latest.entry(place).or_insert(note);
+            *known = if note.stamp > known.stamp { note } else { known };
+        }
+    }
+    delta.notes = latest.into_values().cloned().collect();
     delta.dead.union(&died);
     let cursor = Some(Cursor { boot: u64::MAX, seq: hub.context().range_count() as u64 });
     HubMessage::Chunk { channel: 1, number: 1, delta, cursor }.encode().len()
 }
 
-/// Whether every live dot that a delta brings is in a state as it is there, or as dead.
-pub(crate) fn is_part_of(delta: &Delta, store: &MemoryStore) -> bool {
-    let is_same = |dot: Dot, content: u64| match store.entry_of(dot) {
-        Some(known) => content_of(known, dot).is_none_or(|known| known == content),
-        None => true,
+/// A dot of a delta that a state has not seen, or that is live there as something else.
+pub(crate) fn stranger(delta: &Delta, store: &MemoryStore) -> Option<Dot> {
+    let unseen = delta.context().difference(store.context());
+    let is_other = |dot: Dot, content: u64| {
+        let known = store.entry_of(dot).and_then(|known| content_of(known, dot));
+        known.is_some_and(|known| known != content)
     };
-    let mut entries = delta.entries.iter();
-    store.context().covers(&delta.context())
-        && entries.all(|entry| {
-            let replica = entry.replica();
-            let mut live = entry.view().hashes();
-            live.all(|(counter, content)| is_same(Dot::new(replica, counter), content))
-        })
+    let live = delta.entries.iter().flat_map(|entry| {
+        let replica = entry.replica();
+        entry.view().hashes().map(move |(counter, content)| (Dot::new(replica, counter), content))
+    });
+    let other = live.filter(|(dot, content)| is_other(*dot, *content)).map(|(dot, _)| dot);
+    let first = dots(&unseen).chain(other).next();
+    first
+}
+
+/// The dots below the last one of their replica that were never seen.
+pub(crate) fn gaps(context: &CausalContext) -> CausalContext {
+    let mut all = CausalContext::default();
+    for (replica, ranges) in context.iter() {
+        all.insert_range(replica, 1, ranges.max());
+    }
+    all.difference(context)
+}
+
+/// The places of which a run has a dot that was never seen: what they hold is here in part.
+pub(crate) fn in_part(store: &MemoryStore) -> BTreeSet<String> {
+    let gaps = gaps(store.context());
+    let has_gap = |entry: &EntryView<'_>| {
+        let Dot { replica, counter: first } = entry.first;
+        let last = first + (entry.slots.len() as u64).saturating_sub(1);
+        gaps.of(replica).is_some_and(|gaps| gaps.overlaps(first, last))
+    };
+    let entries = store.iter().filter(|entry| !gaps.is_empty() && has_gap(entry));
+    let places = entries.filter_map(|entry| Place::of(entry.label.space(), entry.id));
+    places.map(|place| name_of(&place)).collect()
 }

@@ -72,6 +72,10 @@ pub struct Tally {
     pub lost_with_successor: u64,
     /// Records that are there only as the edit that met a delete.
     pub partial_records: u64,
+    /// Gaps that stay in contexts: what was there went with every disk that had it.
+    pub gaps: u64,
+    /// Objects that have such a gap in documents where a record lacks something.
+    pub cut_records: u64,
 }
 
 impl Tally {
@@ -90,5 +94,7 @@ impl Tally {
         self.restless_by_twice += other.restless_by_twice;
         self.lost_with_successor += other.lost_with_successor;
         self.partial_records += other.partial_records;
+        self.gaps += other.gaps;
+        self.cut_records += other.cut_records;
     }
 }

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::causal::{CausalContext, Dot, MemoryStore, ReplicaId};
-use sync_core::types::Renaming;
+use sync_core::types::{MARKS_MAX, Renaming};
 
 use crate::invariant::{Invariant, Violation};
-use crate::kernel::{self, Accepted, Brought, Counter};
+use crate::kernel::{self, Accepted, Brought, Counter, EXISTENCE};
 
 /// Numbers a change within a run.
 pub(crate) type ChangeId = usize;
@@ -48,6 +48,22 @@ struct Dots {
     marks: BTreeSet<Dot>,
     /// The first dot of each replica that two devices wrote, each another change.
     contested: BTreeMap<ReplicaId, u64>,
+    /// Places that somebody wrote to who had them in part.
+    in_part: BTreeSet<String>,
+    /// The first contested dot of replicas of which a copy found too late that it is one: the other has
+    /// opened them more often since than marks are kept.
+    found_late: BTreeMap<ReplicaId, u64>,
+}
+
+/// What is known of whoever makes a change.
+#[derive(Debug, Default)]
+pub(crate) struct Maker {
+    /// Whether its disk was ever copied or put back: only then two devices may write one dot.
+    pub(crate) is_copied: bool,
+    /// The places that it has in part.
+    pub(crate) in_part: BTreeSet<String>,
+    /// As which replicas it has what is on its disk under other dots yet.
+    pub(crate) renamed: BTreeSet<ReplicaId>,
 }
 
 /// All changes of a run.
@@ -57,20 +73,30 @@ pub(crate) struct Model {
     documents: Vec<Dots>,
 }
 
+impl Change {
+    /// The dots that say what it added to a counter, or all where the counter went with it.
+    pub(crate) fn share_of(&self, (place, path): &Counter) -> (u64, u64) {
+        let is_it = |brought: &&Brought| {
+            brought.share.is_some() && (&brought.place, &brought.field) == (place, path)
+        };
+        let share = self.live.iter().find(is_it).map(|brought| brought.counter);
+        share.map_or((self.first, self.last), |share| (share, share))
+    }
+}
+
 impl Model {
     pub(crate) fn new(documents: usize) -> Self {
         let documents = (0..documents).map(|_| Dots::default()).collect();
         Self { changes: Vec::new(), documents }
     }
 
-    /// Takes a change that a device accepted. `is_copied` says whether its disk was ever copied or
-    /// put back: only then two devices may write one dot.
+    /// Takes a change that a device accepted.
     pub(crate) fn accept(
         &mut self,
         document: usize,
         accepted: Accepted,
         counted: BTreeMap<Counter, i64>,
-        is_copied: bool,
+        maker: Maker,
     ) -> Result<(ChangeId, bool), Violation> {
         let id = self.changes.len();
         let Accepted { replica, first, last, live, removed, kills, .. } = accepted;
@@ -78,7 +104,7 @@ impl Model {
         for counter in first..=last {
             is_contested |= self.name(document, Dot::new(replica, counter), id);
         }
-        if is_contested && !is_copied {
+        if is_contested && !maker.is_copied {
             let detail =
                 format!("{replica}:{first} was written twice by a device that was never copied");
             return Err(Violation { invariant: Invariant::OneContentPerDot, detail });
@@ -99,7 +125,8 @@ impl Model {
             was_taken: false,
             is_void: false,
         };
-        self.check_places(&change)?;
+        self.check_places(&change, &maker.renamed)?;
+        self.documents[document].in_part.extend(maker.in_part);
         self.changes.push(change);
         Ok((id, is_contested))
     }
@@ -126,6 +153,7 @@ impl Model {
         if renaming.mark.is_some() {
             self.documents[document].marks.insert(Dot::new(renaming.to, 1));
         }
+        self.note_late(document, renaming, has);
         let twice = self.taken_twice(document);
         if twice.get(&renaming.from).is_some_and(|first| *first <= renaming.last) {
             // A device may have been given some of it, mixed with what it wrote itself.
@@ -165,6 +193,21 @@ impl Model {
         (moved, count)
     }
 
+    /// Notes where a copy keeps under the old dots what it wrote first: so many marks of the other's are
+    /// not kept that none says where the two part.
+    fn note_late(&mut self, document: usize, renaming: &Renaming, has: &BTreeSet<ChangeId>) {
+        let Dots { by_replica, contested, .. } = &self.documents[document];
+        let Some(parted) = contested.get(&renaming.from).copied() else { return };
+        let all = by_replica.get(&renaming.from).into_iter().flatten();
+        let others = all.filter(|id| !has.contains(id)).map(|id| &self.changes[*id]);
+        let marks = others
+            .flat_map(|change| &change.live)
+            .filter(|brought| brought.place.is_empty() && brought.counter >= parted);
+        if parted < renaming.first && marks.count() >= MARKS_MAX {
+            self.documents[document].found_late.insert(renaming.from, parted);
+        }
+    }
+
     /// Takes a change under new dots. Whoever had the same made the same of it.
     fn put_renamed(&mut self, change: Change) -> ChangeId {
         let Change { document, replica, first, last, .. } = change;
@@ -191,9 +234,9 @@ impl Model {
     }
 
     /// The first dot of each replica that hubs took as two things. Both have left their writers then,
-    /// and nobody who has one of them can tell.
+    /// and nobody who has one of them can tell. So it is where a copy is found too late.
     pub(crate) fn taken_twice(&self, document: usize) -> BTreeMap<ReplicaId, u64> {
-        let mut twice = BTreeMap::new();
+        let mut twice = self.documents[document].found_late.clone();
         for replica in self.documents[document].contested.keys() {
             let mut taken: BTreeSet<u64> = BTreeSet::new();
             let all = self.documents[document].by_replica.get(replica).into_iter().flatten();
@@ -219,17 +262,17 @@ impl Model {
     pub(crate) fn counts(
         &self,
         document: usize,
-        is_there: impl Fn(ChangeId, &Change) -> bool,
+        is_there: impl Fn(ChangeId, &Change, &Counter) -> bool,
     ) -> BTreeMap<Counter, i64> {
         let changes = || self.changes.iter().filter(|change| change.document == document);
         let removed: BTreeSet<&String> = changes().flat_map(|change| &change.removed).collect();
         let mut counts = BTreeMap::new();
         for (id, change) in self.changes.iter().enumerate() {
-            if change.document != document || change.is_void || !is_there(id, change) {
+            if change.document != document || change.is_void {
                 continue;
             }
             let counted = change.counted.iter().filter(|((place, _), _)| !removed.contains(place));
-            for (counter, amount) in counted {
+            for (counter, amount) in counted.filter(|(counter, _)| is_there(id, change, counter)) {
                 *counts.entry(counter.clone()).or_default() += amount;
             }
         }
@@ -254,11 +297,16 @@ impl Model {
         all.filter(is_within).collect()
     }
 
-    /// A change takes the place only of dots of the places that it names.
-    fn check_places(&self, change: &Change) -> Result<(), Violation> {
+    /// A change takes the place only of dots of the places that it names. What stands under a replica
+    /// since a moment ago is not known here as that.
+    fn check_places(
+        &self,
+        change: &Change,
+        renamed: &BTreeSet<ReplicaId>,
+    ) -> Result<(), Violation> {
         let own = change.live.iter().map(|brought| &brought.place).chain(&change.removed);
         let own: BTreeSet<&String> = own.collect();
-        for dot in &change.kills {
+        for dot in change.kills.iter().filter(|dot| !renamed.contains(&dot.replica)) {
             if self.is_contested(change.document, dot.replica, dot.counter) {
                 continue;
             }
@@ -288,6 +336,11 @@ impl Model {
         }
     }
 
+    /// Whether somebody wrote to a place who had it in part.
+    pub(crate) fn was_in_part(&self, document: usize, place: &str) -> bool {
+        self.documents[document].in_part.contains(place)
+    }
+
     pub(crate) fn changes(&self) -> &[Change] {
         &self.changes
     }
@@ -299,6 +352,12 @@ impl Model {
     /// The place of a dot that was written live, where it is known.
     pub(crate) fn place_of(&self, document: usize, dot: Dot) -> Option<&String> {
         Some(&self.brought(document, dot)?.place)
+    }
+
+    /// Whether a dot says that a record exists.
+    pub(crate) fn is_existence_of(&self, document: usize, dot: Dot, place: &str) -> bool {
+        let brought = self.brought(document, dot);
+        brought.is_some_and(|brought| brought.place == place && brought.field == EXISTENCE)
     }
 
     fn brought(&self, document: usize, dot: Dot) -> Option<&Brought> {

@@ -93,8 +93,8 @@ impl World<'_> {
         };
         let delta = &delta;
         let file = &self.devices[device].disk.documents[document].saved;
-        if !kernel::is_part_of(delta, &file.store) {
-            let detail = format!("device {device} sends what is not on its disk");
+        if let Some(dot) = kernel::stranger(delta, &file.store) {
+            let detail = format!("device {device} sends {dot}, which is not so on its disk");
             self.fail(Invariant::DurableBeforeVisible, detail);
             return;
         }

@@ -111,6 +111,19 @@ impl CausalContext {
         }
     }
 
+    /// Adds a dot whose counter is above all of its replica's. Gives false, and adds nothing, where it is
+    /// not.
+    #[inline]
+    pub(crate) fn push(&mut self, dot: Dot) -> bool {
+        match self.position(dot.replica) {
+            Ok(at) => self.0[at].1.push(dot.counter),
+            Err(at) => {
+                self.0.insert(at, (dot.replica, DotRanges::of(dot.counter..=dot.counter)));
+                true
+            }
+        }
+    }
+
     /// Adds counters of one replica.
     pub fn insert_ranges(&mut self, replica: ReplicaId, ranges: &DotRanges) {
         if ranges.is_empty() {

@@ -215,11 +215,18 @@ impl<'a> EntryView<'a> {
     #[inline]
     pub(super) fn each_hash(self, mut take: impl FnMut(u64, u64)) {
         let place = self.place_hash();
-        for (at, slot) in self.slots.iter().enumerate() {
+        let names = self.label.name_hashes();
+        for ((slot, name), counter) in self.slots.iter().zip(names).zip(self.first.counter..) {
             if let Some(slot) = slot {
-                take(self.first.counter + at as u64, self.slot_hash(place, at, slot));
+                take(counter, content::hash(slot, place ^ name.rotate_left(29)));
             }
         }
+    }
+
+    /// The hash of what the dot of a slot says, which has these bytes.
+    #[inline]
+    pub(super) fn content(self, at: usize, slot: &[u8]) -> u64 {
+        self.slot_hash(self.place_hash(), at, slot)
     }
 
     /// A hash of what all dots of the run say.

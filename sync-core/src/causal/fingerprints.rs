@@ -46,6 +46,7 @@ impl Fingerprints {
     }
 
     /// Adds the live dots of consecutive counters from `first` on.
+    #[inline]
     pub fn insert_run(&mut self, first: Dot, contents: &[u64]) {
         if contents.is_empty() {
             return;
@@ -79,6 +80,16 @@ impl Fingerprints {
     /// Takes out the live dots of an entry.
     pub fn take_out(&mut self, entry: EntryView<'_>) {
         self.change(entry, false);
+    }
+
+    /// As [`insert`](Self::insert) and [`remove`](Self::remove), where anybody asks for it.
+    #[inline]
+    pub(super) fn change_one(&mut self, dot: Dot, content: u64, is_added: bool) {
+        match is_added {
+            _ if cfg!(not(feature = "compare")) => {}
+            true => self.insert(dot, content),
+            false => self.remove(dot, content),
+        }
     }
 
     /// Sums up an entry, which is in one block or two, before it looks for their buckets.

@@ -34,11 +34,15 @@ struct Parts {
     /// A bit for each name by its hash, and one by the hash of what follows its first byte.
     sketch: u64,
     text_sketch: u64,
+    /// Whether a name has a control character behind its first byte.
+    has_control: bool,
 }
 
 struct Slot {
     end: u32,
     hash: u64,
+    /// A hash of what follows the first byte of the name.
+    text_hash: u64,
     /// How many bytes the name has.
     len: u32,
     /// The first byte, if there is one.
@@ -110,9 +114,10 @@ impl Label {
         let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
         let (mut named, mut plain, mut has_repeat) = (0, 0, false);
         let (mut sketch, mut text_sketch) = (0, 0);
-        let mut repeats_text = false;
+        let (mut repeats_text, mut has_control) = (false, false);
         for (at, name) in names.iter().enumerate() {
             let name_hash = checksum::hash(name);
+            let text_hash = checksum::hash(name.get(1..).unwrap_or_default());
             hash = (hash.rotate_left(5) ^ name_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             if let Some((tag, rest)) = name.split_first() {
                 let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
@@ -120,7 +125,8 @@ impl Label {
                 plain |= if *tag & 0x80 == 0 { bit } else { 0 };
                 tags.add(*tag);
                 sketch |= 1 << (name_hash & 63);
-                text_sketch |= 1 << (checksum::hash(rest) & 63);
+                text_sketch |= 1 << (text_hash & 63);
+                has_control |= rest.iter().any(|byte| *byte < 32);
                 has_repeat |= slots.iter().any(|slot| slot.hash == name_hash);
                 let mut others = names[..at].iter().filter(|name| !name.is_empty());
                 repeats_text |= others.any(|name| name[1..] == *rest);
@@ -129,7 +135,7 @@ impl Label {
             let (end, len) = (bytes.len() as u32, name.len() as u32);
             let text = name.get(1..).and_then(|rest| std::str::from_utf8(rest).ok());
             let (tag, text) = (name.first().copied(), text.map(Into::into));
-            slots.push(Slot { end, hash: name_hash, len, tag, text });
+            slots.push(Slot { end, hash: name_hash, text_hash, len, tag, text });
         }
         let (bytes, slots) = (bytes.into_boxed_slice(), slots.into_boxed_slice());
         let space_len = space.len();
@@ -146,6 +152,7 @@ impl Label {
             repeats_text,
             sketch,
             text_sketch,
+            has_control,
         }))
     }
 
@@ -306,6 +313,12 @@ impl Label {
         self.0.slots.get(slot).map_or(0, |slot| slot.hash)
     }
 
+    /// A hash of each slot's name, in order; 0 behind the last one.
+    #[inline]
+    pub(super) fn name_hashes(&self) -> impl Iterator<Item = u64> {
+        self.0.slots.iter().map(|slot| slot.hash).chain(std::iter::repeat(0))
+    }
+
     /// How the names begin.
     #[inline]
     pub(crate) fn tags(&self) -> Tags {
@@ -374,14 +387,28 @@ impl Label {
         tagged.any(|(at, (slot, _))| self.0.slots[..at].iter().any(|other| other.hash == slot.hash))
     }
 
-    /// How many slots seem to have a name, by its hash.
+    /// Of the first 64 slots the ones whose names seem to be one with that of a label of one slot but for
+    /// the first byte.
     #[inline]
-    pub(super) fn count_of(&self, hash: u64) -> usize {
-        let Parts { slots, sketch, .. } = &*self.0;
-        if sketch >> (hash & 63) & 1 == 0 {
+    pub(super) fn slots_like(&self, other: &Self) -> u64 {
+        let (Parts { slots, text_sketch, .. }, [wanted, ..]) = (&*self.0, &*other.0.slots) else {
+            return 0;
+        };
+        if text_sketch & other.0.text_sketch == 0 {
             return 0;
         }
-        slots.iter().filter(|slot| slot.hash == hash).count()
+        let like = slots
+            .iter()
+            .take(64)
+            .enumerate()
+            .filter(|(_, slot)| slot.text_hash == wanted.text_hash && slot.tag.is_some());
+        like.fold(0, |found, (at, _)| found | 1 << at)
+    }
+
+    /// Whether a name has a control character behind its first byte.
+    #[inline]
+    pub(super) fn has_control(&self) -> bool {
+        self.0.has_control
     }
 
     /// Whether another label seems to have a name of this one, which begins with a byte.

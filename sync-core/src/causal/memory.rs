@@ -127,9 +127,7 @@ impl MemoryStore {
     /// The entry whose run spans this dot, if any of its dots is live.
     #[must_use]
     pub fn entry_of(&self, dot: Dot) -> Option<EntryView<'_>> {
-        let writer = self.find_writer(dot.replica).ok()?;
-        let row = self.first_row(self.numbers[writer].1, dot.counter, dot.counter)?;
-        Some(self.view(row))
+        self.row_of_dot(dot).map(|row| self.view(row))
     }
 
     /// The dots that are live.

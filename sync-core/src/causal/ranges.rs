@@ -138,6 +138,17 @@ impl DotRanges {
         self.melt(start, end);
     }
 
+    /// Adds a counter that is above all others. Gives false, and adds nothing, where it is not.
+    #[inline]
+    pub(crate) fn push(&mut self, counter: u64) -> bool {
+        match self.0.last_mut() {
+            Some((_, last)) if *last >= counter => return false,
+            Some((_, last)) if *last + 1 == counter => *last = counter,
+            Some(_) | None => self.0.push((counter, counter)),
+        }
+        true
+    }
+
     #[inline(never)]
     fn melt(&mut self, start: u64, end: u64) {
         // Every range that overlaps or touches `start..=end` melts into one.

@@ -23,6 +23,30 @@ const PACKED_BYTES: usize = 512;
 #[derive(Clone)]
 pub struct Slots(Repr);
 
+/// Slots in a row: the first of them and how many, and where they begin and end among packed bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    first: usize,
+    count: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    /// The first of the slots.
+    #[inline]
+    pub(super) fn first(&self) -> usize {
+        self.first
+    }
+
+    /// A bit for each of them.
+    #[inline]
+    pub(super) fn mask(&self) -> u64 {
+        let below = |slot: usize| 1u64.checked_shl(slot as u32).unwrap_or(0).wrapping_sub(1);
+        below(self.first + self.count) & !below(self.first)
+    }
+}
+
 #[derive(Clone)]
 enum Repr {
     Inline {
@@ -190,7 +214,31 @@ impl Slots {
     /// The bytes of a slot; none of a dead one, or where there is none.
     #[must_use]
     pub(crate) fn get(&self, slot: usize) -> Option<&[u8]> {
-        self.iter().nth(slot).flatten()
+        self.span_of(slot).map(|span| self.bytes_of(&span))
+    }
+
+    /// Where a slot stands; none for a dead one, or where there is none.
+    #[inline]
+    pub(super) fn span_of(&self, slot: usize) -> Option<Span> {
+        let packed = self.as_packed();
+        let start = skip(packed, 1, slot);
+        let end = behind(packed, start).min(packed.len());
+        let is_live = packed.get(start).is_some_and(|header| *header > 0);
+        is_live.then_some(Span { first: slot, count: 1, start, end })
+    }
+
+    /// The bytes of the one slot that stands there.
+    #[inline]
+    pub(super) fn bytes_of(&self, span: &Span) -> &[u8] {
+        let slot = self.as_packed().get(span.start..span.end).unwrap_or_default();
+        match slot {
+            [..0x80, bytes @ ..] | [_, 1..0x80, bytes @ ..] => bytes,
+            long => {
+                let mut bytes = long;
+                let _ = varint::read(&mut bytes);
+                bytes
+            }
+        }
     }
 
     /// One bit for each live slot, from the lowest.
@@ -218,28 +266,63 @@ impl Slots {
     /// Takes the slots of a mask out: each side has the other's as dead ones.
     pub(super) fn take_out(&mut self, mask: u64) -> Self {
         let live = self.live();
-        let taken = mask & live;
-        let first = taken.trailing_zeros() as usize;
-        let last = (u64::BITS - taken.leading_zeros()) as usize;
-        let span = (u64::MAX >> (u64::BITS as usize - last.max(1))) & (u64::MAX << (first & 63));
-        if taken == 0 || live & span != taken {
-            let part = self.part(taken);
-            *self = self.part(live & !taken);
-            return part;
+        match self.span(mask & live, live) {
+            Some(span) => {
+                let part = self.part_of(&span, mask & live);
+                self.drop_span(&span, live & !mask);
+                part
+            }
+            None => {
+                let part = self.part(mask & live);
+                *self = self.part(live & !mask);
+                part
+            }
         }
-        // Mostly one slot is taken, or several in a row: each side is one or two pieces.
+    }
+
+    /// Takes slots out that stand there and are live.
+    #[inline]
+    pub(super) fn take_span(&mut self, span: &Span) -> Self {
+        let part = self.part_of(span, span.mask());
+        self.drop_span(span, self.live() & !span.mask());
+        part
+    }
+
+    /// As [`take_span`](Self::take_span), and gives them to nobody.
+    #[inline]
+    pub(super) fn drop_out(&mut self, span: &Span) {
+        self.drop_span(span, self.live() & !span.mask());
+    }
+
+    fn part_of(&self, span: &Span, taken: u64) -> Self {
         let packed = self.as_packed();
         let count_byte = [packed.first().copied().unwrap_or(0)];
-        let dead_after = usize::from(count_byte[0]).saturating_sub(last);
-        let start = skip(packed, 1, first);
-        let end = skip(packed, start, last - first);
-        let part = Self::spliced(&count_byte, first, &packed[start..end], dead_after, taken);
-        if !self.cut(start, end, last - first, live & !taken) {
-            let packed = self.as_packed();
-            let (head, tail) = (&packed[..start], &packed[end..]);
-            *self = Self::spliced(head, last - first, tail, 0, live & !taken);
+        let dead_after = usize::from(count_byte[0]).saturating_sub(span.first + span.count);
+        Self::spliced(&count_byte, span.first, &packed[span.start..span.end], dead_after, taken)
+    }
+
+    /// Where the slots of a mask stand, if no other live one stands between them: mostly one slot is taken,
+    /// or several in a row, and each side is one or two pieces.
+    #[inline]
+    fn span(&self, taken: u64, live: u64) -> Option<Span> {
+        let first = taken.trailing_zeros() as usize;
+        let last = (u64::BITS - taken.leading_zeros()) as usize;
+        let between = (u64::MAX >> (u64::BITS as usize - last.max(1))) & (u64::MAX << (first & 63));
+        if taken == 0 || live & between != taken {
+            return None;
         }
-        part
+        let packed = self.as_packed();
+        let start = skip(packed, 1, first);
+        let count = last - first;
+        Some(Span { first, count, start, end: skip(packed, start, count) })
+    }
+
+    fn drop_span(&mut self, span: &Span, left: u64) {
+        let Span { count, start, end, .. } = *span;
+        if !self.cut(start, end, count, left) {
+            let packed = self.as_packed();
+            *self = Self::spliced(&packed[..start], count, &packed[end..], 0, left);
+        }
     }
 
     /// Puts dead slots in place of some packed bytes, in the same memory. Does nothing, and says so,
@@ -295,13 +378,22 @@ impl Slots {
 #[inline]
 fn skip(packed: &[u8], mut at: usize, count: usize) -> usize {
     for _ in 0..count {
-        at = match packed.get(at) {
-            Some(header @ ..0x80) => at + usize::from((*header).max(1)),
-            Some(_) => behind_long(packed, at),
-            None => return packed.len(),
-        };
+        at = behind(packed, at);
     }
     at.min(packed.len())
+}
+
+/// Where a slot ends that begins at a place.
+#[inline]
+fn behind(packed: &[u8], at: usize) -> usize {
+    match packed.get(at..) {
+        Some([header @ ..0x80, ..]) => at + usize::from((*header).max(1)),
+        Some([low, high @ 1..0x80, ..]) => {
+            at + 1 + (usize::from(*high) << 7 | usize::from(*low & 0x7f))
+        }
+        Some([_, ..]) => behind_long(packed, at),
+        Some([]) | None => packed.len(),
+    }
 }
 
 /// Where a slot ends whose length takes more than one byte.

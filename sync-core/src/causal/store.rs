@@ -44,6 +44,17 @@ pub trait DotStore {
     ) -> Result<(), Self::Error>;
 }
 
+/// What became of an entry that was to take the place of a dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrite {
+    /// It did, of this dot.
+    Done(Dot),
+    /// The live dot has the same bytes: nothing was done.
+    Same,
+    /// Nothing was done, and it is to be done step by step.
+    StepByStep,
+}
+
 /// A space, and the id of an object in it.
 pub type Object = (Box<[u8]>, PlaceId);
 
@@ -96,18 +107,22 @@ pub trait PlaceStore: DotStore {
     fn spaces(&self) -> Result<Vec<Box<[u8]>>, Self::Error>;
 
     /// Adds an entry of one new dot in place of a live one, if nothing else follows from that: both are
-    /// about one object and have one name, which no other live dot of the object has; a name of the
-    /// object begins with the byte `needed`, and this name does not; no name of it begins with a byte
-    /// that has the highest bit; and nothing about it stands open. The new dot is seen by that. Does
-    /// nothing otherwise, or where the store does not do this faster than step by step, and says so.
+    /// about one object and have one name, to which no other live dot of the object has one that differs
+    /// at most in the first byte; a name of the object begins with the byte `needed`, and this name does
+    /// not; no name of it begins with a byte that has the highest bit, or has a control character behind
+    /// its first byte; and nothing about it stands open. The new dot is seen by that. Does nothing
+    /// otherwise, or where the store does not do this faster than step by step.
+    ///
+    /// The live one is `dead`; without that whichever there is, unless it has the same bytes. What it was
+    /// goes to `killed`, if that is there.
     fn overwrite(
         &mut self,
         _entry: &Entry,
-        _dead: Dot,
-        _killed: &mut Vec<Entry>,
+        _dead: Option<Dot>,
+        _killed: Option<&mut Vec<Entry>>,
         _needed: u8,
-    ) -> Result<bool, Self::Error> {
-        Ok(false)
+    ) -> Result<Overwrite, Self::Error> {
+        Ok(Overwrite::StepByStep)
     }
 
     /// Notes whether something about an object stands open, so that it is found without a search.

@@ -194,10 +194,6 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     pub(super) fn step(&mut self, delta: Delta) -> Step<S> {
-        if self.overwrite(&delta)? {
-            self.add_step(delta);
-            return Ok(());
-        }
         // All of this is new here, and what it supersedes was read here: there is nothing to compare.
         let store = &mut self.document.store;
         for entry in &delta.entries {
@@ -238,17 +234,12 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         Ok(())
     }
 
-    /// Takes the step that is most common, if that is what the delta is: one element in place of another.
-    fn overwrite(&mut self, delta: &Delta) -> Result<bool, Refused<S::Error>> {
-        let Some((entry, dead)) = delta.as_overwrite() else { return Ok(false) };
-        let store = &mut self.document.store;
-        let is_done = store.overwrite(entry, dead, &mut self.killed, kind::EXISTS);
-        let is_done = is_done.map_err(Refused::Store)?;
-        if is_done {
-            self.seen = self.next - 1;
-            self.touched.push(&entry.label, &entry.id);
-        }
-        Ok(is_done)
+    /// Notes that an entry, which has the next dots, was put in place of others.
+    fn wrote(&mut self, entry: Entry, dead: CausalContext) {
+        self.next = entry.last() + 1;
+        self.seen = self.next - 1;
+        self.touched.push(&entry.label, &entry.id);
+        self.add_step(Delta { entries: vec![entry], dead, notes: Vec::new() });
     }
 
     fn add_step(&mut self, delta: Delta) {

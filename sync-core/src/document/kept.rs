@@ -105,3 +105,54 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{Dot, Label, PlaceId, ReplicaId, Slots};
+    use crate::time::Stamp;
+
+    const SPACE: &[u8] = b"\x01notes";
+
+    /// Removes a record that takes so many bytes here.
+    fn remove(kept: &mut Kept, number: u8, bytes: usize) {
+        let (replica, stamp) = (ReplicaId::from_bytes([1; 16]), Stamp::default());
+        let id = PlaceId::new(&[number]);
+        let mut entry = Entry {
+            first: Dot::new(replica, number.into()),
+            stamp,
+            label: Label::new(SPACE, [&b"\x01body"[..]]),
+            id: id.clone(),
+            slots: Slots::new([Some(&[][..])].into_iter()),
+        };
+        // The length of a slot of this size takes two bytes more.
+        let room = bytes - RECORD_BYTES - entry.byte_count() - 2;
+        entry.slots = Slots::new([Some(&vec![0; room][..])].into_iter());
+        assert_eq!(RECORD_BYTES + entry.byte_count(), bytes);
+        let note = Note { dot: entry.first, stamp, label: Label::new(SPACE, []), id };
+        kept.put(&[note], &Arc::from([entry]));
+    }
+
+    #[test]
+    fn what_is_kept_is_limited_and_the_oldest_go() {
+        let has = |kept: &Kept, number: u8| kept.find(SPACE, &[number]).is_some();
+        for beyond in [-1isize, 0, 1] {
+            let mut kept = Kept::default();
+            let part = BYTES_MAX / 4;
+            (1..=3).for_each(|number| remove(&mut kept, number, part));
+            remove(&mut kept, 4, part.checked_add_signed(beyond).unwrap());
+            assert_eq!(has(&kept, 1), beyond <= 0, "{beyond} beyond");
+            assert!((2..=4).all(|number| has(&kept, number)));
+            // What is there again takes no room.
+            kept.forget(SPACE, &[2]);
+            kept.forget(SPACE, &[1]);
+            remove(&mut kept, 5, part);
+            assert!((3..=5).all(|number| has(&kept, number)));
+        }
+        let mut kept = Kept::default();
+        remove(&mut kept, 1, BYTES_MAX + 1);
+        assert!(!has(&kept, 1), "a record for itself may be too large");
+        remove(&mut kept, 2, BYTES_MAX);
+        assert!(has(&kept, 2));
+    }
+}

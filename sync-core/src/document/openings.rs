@@ -19,7 +19,7 @@ impl<S: PlaceStore> Document<S> {
         let openings = self.openings(replica)?;
         let seen = self.store.seen(replica)?.into_owned();
         let mut renamings = Vec::new();
-        let mut next = Some(first);
+        let mut next = Some(self.run_start(replica, first)?);
         while let Some(first) = next.take()
             && let Some(of) = opening_at(&openings, first)
         {
@@ -34,6 +34,7 @@ impl<S: PlaceStore> Document<S> {
                 let seen = renaming.counters(&seen);
                 let apart = fork((&own, &seen), (&self.openings(to)?, &known));
                 if let Some(apart) = apart.and_then(|apart| renaming.before(apart)) {
+                    let apart = self.run_start(replica, apart)?;
                     if apart <= first {
                         break;
                     }
@@ -44,6 +45,12 @@ impl<S: PlaceStore> Document<S> {
             renamings.push(renaming);
         }
         Ok(renamings)
+    }
+
+    /// Where the run begins that a counter is within: nobody wrote a part of it.
+    fn run_start(&self, replica: ReplicaId, counter: u64) -> Result<u64, S::Error> {
+        let runs = self.store.overlapping(replica, counter, counter)?;
+        Ok(runs.first().map_or(counter, |run| run.first.counter))
     }
 
     /// Lets a part of a replica's history stand under another one. What was removed and kept for an

@@ -12,8 +12,9 @@ use crate::causal::PlaceStore;
 use crate::error::Misuse;
 use crate::types::{Field, Record, RecordId, Value};
 
-/// From how many bytes on all keys of a list are chosen anew. Arbitrary: some hundred moves to one spot.
-const KEY_BYTES_MAX: usize = 48;
+/// The most bytes of a key; where one would be longer, all keys of the list are chosen anew. Arbitrary:
+/// some thousand moves to one spot.
+pub const KEY_BYTES_MAX: usize = 48;
 
 /// Where a record stands: its key, and whose it is. Records without a key stand last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,8 @@ use super::edit::Author;
 use super::target::Targets;
 use super::{Document, EditAgainstDelete, Edited, Refused, Touched};
 use crate::causal::{
-    CausalContext, Delta, Dot, Entry, EntryView, Joined, Label, Note, PlaceId, PlaceStore,
+    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Joined, Label, Note, PlaceId,
+    PlaceStore,
 };
 use crate::sort::sort_by;
 use crate::time::Stamp;
@@ -96,20 +97,24 @@ pub(super) fn find<S: PlaceStore>(
         let is_it = |of: &Label, other: &PlaceId| of.space() == space && *other == id;
         let mut taken = Record::default();
         let killed = joined.killed.iter().filter(|killed| is_it(&killed.label, &killed.id));
-        killed.for_each(|killed| taken.add(killed.view()));
+        let mut held: Vec<&Entry> = killed.collect();
+        held.iter().for_each(|held| taken.add(held.view()));
         let mut note = notes.iter().find(|note| is_it(&note.label, &note.id));
         if taken.existence().next().is_none()
             && let Some((removal, kept)) = document.kept.find(space, &id)
             && !broken!(DeleterForgets)
         {
-            note = Some(removal);
+            (note, held) = (Some(removal), kept);
             taken = Record::default();
-            kept.into_iter().for_each(|entry| taken.add(entry.view()));
+            held.iter().for_each(|held| taken.add(held.view()));
         }
         let left = document.record_at(space, &id)?;
         let originals = left.claims().filter(|claim| claim.copy.is_none());
         let edit = originals.map(|claim| claim.dot).max();
         let (Some(edit), Some(_)) = (edit, taken.existence().next()) else { continue };
+        if !was_whole(document, &held, joined)? {
+            continue;
+        }
         orphans.push(Orphan {
             edit,
             removal: note.map(|note| note.dot),
@@ -121,6 +126,25 @@ pub(super) fn find<S: PlaceStore>(
         });
     }
     Ok(orphans)
+}
+
+/// Whether every dot of these runs was seen before a join. Where one was not, its value, or what took
+/// the place of it, was still to come from a catch-up that was cut.
+fn was_whole<S: PlaceStore>(
+    document: &Document<S>,
+    runs: &[&Entry],
+    joined: &Joined,
+) -> Result<bool, S::Error> {
+    for run in runs {
+        let (replica, first, last) = (run.replica(), run.first.counter, run.last());
+        let is_new = |unseen: &DotRanges| unseen.overlaps(first, last);
+        if joined.unseen.of(replica).is_some_and(is_new)
+            || !document.store.seen(replica)?.covers(&DotRanges::of(first..=last))
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Of how many removals it is looked up whether they touched something. Arbitrary.

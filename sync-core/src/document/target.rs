@@ -7,6 +7,7 @@ use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
 use crate::error::Misuse;
 use crate::pack::varint;
 use crate::types::element::{SEPARATOR, kind};
+use crate::types::place::is_collection;
 use crate::types::{Content, Field, Share, VALUE_DEPTH_MAX, Value, check_name};
 
 /// The most names of a field's path. Arbitrary.
@@ -22,8 +23,6 @@ pub(super) struct Targets {
     /// Behind a byte for their count.
     slots: Vec<u8>,
     leaves: Vec<Leaf>,
-    /// Set where the names are those of this label, and do not stand here.
-    label: Option<Label>,
 }
 
 /// One element to be written.
@@ -63,7 +62,6 @@ impl Targets {
         self.names.clear();
         self.slots.clear();
         self.leaves.clear();
-        self.label = None;
         self
     }
 
@@ -101,26 +99,6 @@ impl Targets {
         self.push_slot(start, |slots| slots.extend_from_slice(bytes));
     }
 
-    /// Takes a whole new record, if one with these fields, all of them registers, was written lately:
-    /// its names are known and need no look. Takes nothing otherwise.
-    pub(super) fn push_known(
-        &mut self,
-        labels: &Labels,
-        space: &[u8],
-        fields: &[(&str, &Field)],
-    ) -> Result<bool, Misuse> {
-        let known = if crate::HAS_SHORTCUTS { labels.of_record(space, fields) } else { None };
-        let Some(label) = known else { return Ok(false) };
-        self.push_slot(0, |_| {});
-        for (_, field) in fields {
-            if let Field::Register(value) | Field::Latest(value) = field {
-                self.push_value_of(0, value)?;
-            }
-        }
-        self.label = Some(label);
-        Ok(true)
-    }
-
     /// Adds that a record exists.
     pub(super) fn push_existence(&mut self) {
         self.push_raw(&[kind::EXISTS], &[]);
@@ -132,6 +110,15 @@ impl Targets {
         if self.slots.is_empty() {
             self.slots.push(0);
         }
+        let (slot, start) = self.push_packed(write);
+        let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let (name, bytes) = (name..end(&self.names), at(start)..end(&self.slots));
+        self.leaves.push(Leaf { name, slot: at(slot), bytes, same: 0, copied: 0, other: 0 });
+    }
+
+    /// Adds a slot: its length, and what is written. Gives where each begins.
+    #[inline]
+    fn push_packed(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
         let slot = self.slots.len();
         // Most headers take one byte.
         self.slots.push(0);
@@ -147,9 +134,7 @@ impl Targets {
             self.slots.copy_within(slot + 1..old_end, start);
             varint::put(&mut self.slots[slot..start], header);
         }
-        let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let (name, bytes) = (name..end(&self.names), at(start)..end(&self.slots));
-        self.leaves.push(Leaf { name, slot: at(slot), bytes, same: 0, copied: 0, other: 0 });
+        (slot, start)
     }
 
     fn push_name(&mut self, kind: u8, path: &[&str]) -> u32 {
@@ -171,16 +156,30 @@ impl Targets {
         value: &Value,
     ) -> Result<(), Misuse> {
         let name = self.push_name(kind, path);
-        self.push_value_of(name, value)
-    }
-
-    /// Adds an element whose name is there from `name` on.
-    fn push_value_of(&mut self, name: u32, value: &Value) -> Result<(), Misuse> {
-        if matches!(value, Value::List(_) | Value::Map(_)) {
-            check_value(value)?;
-        }
+        check_value(value)?;
         self.push_slot(name, |slots| value.encode_into(slots));
         Ok(())
+    }
+
+    /// The slots of a run of these values, which nest no deeper than is allowed; that a record exists
+    /// stands before them, if it is to be new. What is here is taken out.
+    #[inline]
+    pub(super) fn packed<'v>(
+        &mut self,
+        is_new: bool,
+        values: impl ExactSizeIterator<Item = &'v Value>,
+    ) -> Slots {
+        self.slots.clear();
+        self.slots.push((values.len() + usize::from(is_new)) as u8);
+        if is_new {
+            self.slots.push(1);
+        }
+        for value in values {
+            self.push_packed(|slots| value.encode_into(slots));
+        }
+        let slots = Slots::of_live(&self.slots);
+        self.slots.clear();
+        slots
     }
 
     /// Adds a share of a counter.
@@ -234,8 +233,7 @@ impl Targets {
             *count = leaves.len() as u8;
         }
         let slots = Slots::of_live(part(&self.slots, &(start - 1..end)));
-        let label = self.label.take();
-        (label.unwrap_or_else(|| labels.find(space, &self.names, leaves)), slots)
+        (labels.find(space, &self.names, leaves), slots)
     }
 }
 
@@ -253,7 +251,12 @@ pub(super) fn check_path(path: &[&str]) -> Result<(), Misuse> {
     Ok(())
 }
 
+#[inline]
 pub(super) fn check_value(value: &Value) -> Result<(), Misuse> {
+    if matches!(value, Value::List(_) | Value::Map(_)) { check_depth(value) } else { Ok(()) }
+}
+
+fn check_depth(value: &Value) -> Result<(), Misuse> {
     let (found, limit) = (value.depth() as u64, VALUE_DEPTH_MAX as u64);
     if found > limit {
         return Err(Misuse::TooLarge { what: "the depth of a value", found, limit });
@@ -273,6 +276,8 @@ pub(super) struct Labels {
     all: Vec<Label>,
     /// Those of new records of registers alone, whose names were checked.
     records: Vec<Label>,
+    /// Those of single registers of records, whose names were checked.
+    registers: Vec<Label>,
 }
 
 impl Labels {
@@ -304,12 +309,13 @@ impl Labels {
         }
     }
 
-    /// The label of a new record with these fields, all of them registers, if it is known.
-    fn of_record(&self, space: &[u8], fields: &[(&str, &Field)]) -> Option<Label> {
+    /// The label of a new record with these fields, all of them registers, if it is known: its names need
+    /// no look then.
+    pub(super) fn of_record(&self, collection: &str, fields: &[(&str, &Field)]) -> Option<Label> {
         let has = |name: &[u8], tag: u8, field: &str| matches!(name, [first, path @ ..] if *first == tag && path == field.as_bytes());
         let is_it = |label: &&Label| {
             label.len() == fields.len() + 1
-                && label.space() == space
+                && is_space_of(label, collection)
                 && label.names().skip(1).zip(fields).all(|(name, (field, content))| match content {
                     Field::Register(_) => has(name, kind::REGISTER, field),
                     Field::Latest(_) => has(name, kind::LATEST, field),
@@ -323,9 +329,32 @@ impl Labels {
     pub(super) fn learn_record(&mut self, label: &Label, fields: &[(&str, &Field)]) {
         let is_register = |field: &Field| matches!(field, Field::Register(_) | Field::Latest(_));
         let is_plain = fields.iter().all(|(_, field)| is_register(field));
-        if crate::HAS_SHORTCUTS && is_plain && label.len() == fields.len() + 1 {
+        if is_plain && label.len() == fields.len() + 1 && !self.records.contains(label) {
             self.records.truncate(RECORDS_MAX - 1);
             self.records.insert(0, label.clone());
+        }
+    }
+
+    /// The label of a register of a record, if it is known: its names need no look then.
+    pub(super) fn of_register(&mut self, collection: &str, kind: u8, name: &str) -> Option<Label> {
+        let is_it = |label: &Label| {
+            matches!(label.name(0), [tag, path @ ..] if *tag == kind && path == name.as_bytes())
+                && is_space_of(label, collection)
+        };
+        let at = self.registers.iter().position(is_it)?;
+        let before = at.saturating_sub(1);
+        self.registers.swap(at, before);
+        Some(self.registers[before].clone())
+    }
+
+    /// Remembers the label of a register of a record, if that is what it is of: its names were checked.
+    pub(super) fn learn_register(&mut self, collection: &str, name: &str, label: &Label) {
+        let is_it = label.len() == 1
+            && matches!(label.name(0), [kind::REGISTER | kind::LATEST, path @ ..] if path == name.as_bytes())
+            && is_space_of(label, collection);
+        if is_it {
+            self.registers.truncate(LABELS_MAX - 1);
+            self.registers.push(label.clone());
         }
     }
 
@@ -333,4 +362,9 @@ impl Labels {
     pub(super) fn of_space(&mut self, space: &[u8]) -> Label {
         self.find(space, &[], &[])
     }
+}
+
+/// Whether a label is of a collection.
+fn is_space_of(label: &Label, collection: &str) -> bool {
+    is_collection(label.space()) && label.space()[1..] == *collection.as_bytes()
 }

@@ -5,12 +5,24 @@ use crate::error::Malformed;
 
 /// Appends a number.
 #[inline]
-pub fn write(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
+pub fn write(out: &mut Vec<u8>, number: u64) {
+    match number {
+        ..0x80 => out.push(number as u8),
+        ..0x4000 => out.extend_from_slice(&[number as u8 | 0x80, (number >> 7) as u8]),
+        _ => write_long(out, number),
     }
-    out.push(number as u8);
+}
+
+#[inline(never)]
+fn write_long(out: &mut Vec<u8>, number: u64) {
+    let (end, len) = (out.len() + len(number), len(number));
+    let more = MORE & (u64::MAX >> (64 - 8 * (len - 1).min(8)));
+    let mut bytes = [0; 10];
+    bytes[..8].copy_from_slice(&(spread(number) | more).to_le_bytes());
+    bytes[8] = (number >> 56) as u8 & 0x7f | if len > 9 { 0x80 } else { 0 };
+    bytes[9] = (number >> 63) as u8;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
 }
 
 /// Writes a number over just as many bytes as it takes.
@@ -39,15 +51,42 @@ pub fn read(bytes: &mut &[u8]) -> Result<u64, Malformed> {
             *bytes = rest;
             Ok(u64::from(*byte))
         }
-        _ => read_long(bytes),
+        [low, high @ 1..0x80, rest @ ..] => {
+            *bytes = rest;
+            Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7)
+        }
+        _ if crate::HAS_SHORTCUTS => read_long(bytes),
+        _ => read_each(bytes, 0, 0),
     }
 }
 
+const BROKEN: Malformed =
+    Malformed::Inconsistent { what: "a number has at most 64 bits, and its shortest form" };
+
+/// The highest bit of each of eight bytes.
+const MORE: u64 = 0x8080_8080_8080_8080;
+
 fn read_long(bytes: &mut &[u8]) -> Result<u64, Malformed> {
-    let broken =
-        Malformed::Inconsistent { what: "a number has at most 64 bits, and its shortest form" };
-    let (mut number, mut shift) = (0, 0);
-    for (at, byte) in bytes.iter().enumerate() {
+    let Some(first) = bytes.first_chunk::<8>() else { return read_each(bytes, 0, 0) };
+    let word = u64::from_le_bytes(*first);
+    let ends = !word & MORE;
+    let len = ends.trailing_zeros() as usize / 8 + 1;
+    let number = packed(word & (u64::MAX >> (64 - 8 * len.min(8))));
+    if ends == 0 {
+        return read_each(bytes, 8, number);
+    }
+    // No number ends in zeros.
+    if word >> (8 * (len - 1)) & 0x7f == 0 {
+        return Err(BROKEN);
+    }
+    *bytes = &bytes[len..];
+    Ok(number)
+}
+
+/// Takes what is left of a number of which so many bytes are read.
+fn read_each(bytes: &mut &[u8], read: usize, number: u64) -> Result<u64, Malformed> {
+    let (mut number, mut shift) = (number, 7 * read);
+    for (at, byte) in bytes.iter().enumerate().skip(read) {
         number |= u64::from(byte & 0x7f) << shift;
         if *byte < 0x80 {
             // The tenth byte has one bit left, and no number ends in zeros.
@@ -62,7 +101,23 @@ fn read_long(bytes: &mut &[u8]) -> Result<u64, Malformed> {
             break;
         }
     }
-    Err(broken)
+    Err(BROKEN)
+}
+
+/// The lower seven bits of eight bytes, one behind the other.
+#[inline]
+const fn packed(bytes: u64) -> u64 {
+    let pairs = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
+/// Undoes [`packed`], for the lower 56 bits.
+#[inline]
+const fn spread(number: u64) -> u64 {
+    let fours = (number & 0x0fff_ffff) | (number & 0x00ff_ffff_f000_0000) << 4;
+    let pairs = (fours & 0x0000_3fff_0000_3fff) | (fours & 0x0fff_c000_0fff_c000) << 2;
+    (pairs & 0x007f_007f_007f_007f) | (pairs & 0x3f80_3f80_3f80_3f80) << 1
 }
 
 /// Folds the sign of a difference into the lowest bit, so that small ones are short either way.

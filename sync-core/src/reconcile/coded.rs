@@ -364,6 +364,24 @@ mod tests {
     }
 
     #[test]
+    fn the_symbols_of_a_table_are_limited() {
+        for (from, count) in [(0, SYMBOLS_MAX), (SYMBOLS_MAX - 9, 9), (SYMBOLS_MAX, 0)] {
+            for (count, is_taken) in
+                [(count.saturating_sub(1), true), (count, true), (count + 1, false)]
+            {
+                let mut bytes = Vec::new();
+                put_cells(&mut bytes, &Encoder::new(1, from, count), 1, 0);
+                let taken = take_cells(&mut Reader::new(&bytes), from, 1, 0);
+                assert_eq!(
+                    taken.map(|cells| cells.len()).ok(),
+                    is_taken.then_some(count),
+                    "{from}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn symbols_are_the_same_on_every_machine() {
         let encoder = encode(1, &items(1, 0..1_000), 0, 400);
         let mut bytes = Vec::new();

@@ -154,16 +154,26 @@ mod tests {
     }
 
     #[test]
-    fn a_context_has_its_limit_of_ranges() {
-        for (ranges, is_taken) in [(RANGES_MAX as u64, true), (RANGES_MAX as u64 + 1, false)] {
+    fn the_ranges_of_a_context_are_limited() {
+        let of_ranges = |count: u64| {
             let mut context = CausalContext::default();
-            for at in 0..ranges {
+            for at in 0..count {
                 let replica = ReplicaId::from_bytes([(at % 2) as u8; 16]);
                 context.insert_range(replica, 1 + at * 2, 1 + at * 2);
             }
-            let mut bytes = Vec::new();
+            context
+        };
+        let most = RANGES_MAX as u64;
+        for (count, is_taken) in [(most - 1, true), (most, true), (most + 1, false)] {
+            let (mut bytes, context) = (Vec::new(), of_ranges(count));
             put_context(&mut bytes, &context);
-            assert_eq!(take_context(&mut Reader::new(&bytes)).is_ok(), is_taken, "{ranges}");
+            assert_eq!(take_context(&mut Reader::new(&bytes)).is_ok(), is_taken, "{count}");
+            // Half of it is there already.
+            let (mut bytes, mut base) = (Vec::new(), of_ranges(most));
+            base.set(ReplicaId::from_bytes([0; 16]), DotRanges::default());
+            put_change(&mut bytes, &base, &context);
+            let taken = take_change(&mut Reader::new(&bytes), &base);
+            assert_eq!(taken.is_ok(), is_taken, "{count}");
         }
     }
 

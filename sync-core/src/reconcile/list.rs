@@ -284,6 +284,27 @@ mod tests {
     }
 
     #[test]
+    fn the_runs_of_a_list_are_limited_and_the_rest_comes_with_the_next() {
+        let most = RUNS_MAX as u64;
+        for count in [most - 1, most, most + 1] {
+            let length = count * 2;
+            let (mut from, mut found, mut lists) = (0, Vec::new(), 0);
+            while from < length {
+                let mut writer = ListWriter::new(from, usize::MAX, false);
+                let mut rest = (from.div_ceil(2)..count).map(|at| at * 2);
+                let full = rest.find(|offset| !writer.push(*offset, 0));
+                let mut bytes = Vec::new();
+                let until = writer.finish(&mut bytes, full.unwrap_or(length));
+                let list = List::take(&mut Reader::new(&bytes), from, length, false).unwrap();
+                found.extend(list.runs().map(|(start, _)| start));
+                (from, lists) = (until, lists + 1);
+            }
+            assert_eq!(lists, if count > most { 2 } else { 1 }, "{count}");
+            assert!(found.into_iter().eq((0..count).map(|at| at * 2)), "{count}");
+        }
+    }
+
+    #[test]
     fn a_list_has_one_form() {
         let take = |bytes: &[u8]| List::take(&mut Reader::new(bytes), 0, 100, false).is_ok();
         assert!(take(&[10, FORM_BITS, 0xFF, 0b11]));

@@ -463,3 +463,17 @@ impl Reconciler {
         exceeded.map_or(Ok(()), |(what, limit)| Err(ReconcileError::Budget { what, limit }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_compared_again_so_often_and_no_more() {
+        let mut side = Reconciler::responder(CausalContext::default(), Limits::default());
+        for pass in 1..PASSES_MAX {
+            assert_eq!(side.next_pass(), Ok::<(), ReconcileError<()>>(()), "{pass}");
+        }
+        assert_eq!(side.next_pass(), Err::<(), _>(ReconcileError::<()>::Unresolved));
+    }
+}

@@ -25,6 +25,7 @@ use self::conflict_log::ConflictLog;
 use self::connection::{Link, Refill};
 use self::outbox::Outbox;
 use super::Now;
+use super::limits::CHANGE_BYTES_MAX;
 use crate::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
 use crate::document::{Author, Change, Document, Edit, Refused};
 use crate::error::Misuse;
@@ -33,11 +34,7 @@ use crate::sort::sort_by;
 use crate::time::{HybridClock, Stamp};
 use crate::types::opening::MARK_BYTES;
 use crate::types::{Place, Renaming};
-use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX, Packing};
-
-/// The most bytes of a change: a copy of any element in it, which says what it copies, still fits
-/// into a delta.
-const CHANGE_BYTES_MAX: usize = DELTA_BYTES_MAX - 512;
+use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, Packing};
 
 /// Names a batch of steps that the driver stores in one transaction.
 pub type PersistId = u64;
@@ -475,8 +472,16 @@ impl Client {
         Ok(())
     }
 
-    /// Says that a claimed replica is online, and what it shows.
+    /// Says that a claimed replica is online, and what it shows. Refuses what no hub takes.
     pub fn show(&mut self, document: &str, replica: ReplicaId, shown: Peer) -> Result<(), Misuse> {
+        for (what, found, limit) in [
+            ("the name that is shown", shown.name.len(), NAME_BYTES_MAX),
+            ("the state that is shown", shown.state.len(), PRESENCE_BYTES_MAX),
+        ] {
+            if found > limit {
+                return Err(Misuse::TooLarge { what, found: found as u64, limit: limit as u64 });
+            }
+        }
         let opened = self.opened_mut(document)?;
         let Some(claimed) = opened.claims.get_mut(&replica) else { return Ok(()) };
         if claimed.shown.as_ref() != Some(&shown) {

@@ -8,6 +8,7 @@ mod admission;
 mod brief;
 mod catch_up;
 mod compare;
+mod gaps;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,6 +19,7 @@ use self::compare::Compare;
 pub(super) use self::compare::LIMITS;
 use super::chunks::ChunkSize;
 use super::hub_store::{Buried, DocumentId, HubStore};
+use super::limits::{CLIENT_SILENCE_MS_MAX, HELLO_MS_MAX, SHOWN_BYTES_MAX, WRITERS_MAX};
 use super::names::Dots;
 use super::{Boot, Now};
 use crate::causal::{CausalContext, Delta, DotStore, ReplicaId, join};
@@ -30,20 +32,6 @@ use crate::wire::{
 
 /// Names one connection, for ever, within one run of the hub.
 pub type ConnectionId = u64;
-
-/// How long a connection may be silent, in milliseconds. Clients ping three times as often.
-const SILENCE_MS_MAX: u64 = 60_000;
-
-/// How long the first message may take, in milliseconds.
-const HELLO_MS_MAX: u64 = 10_000;
-
-/// The most replicas whose marks a client is told of when it opens a document. Arbitrary; as many as it
-/// may claim, and as many more of which it has changes.
-const WRITERS_MAX: usize = 2 * CLAIMS_MAX;
-
-/// The most bytes of presence that a newcomer is told of. Arbitrary, far below what a connection may
-/// have waiting.
-const SHOWN_BYTES_MAX: usize = 1024 * 1024;
 
 /// What happened to a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,7 +232,7 @@ impl Hub {
         if state.agent.is_none() && !matches!(message, ClientMessage::Hello { .. }) {
             return Err(Fault::OutOfOrder("the first message is a hello".into()).into());
         }
-        state.deadline_ms = now.monotonic_ms.saturating_add(SILENCE_MS_MAX);
+        state.deadline_ms = now.monotonic_ms.saturating_add(CLIENT_SILENCE_MS_MAX);
         match message {
             ClientMessage::Hello { version, token: _, agent, packs } => {
                 self.handle_hello(store.boot(), now, connection, version, agent, packs)

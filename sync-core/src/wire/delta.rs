@@ -5,6 +5,8 @@
 //! named by its id, or by a dot that belongs to it and that the reader has; two bytes then say whether
 //! both mean the same.
 
+mod single;
+
 use crate::small::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -142,6 +144,9 @@ pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, na
         let slots = entries.iter().map(|entry| entry.slots.as_packed().len() + 32);
         out.reserve(slots.sum::<usize>() + 32 * (1 + notes.len()) + 16 * dead.range_count());
     }
+    if single::write_single(out, delta, dictionary, names) {
+        return;
+    }
     let mut replicas = Numbers::new(dictionary.replica_table());
     let mut labels = Numbers::new(dictionary.label_table());
     let of_dead: SmallVec<[u64; 4]> =
@@ -185,22 +190,10 @@ pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, na
     }
     let mut check = None;
     for Column { named, id, .. } in &columns {
-        if matches!(named, Named::OfDot { .. } | Named::OfDead(_)) {
+        if named.is_by_dot() {
             check = Some(checked_with(check, id));
         }
-        match named {
-            Named::InFull => {
-                write(out, ID_FULL);
-                write_bytes(out, id);
-            }
-            Named::Same => write(out, ID_SAME),
-            Named::OfDot { number, counter, .. } => {
-                write(out, ID_OF_DOT);
-                write(out, replicas.written(*number));
-                write(out, *counter);
-            }
-            Named::OfDead(range) => write(out, ID_OF_DEAD + range),
-        }
+        named.write(out, id, |number| replicas.written(number));
     }
     out.extend(check.iter().flat_map(|check| check_bytes(*check)));
     for entry in entries {
@@ -278,6 +271,29 @@ enum Named {
     OfDead(u64),
 }
 
+impl Named {
+    /// Whether a dot says which object it is.
+    fn is_by_dot(&self) -> bool {
+        matches!(self, Self::OfDot { .. } | Self::OfDead(_))
+    }
+
+    fn write(&self, out: &mut Vec<u8>, id: &PlaceId, written: impl Fn(u64) -> u64) {
+        match self {
+            Self::InFull => {
+                write(out, ID_FULL);
+                write_bytes(out, id);
+            }
+            Self::Same => write(out, ID_SAME),
+            Self::OfDot { number, counter, .. } => {
+                write(out, ID_OF_DOT);
+                write(out, written(*number));
+                write(out, *counter);
+            }
+            Self::OfDead(range) => write(out, ID_OF_DEAD + range),
+        }
+    }
+}
+
 struct IdWriter<'a> {
     dead: &'a CausalContext,
     names: &'a dyn Names,
@@ -348,6 +364,9 @@ pub fn read_delta(
     dictionary: &Dictionary,
     objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
+    if let Some(delta) = single::read_single(bytes, dictionary, objects) {
+        return Ok(delta);
+    }
     let mut reader = Reader { rest: bytes };
     let delta = reader.read(dictionary, objects)?;
     reader.end()?;

@@ -23,6 +23,8 @@ pub(super) struct Table<T> {
     items: Vec<T>,
     /// The numbers of the items in the order of these.
     order: Vec<u32>,
+    /// The number of the item that was added last, or was to be.
+    last: usize,
 }
 
 /// Up to how many items are looked at one by one. Arbitrary.
@@ -36,7 +38,7 @@ impl<T> Default for Table<T> {
 
 impl<T> Table<T> {
     const fn new() -> Self {
-        Self { items: Vec::new(), order: Vec::new() }
+        Self { items: Vec::new(), order: Vec::new(), last: 0 }
     }
 }
 
@@ -64,13 +66,20 @@ impl<T: Ord> Table<T> {
     }
 
     /// Says whether it is new.
+    #[inline]
     fn add(&mut self, item: T) -> bool {
-        // Mostly it is known, and among a few.
-        if self.number(&item).is_some() {
+        // Mostly it is known, and the one before.
+        self.items.get(self.last) != Some(&item) && self.add_other(item)
+    }
+
+    fn add_other(&mut self, item: T) -> bool {
+        if let Some(known) = self.number(&item) {
+            self.last = known;
             return false;
         }
         let (Ok(at) | Err(at)) = self.place(&item);
-        self.order.insert(at, self.items.len() as u32);
+        self.last = self.items.len();
+        self.order.insert(at, self.last as u32);
         self.items.push(item);
         true
     }

@@ -1,17 +1,22 @@
 //! Frames that are made to cost much: what it takes to read one and to hand it to a session is no more
 //! than a few times its bytes, and an error costs no more than an answer.
 
+use std::collections::BTreeSet;
+
 use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
 use sync_core::checksum::crc32;
 use sync_core::pack::varint;
 use sync_core::session::{
-    Boot, Client, ClientConfig, ClientInput, Hub, HubInput, MemoryHub, Now, SavedDocument,
+    Boot, Client, ClientConfig, ClientInput, Hub, HubInput, HubOutput, MemoryHub, Now,
+    SavedDocument,
 };
+use sync_core::snapshot::{INFLATION_MAX, read_snapshot};
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, MESSAGE_BYTES_MAX, OPENINGS_MAX,
-    PACKED_TIMES_MAX, Packing, Push, VERSION, Welcome, decode_client, decode_hub, encode_delta,
+    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, Dictionary, HubMessage, MESSAGE_BYTES_MAX,
+    Names, OPENINGS_MAX, PACKED_TIMES_MAX, Packing, Push, VERSION, Welcome, decode_client,
+    decode_hub, encode_delta, write_delta,
 };
 
 use crate::meter::Meter;
@@ -21,7 +26,7 @@ use crate::meter::Meter;
 const READING_MAX: usize = 32;
 
 /// How many times the bytes of a frame may be allocated to read it, join it and answer it.
-const HANDLING_MAX: usize = 96;
+pub(crate) const HANDLING_MAX: usize = 96;
 
 /// What a session allocates whatever the frame.
 const BASE_BYTES: usize = 16 * 1024;
@@ -38,7 +43,7 @@ fn sealed(body: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn replica(number: usize) -> ReplicaId {
+pub(crate) fn replica(number: usize) -> ReplicaId {
     ReplicaId::from_bytes((number as u128 + 1).to_be_bytes())
 }
 
@@ -90,9 +95,21 @@ fn many_labels() -> Delta {
     Delta { entries: entries.collect(), ..Delta::default() }
 }
 
+/// Marks of openings: all of one replica, or each of another.
+fn marks(is_one_replica: bool) -> Delta {
+    let mark = |number: usize| {
+        let (of, first) = if is_one_replica { (0, 1 + number) } else { (number, 1) };
+        Opening { first: first as u64, opening: u64::MAX }.mark(replica(of))
+    };
+    let entries = (0..if is_one_replica { 4_000 } else { 3_000 }).map(mark).collect();
+    Delta { entries, ..Delta::default() }
+}
+
 fn deltas() -> Vec<(&'static str, Delta)> {
     let dead = |dead| Delta { dead, ..Delta::default() };
     vec![
+        ("marks of one replica", marks(true)),
+        ("marks of many replicas", marks(false)),
         ("entries of one object", small_entries(true)),
         ("entries of many objects", small_entries(false)),
         ("notes", small_notes()),
@@ -102,10 +119,15 @@ fn deltas() -> Vec<(&'static str, Delta)> {
     ]
 }
 
+/// The types of all messages.
+fn kinds() -> impl Iterator<Item = u8> {
+    (1..=11).chain(65..=77)
+}
+
 /// Frames that say how much follows, and end there; and such as nest as deep as they are long.
 fn broken() -> Vec<(String, Vec<u8>)> {
     let mut frames = Vec::new();
-    for kind in (1..=11).chain(65..=77) {
+    for kind in kinds() {
         for (name, count) in [
             ("array", &[0xdd, 0xff, 0xff, 0xff, 0xff][..]),
             ("text", &[0xdb, 0xff, 0xff, 0xff, 0xff]),
@@ -179,7 +201,6 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
             },
         ),
         ("ping", ClientMessage::Ping),
-        ("brief", ClientMessage::Brief { channel: 1, dots: true }),
     ];
     for kind in 0..12 {
         let mut message = vec![0xff; 190_000];
@@ -314,7 +335,7 @@ impl Worst {
     }
 }
 
-fn hub() -> (Hub, MemoryHub) {
+pub(crate) fn hub() -> (Hub, MemoryHub) {
     let (mut hub, mut store) = (Hub::new(), MemoryHub::new(Boot { hub: 1, boot: 2 }));
     let hello =
         ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false };
@@ -383,6 +404,15 @@ fn a_hostile_frame_costs_a_few_times_its_bytes() {
 }
 
 #[test]
+fn every_kind_of_message_is_among_them() {
+    let (up, down) = (from_client(), from_hub());
+    let packed = [packed(11, up.clone()), packed(77, down.clone())].concat();
+    let all = [up, down, packed].concat();
+    let found: BTreeSet<u8> = all.iter().map(|(_, frame)| frame[5]).collect();
+    assert!(found.into_iter().eq(kinds()));
+}
+
+#[test]
 fn packing_a_frame_costs_little_beside_its_bytes() {
     let meter = Meter::new();
     for (name, frame) in from_client().into_iter().chain(from_hub()) {
@@ -394,6 +424,86 @@ fn packing_a_frame_costs_little_beside_its_bytes() {
     }
 }
 
+/// Names two objects by their dots.
+struct Two;
+
+impl Names for Two {
+    fn dot_of(&self, _space: &[u8], id: &PlaceId) -> Option<Dot> {
+        Some(Dot::new(replica(0), if id[0] == 1 { 1 } else { 2 }))
+    }
+}
+
+/// The two objects, with the longest ids, as they were written.
+fn objects() -> [Entry; 2] {
+    [1, 2].map(|number| Entry {
+        first: Dot::new(replica(0), number.into()),
+        stamp: Stamp::default(),
+        label: Label::new(b"s", [&b""[..]]),
+        id: PlaceId::new(&[number; 160]),
+        slots: Slots::new([Some(&b""[..])].into_iter()),
+    })
+}
+
+#[test]
+fn objects_that_are_named_by_dots_cost_a_few_times_the_bytes() {
+    let meter = Meter::new();
+    let mut handling = Worst::default();
+    for count in [800, 15_000] {
+        let objects = objects();
+        let entries = (0..count).map(|number| {
+            let first = Dot::new(replica(0), 3 + number as u64);
+            Entry { first, ..objects[number % 2].clone() }
+        });
+        let delta = Delta { entries: entries.collect(), ..Delta::default() };
+        let mut bytes = Vec::new();
+        write_delta(&mut bytes, &delta, &Dictionary::new(), &Two);
+        assert!(bytes.len() <= DELTA_BYTES_MAX);
+        let first = Delta { entries: objects.to_vec(), ..Delta::default() };
+        let push = |id, delta| {
+            HubInput::Frame(ClientMessage::Push(Push { channel: 1, id, delta }).encode())
+        };
+        let (mut hub, mut store) = hub();
+        let Ok(()) = hub.handle(&mut store, Now::default(), 1, push(1, encode_delta(&first)));
+        while hub.poll().is_some() {}
+        let input = push(2, bytes.clone());
+        let count = meter.start();
+        let Ok(()) = hub.handle(&mut store, Now::default(), 1, input);
+        while hub.poll().is_some() {}
+        handling.take("hub", &bytes, count.peak(), HANDLING_MAX);
+        let mut client = client();
+        let relayed =
+            |seq, delta| ClientInput::Frame(HubMessage::Delta { channel: 1, seq, delta }.encode());
+        client.handle(Now::default(), relayed(1, encode_delta(&first)));
+        while client.poll().is_some() {}
+        let input = relayed(2, bytes.clone());
+        let count = meter.start();
+        client.handle(Now::default(), input);
+        while client.poll().is_some() {}
+        handling.take("client", &bytes, count.peak(), HANDLING_MAX);
+    }
+    println!("it takes up to {} times ({})", handling.0, handling.1);
+}
+
+#[test]
+fn a_snapshot_that_says_more_than_can_be_in_it_costs_nothing() {
+    let meter = Meter::new();
+    let compressed = vec![0xff; 1_000];
+    let most = compressed.len() * INFLATION_MAX + INFLATION_MAX - 1;
+    for (raw, is_tried) in [(most - 1, true), (most, true), (most + 1, false)] {
+        let mut snapshot = b"SYNS\x01\x01".to_vec();
+        for len in [raw, compressed.len(), 0] {
+            varint::write(&mut snapshot, len as u64);
+        }
+        snapshot.extend(crc32(&compressed).to_le_bytes());
+        snapshot.extend(&compressed);
+        let count = meter.start();
+        assert!(read_snapshot(&snapshot, usize::MAX).is_err());
+        let peak = count.peak();
+        assert_eq!(peak > BASE_BYTES, is_tried, "{peak} bytes of heap for {raw}");
+        assert!(peak <= raw + UNPACKING_BYTES);
+    }
+}
+
 #[test]
 fn what_is_broken_is_an_error() {
     for (name, frame) in broken() {
@@ -401,7 +511,7 @@ fn what_is_broken_is_an_error() {
         let (mut hub, mut store) = hub();
         let Ok(()) = hub.handle(&mut store, Now::default(), 1, HubInput::Frame(frame));
         let closes = std::iter::from_fn(|| hub.poll())
-            .any(|output| matches!(output, sync_core::session::HubOutput::Close { .. }));
+            .any(|output| matches!(output, HubOutput::Close { .. }));
         assert!(closes, "{name}");
     }
 }

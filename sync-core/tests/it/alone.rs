@@ -1,11 +1,12 @@
 //! The types on their own, and lists in an order that people choose.
 
+use fractional_index::FractionalIndex;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 use sync_core::alone::{GCounter, LwwRegister, MvRegister, OrSet, PnCounter};
 use sync_core::causal::ReplicaId;
-use sync_core::document::{Author, Document};
+use sync_core::document::{Author, Document, KEY_BYTES_MAX};
 use sync_core::error::{Misuse, Sure};
 use sync_core::time::Stamp;
 use sync_core::types::{Field, RecordId, Value};
@@ -136,7 +137,41 @@ fn many_moves_to_one_spot_keep_the_keys_short() {
     }
     for (_, record) in document.ordered("l", "at").sure() {
         let Some(Value::Bytes(key)) = record.value("at") else { panic!("a key") };
-        assert!(key.len() <= 64, "{} bytes", key.len());
+        assert!(key.len() <= KEY_BYTES_MAX, "{} bytes", key.len());
+    }
+}
+
+#[test]
+fn keys_that_would_be_too_long_are_chosen_anew() {
+    let lower = FractionalIndex::default();
+    let between =
+        |upper: &FractionalIndex| FractionalIndex::new(Some(&lower), Some(upper)).unwrap();
+    let mut upper = FractionalIndex::new_after(&lower);
+    for bytes in [KEY_BYTES_MAX - 1, KEY_BYTES_MAX, KEY_BYTES_MAX + 1] {
+        while between(&upper).as_bytes().len() < bytes {
+            upper = between(&upper);
+        }
+        assert_eq!(between(&upper).as_bytes().len(), bytes);
+        let mut document = Document::default();
+        let ids = ["a", "b", "c"].map(|id| RecordId::new(id).unwrap());
+        let key = |index: &FractionalIndex| Field::Latest(Value::Bytes(index.as_bytes().to_vec()));
+        let edited = document.edit(author(1, 1), usize::MAX, |edit| {
+            edit.insert("l", &ids[0], [("at", &key(&lower))])?;
+            edit.insert("l", &ids[1], [("at", &key(&upper))])?;
+            edit.insert("l", &ids[2], [("f", &Field::from(1i64))])?;
+            edit.place("l", &ids[2], "at", Some(&ids[0]))
+        });
+        edited.unwrap();
+        let ordered = document.ordered("l", "at").sure();
+        let order: Vec<_> = ordered.iter().map(|(id, _)| id).collect();
+        assert_eq!(order, [&ids[0], &ids[2], &ids[1]]);
+        let keys = ordered.iter().map(|(_, record)| record.value("at").unwrap());
+        let keys: Vec<Value> = keys.collect();
+        let is_anew = keys[2] != Value::Bytes(upper.as_bytes().to_vec());
+        assert_eq!(is_anew, bytes > KEY_BYTES_MAX, "{bytes}");
+        for key in keys {
+            assert!(matches!(key, Value::Bytes(key) if key.len() <= KEY_BYTES_MAX));
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now, Phase};
 use sync_core::time::Stamp;
 use sync_core::types::{Field, RecordId, Value};
 use sync_core::wire::{
-    Claim, ClientMessage, DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, Dictionary, Fault,
-    HubMessage, InFull, Names, PUSH_CREDIT, Push, VERSION, decode_client, decode_delta, decode_hub,
-    encode_delta, write_delta,
+    Claim, ClientMessage, DELTA_BYTES_MAX, DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, Dictionary,
+    Fault, HubMessage, InFull, Names, PUSH_CREDIT, Push, VERSION, decode_client, decode_delta,
+    decode_hub, encode_delta, write_delta,
 };
 
 use crate::world::{DOCUMENT, Random, World};
@@ -544,15 +544,23 @@ fn a_number_that_nobody_gave_is_a_fault() {
 
 #[test]
 fn what_is_too_large_in_full_is_too_large_in_short() {
-    for (count, is_taken) in [(1_900, true), (2_200, false)] {
+    for (beyond, is_taken) in [(-1isize, true), (0, true), (1, false)] {
         let mut bench = Bench::new();
         assert_eq!(bench.push(2, encode_delta(&entry(1, 2, &[7; 150]))).len(), 1);
         let mut delta = Delta::default();
-        for counter in 0..count {
+        for counter in 0..1_700 {
             // Every second id is another one, so that none is that of the one before.
             let id: &[u8] = if counter % 2 == 0 { &[7; 150] } else { b"x" };
             delta.entries.extend(entry(1, 3 + counter, id).entries);
         }
+        let mut bytes_with = |slot: usize| {
+            let last = delta.entries.last_mut().unwrap();
+            last.slots = Slots::new([Some(&vec![7; slot][..])].into_iter());
+            encode_delta(&delta).len()
+        };
+        let bytes_max = DELTA_BYTES_MAX.checked_add_signed(beyond).unwrap();
+        let slot = 20_000 + bytes_max - bytes_with(20_000);
+        assert_eq!(bytes_with(slot), bytes_max);
         let bytes = {
             struct Two;
             impl Names for Two {
@@ -564,9 +572,9 @@ fn what_is_too_large_in_full_is_too_large_in_short() {
             write_delta(&mut bytes, &delta, &Dictionary::new(), &Two);
             bytes
         };
-        assert!(decode_delta(&bytes).is_err() && bytes.len() < 40_000, "{}", bytes.len());
+        assert!(decode_delta(&bytes).is_err() && bytes.len() < DELTA_BYTES_MAX / 2);
         let answers = bench.push(3, bytes);
-        assert_eq!(answers.iter().any(Result::is_ok), is_taken, "{count}: {answers:?}");
-        assert_eq!(answers.contains(&Err(4413)), !is_taken, "{count}: {answers:?}");
+        assert_eq!(answers.iter().any(Result::is_ok), is_taken, "{beyond}: {answers:?}");
+        assert_eq!(answers.contains(&Err(4413)), !is_taken, "{beyond}: {answers:?}");
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use sync_core::causal::{Delta, MemoryStore};
 use sync_core::error::Sure;
-use sync_core::types::{Field, RecordId, Value};
+use sync_core::session::ChunkSize;
+use sync_core::types::{Conflict, Field, RecordId, Value};
 
 use crate::documents::{Device, id};
 use crate::world::{DOCUMENT, World};
@@ -199,5 +200,65 @@ fn a_record_kept_by_an_edit_stays_whole_beside_another_insert_of_its_id() {
     for device in [&mut late, &mut other] {
         device.hear(&[&beside]);
         assert!(device.document.record("notes", &id()).sure().is_none());
+    }
+}
+
+#[test]
+fn whoever_holds_a_part_of_a_record_does_not_assert_it() {
+    for is_whole in [true, false] {
+        let [mut remover, mut editor] = [1, 2].map(Device::<MemoryStore>::new);
+        let insert = remover.write(&[("done", field("no")), ("title", field("t"))]);
+        let done = remover.write(&[("done", field("yes"))]);
+        if is_whole {
+            editor.hear(&[&insert, &done]);
+        } else {
+            // A catch-up brought the record without what was replaced in it, and was cut.
+            let mut part = insert;
+            part.entries = part.entries.iter().map(|run| run.only(0b101)).collect();
+            editor.hear(&[&part]);
+        }
+        assert_eq!(editor.text("done").is_some(), is_whole);
+        editor.write(&[("title", field("u"))]);
+        let asserted = editor.hear(&[&remover.remove()]);
+        assert_eq!(asserted.len(), usize::from(is_whole));
+        let is_listed = editor.document.record("notes", &id()).sure().is_some();
+        assert_eq!(is_listed, is_whole, "an edit of what nobody has stands among the conflicts");
+        let is_part = |conflict: &Conflict| matches!(conflict, Conflict::Partial { .. });
+        assert_eq!(editor.conflicts().iter().any(is_part), !is_whole);
+    }
+}
+
+#[test]
+fn a_first_sync_that_is_cut_leaves_nobody_to_list_a_record_without_a_field() {
+    let size = ChunkSize { bytes: 100, items: 20 };
+    let mut world = World::with_chunk_size(3, 1, size);
+    world.connect(0);
+    world.write(0, "n", &[("done", "no"), ("title", "t")]);
+    for number in 0..20 {
+        world.write(0, &format!("other {number}"), &[("title", "t")]);
+    }
+    world.write(0, "n", &[("done", "yes")]);
+    world.settle();
+    world.add_device();
+    world.connect(1);
+    while world.fields(1, "n").is_none() {
+        world.carry(1, true);
+        world.carry(1, false);
+        world.store_one(1);
+    }
+    world.disconnect(1);
+    assert!(!world.fields(1, "n").unwrap().contains_key("done"), "its value is yet to come");
+    world.write(1, "n", &[("title", "u")]);
+    while world.store_one(1) {}
+    world.remove(0, "n");
+    world.settle();
+    // What it removed, it forgets with its process.
+    world.disconnect(0);
+    world.crash(0);
+    world.heal();
+    for at in 0..2 {
+        assert_eq!(world.fields(at, "n"), None);
+        let conflicts = world.devices[at].client.document(DOCUMENT).unwrap().conflicts().sure();
+        assert!(matches!(conflicts[..], [(_, Conflict::Partial { .. })]));
     }
 }

@@ -8,8 +8,8 @@ use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now};
 use sync_core::time::Stamp;
 use sync_core::types::{Place, RecordId};
 use sync_core::wire::{
-    CHANNELS_MAX, Claim, ClientMessage, DELTA_BYTES_MAX, Fault, HubMessage, MESSAGE_BYTES_MAX,
-    Push, REPLICAS_MAX, VERSION, decode_client, decode_delta, decode_hub, encode_delta,
+    Claim, ClientMessage, Fault, HubMessage, MESSAGE_BYTES_MAX, Push, REPLICAS_MAX, VERSION,
+    decode_client, decode_delta, decode_hub, encode_delta,
 };
 
 use crate::golden_cases::{files, replica, unhex};
@@ -182,16 +182,6 @@ fn each_kind_of_wrong_frame_has_its_close_code() {
 }
 
 #[test]
-fn the_channels_of_a_connection_are_limited() {
-    let mut bench = Bench::new();
-    bench.say(1, &hello());
-    for channel in 1..=CHANNELS_MAX as u32 {
-        assert_eq!(bench.fault(1, open(channel, "d", &[]).encode()), None, "channel {channel}");
-    }
-    assert_eq!(code(bench.fault(1, open(99, "d", &[]).encode())), Some(4413));
-}
-
-#[test]
 fn a_replica_that_is_not_claimed_is_refused_and_the_connection_goes_on() {
     let mut bench = Bench::new();
     bench.join(1, 1);
@@ -207,42 +197,6 @@ fn a_replica_that_is_not_claimed_is_refused_and_the_connection_goes_on() {
     assert!(refused, "{outputs:?}");
     assert_eq!(bench.fault(1, push(1, 2, 1)), None);
     bench.assert_serves(1);
-}
-
-#[test]
-fn a_silent_connection_is_given_up() {
-    let mut bench = Bench::new();
-    bench.join(1, 1);
-    bench.now.monotonic_ms = 10_000;
-    bench.hub.handle_timeout(bench.now);
-    let closed = |bench: &mut Bench| -> Vec<(u64, u16)> {
-        let outputs = std::iter::from_fn(|| bench.hub.poll());
-        let close = outputs.filter_map(|output| match output {
-            HubOutput::Close { connection, fault } => Some((connection, fault.close_code())),
-            HubOutput::Send { .. } => None,
-        });
-        close.collect()
-    };
-    assert_eq!(closed(&mut bench), [(2, 4408), (3, 4408)], "those that never said hello");
-    let due = bench.hub.poll_timeout().unwrap();
-    bench.now.monotonic_ms = due - 1;
-    bench.hub.handle_timeout(bench.now);
-    assert_eq!(closed(&mut bench), []);
-    bench.now.monotonic_ms = due;
-    bench.hub.handle_timeout(bench.now);
-    assert_eq!(closed(&mut bench), [(1, 4408)]);
-}
-
-#[test]
-fn a_delta_is_limited_in_bytes() {
-    let sized = |bytes: usize| {
-        let mut delta = write(1, 1);
-        delta.entries[0].slots = slot(&vec![0; bytes]);
-        encode_delta(&delta)
-    };
-    let overhead = sized(100_000).len() - 100_000;
-    assert!(decode_delta(&sized(DELTA_BYTES_MAX - overhead)).is_ok());
-    assert!(decode_delta(&sized(DELTA_BYTES_MAX - overhead + 1)).is_err());
 }
 
 /// Frames with a right checksum: what gets past it.

@@ -1,4 +1,4 @@
-//! Every limit of the protocol's page at its value and one above, each where it is held.
+//! Every limit of the protocol's page at its value, one below and one above it, each where it is held.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use sync_core::session::{
 use sync_core::time::{SKEW_MS_MAX, Stamp};
 use sync_core::types::{Field, MARKS_MAX, Opening, RecordId, VALUE_DEPTH_MAX, Value};
 use sync_core::wire::{
-    CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, HubMessage,
-    LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OPENINGS_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT,
-    Push, REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION, Welcome, decode_client,
-    decode_delta, decode_hub, encode_delta,
+    CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage,
+    DELTA_BYTES_MAX, HubMessage, LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OPENINGS_MAX,
+    PRESENCE_BYTES_MAX, PUSH_CREDIT, Push, REPLICAS_MAX, SYNC_BYTES_MAX, SYNC_TRIES_MAX, VERSION,
+    Welcome, decode_client, decode_delta, decode_hub, encode_delta,
 };
 
 use crate::world::{DOCUMENT, World};
@@ -115,8 +115,22 @@ fn counter(counter: u64) -> Delta {
 #[test]
 fn what_is_read_is_limited() {
     type Case = (&'static str, usize, fn(usize) -> Result<(), Malformed>);
-    let cases: [Case; 18] = [
+    let cases: [Case; 20] = [
         ("bytes of a frame", MESSAGE_BYTES_MAX, frame_of),
+        ("bytes of a delta", DELTA_BYTES_MAX, |bytes| {
+            let mut delta = of_entries(vec![entry(1, Label::new(b"s", [&b"n"[..]]), b"")]);
+            let mut sized = |slot: usize| {
+                delta.entries[0].slots = Slots::new([Some(&vec![0; slot][..])].into_iter());
+                encode_delta(&delta)
+            };
+            let overhead = sized(bytes).len() - bytes;
+            let delta = sized(bytes - overhead);
+            assert_eq!(delta.len(), bytes);
+            decode_delta(&delta).map(|_| ())
+        }),
+        ("bytes of a delta that is pushed", DELTA_BYTES_MAX, |bytes| {
+            client_reads(&ClientMessage::Push(Push { channel: 1, id: 1, delta: vec![0; bytes] }))
+        }),
         ("labels of a delta", LABELS_MAX, |count| {
             let label = |number: usize| Label::new(&number.to_be_bytes(), [&b"n"[..]]);
             let entries = (0..count).map(|number| entry(1 + number as u64, label(number), b""));
@@ -214,6 +228,12 @@ fn names_that_applications_choose_are_limited() {
         let insert = document.edit(author, usize::MAX, |edit| edit.insert(&name, &id, &no_fields));
         assert_eq!(insert.is_ok(), is_taken, "a collection's name of {bytes} bytes");
     }
+    for (depth, is_taken) in [(31, true), (32, true), (33, false)] {
+        let nested = (1..depth).fold(Value::List(Vec::new()), |value, _| Value::List(vec![value]));
+        let field = Field::from(nested);
+        let put = document.edit(author, usize::MAX, |edit| edit.put("c", &id, &["v"], &field));
+        assert_eq!(put.is_ok(), is_taken, "a value of depth {depth}");
+    }
 }
 
 /// A hub, and what it says to one connection.
@@ -277,6 +297,45 @@ fn the_replicas_of_a_document_are_limited_beside_those_that_are_there() {
         let theirs = of_replicas((REPLICAS_MAX as isize - 1 + count) as usize);
         let answer = bench.say(2, &open("d", theirs, Vec::new()));
         assert_eq!(answer.err(), (!is_taken).then_some(4413), "{count}");
+    }
+}
+
+#[test]
+fn the_replicas_that_pushes_bring_are_limited() {
+    let mut bench = Bench::new();
+    // As many as there may be but for one, which the hub has lost and takes from whoever has them.
+    let others = of_replicas(REPLICAS_MAX - 1);
+    bench.say(1, &open("d", others.clone(), Vec::new())).unwrap();
+    let lost = Delta { dead: others, ..Delta::default() };
+    bench.say(1, &push(1, &lost)).unwrap();
+    bench.connect(2);
+    let writers = [REPLICAS_MAX - 1, REPLICAS_MAX].map(replica);
+    let claims = writers.map(|replica| Claim { replica, opening: 1 }).to_vec();
+    bench.say(2, &open("d", CausalContext::default(), claims)).unwrap();
+    for (id, replica) in (1..).zip(writers) {
+        let mut delta = of_entries(vec![entry(1, Label::new(b"s", [&b"n"[..]]), b"")]);
+        delta.entries[0].first.replica = replica;
+        let is_taken = id == 1;
+        assert_eq!(bench.say(2, &push(id, &delta)).err(), (!is_taken).then_some(4413), "{id}");
+    }
+}
+
+#[test]
+fn the_bytes_of_an_entry_that_grows_are_limited() {
+    for (beyond, is_taken) in [(-1isize, true), (0, true), (1, false)] {
+        let mut bench = Bench::new();
+        bench.say(1, &open("d", CausalContext::default(), claims(1))).unwrap();
+        let part = |slots: &[Option<Vec<u8>>]| {
+            let mut part = entry(1, Label::new(b"s", slots.iter().map(|_| &b"n"[..])), b"");
+            part.slots = Slots::new(slots.iter().map(Option::as_deref));
+            part
+        };
+        let first = part(&[Some(vec![1; DELTA_BYTES_MAX / 2])]);
+        let room = (DELTA_BYTES_MAX - first.byte_count()).checked_add_signed(beyond).unwrap();
+        let second = part(&[None, Some(vec![2; room])]);
+        bench.say(1, &push(1, &of_entries(vec![first]))).unwrap();
+        let answer = bench.say(1, &push(2, &of_entries(vec![second])));
+        assert_eq!(answer.err(), (!is_taken).then_some(4413), "{beyond} beyond");
     }
 }
 

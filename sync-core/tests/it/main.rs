@@ -9,6 +9,7 @@
 mod alone;
 mod brief;
 mod chaos;
+mod client_limits;
 mod compare;
 mod copies;
 mod deltas;

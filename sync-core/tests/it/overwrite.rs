@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use sync_core::causal::{Delta, Fingerprints, MemoryStore, PlaceStore};
+use sync_core::causal::{Delta, Fingerprints, MemoryStore, Overwrite, PlaceStore};
 use sync_core::document::{Change, EditAgainstDelete};
 use sync_core::error::Sure;
 use sync_core::types::{Field, RecordId, Value};
@@ -155,9 +155,11 @@ fn an_ordinary_edit_is_taken_in_one_go() {
     let mut store = reader.document.store().clone();
     let mut killed = Vec::new();
     // The byte is that with which the name of an existence begins.
-    assert!(store.overwrite(entry, dead, &mut killed, 0).sure());
+    let done = store.overwrite(entry, Some(dead), Some(&mut killed), 0).sure();
+    assert_eq!(done, Overwrite::Done(dead));
     assert_eq!((killed.len(), killed[0].live().count()), (1, 1));
     reader.hear(&[&edited]);
     assert_eq!(&store, reader.document.store());
-    assert!(!store.overwrite(entry, dead, &mut killed, 0).sure());
+    let again = store.overwrite(entry, Some(dead), Some(&mut killed), 0).sure();
+    assert_eq!(again, Overwrite::StepByStep);
 }

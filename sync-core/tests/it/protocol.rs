@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use sync_core::causal::{LABEL_BYTES_MAX, PLACE_ID_BYTES_MAX, RUN_DOTS_MAX};
 use sync_core::error::Malformed;
+use sync_core::session::limits::{
+    CLIENT_SILENCE_MS_MAX, GAPPED_RANGES_MAX, HELLO_MS_MAX, HUB_SILENCE_MS_MAX, PING_MS,
+    SHOWN_BYTES_MAX, WRITERS_MAX,
+};
+use sync_core::types::MARKS_MAX;
 use sync_core::wire::{
     CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX,
     DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, Fault, LABELS_MAX, MESSAGE_BYTES_MAX,
@@ -86,6 +91,23 @@ fn every_limit_has_the_value_of_the_table() {
     let documented: Vec<_> =
         rows("Limits").into_iter().map(|cells| (cells[0], cells[1].parse().unwrap())).collect();
     assert_eq!(documented, code);
+}
+
+#[test]
+fn the_limits_of_sessions_have_the_values_of_the_text() {
+    let seconds = |ms: u64| ms / 1_000;
+    for stated in [
+        format!("A client that has heard nothing for {} seconds says Ping", seconds(PING_MS)),
+        format!("says Ping, and gives up after {}.", seconds(HUB_SILENCE_MS_MAX)),
+        format!("after {} seconds without a frame", seconds(CLIENT_SILENCE_MS_MAX)),
+        format!("and after {} without a Hello.", seconds(HELLO_MS_MAX)),
+        format!("of the first {WRITERS_MAX} replicas named as claims and unsent"),
+        format!("(the last {MARKS_MAX} of a replica,"),
+        format!("as Presence (of at most {} MiB)", SHOWN_BYTES_MAX >> 20),
+        format!("as that has at most {GAPPED_RANGES_MAX} ranges with the gaps that this leaves"),
+    ] {
+        assert!(PAGE.contains(&stated), "{stated}");
+    }
 }
 
 #[test]

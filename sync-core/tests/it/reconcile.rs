@@ -516,18 +516,27 @@ fn each_budget_ends_a_session() {
     let (a, mut b) = (Copy::dense(3, 4_000), Copy::dense(3, 4_000));
     strewn(3, 4_000, 600, 2).into_iter().for_each(|dot| b.kill(dot));
     let full = run(&a, &b, Mode::PushPull, Limits::default()).unwrap();
+    // Ranges of positions: those of one replica go on where those of the one before end.
+    let mut ranges = CausalContext::default();
+    for (index, gone) in (0..3).map(|index| (index, a.against(&b).live_here)) {
+        for (start, end) in gone.of(replica(index)).unwrap().iter() {
+            let before = u64::from(index) * 4_000;
+            ranges.insert_range(replica(0), before + start, before + end);
+        }
+    }
     let enough = Limits {
         session_bytes_max: full.byte_count() as u64,
         messages_max: full.messages.len() as u32,
-        ranges_max: a.against(&b).live_here.range_count() + 2,
+        ranges_max: ranges.range_count(),
         ..Limits::default()
     };
     run(&a, &b, Mode::PushPull, enough).unwrap();
     let wide = Limits::default();
+    run(&a, &b, Mode::PushPull, Limits { ranges_max: enough.ranges_max + 1, ..wide }).unwrap();
     for (exceeded, limits) in [
         ("bytes of a session", Limits { session_bytes_max: enough.session_bytes_max - 1, ..wide }),
         ("messages of a session", Limits { messages_max: enough.messages_max - 1, ..wide }),
-        ("the ranges of what differs", Limits { ranges_max: enough.ranges_max - 5, ..wide }),
+        ("the ranges of what differs", Limits { ranges_max: enough.ranges_max - 1, ..wide }),
     ] {
         let failure = run(&a, &b, Mode::PushPull, limits).err();
         let Some(ReconcileError::Budget { what, .. }) = failure else {
@@ -542,10 +551,12 @@ fn a_message_that_is_too_long_is_refused_unread() {
     let copy = Copy::dense(1, 10);
     let store = Indexed { fingerprints: &copy.fingerprints, live: &copy };
     let limits = Limits { message_bytes_max: 2_000, ..Limits::default() };
-    let mut side = Reconciler::responder(copy.context.clone(), limits);
-    let failure = side.handle(&store, &[1; 2_001]).unwrap_err();
-    let what = "bytes of a message";
-    assert_eq!(failure, ReconcileError::Budget { what, limit: 2_000 });
+    for bytes in [1_999, 2_000, 2_001] {
+        let mut side = Reconciler::responder(copy.context.clone(), limits);
+        let failure = side.handle(&store, &vec![1; bytes]).unwrap_err();
+        let refused = ReconcileError::Budget { what: "bytes of a message", limit: 2_000 };
+        assert_eq!(failure == refused, bytes > 2_000, "{bytes}: {failure}");
+    }
 }
 
 #[test]

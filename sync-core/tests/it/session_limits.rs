@@ -1,43 +1,24 @@
-//! What sessions keep and say at most: each limit at its value, one below and one above it.
-
-use std::collections::BTreeMap;
+//! What the session of a hub keeps and says at most: each limit at its value, one below and one above it.
 
 use sync_core::causal::{
-    CausalContext, Delta, Dot, Entry, Label, MemoryStore, Note, PlaceId, RUN_DOTS_MAX, ReplicaId,
-    Slots,
+    CausalContext, Delta, Dot, Entry, Label, MemoryStore, PlaceId, RUN_DOTS_MAX, ReplicaId, Slots,
 };
 use sync_core::pack::varint;
 use sync_core::reconcile::{Limits, Mode, Reconciler};
-use sync_core::session::{
-    Boot, Client, ClientConfig, ClientInput, ClientOutput, Hub, HubInput, HubOutput, MemoryHub,
-    Now, SavedDocument, Step,
+use sync_core::session::limits::{
+    CLIENT_SILENCE_MS_MAX, COMPARISONS_MAX, DIED_MAX, FOUND_RANGES_MAX, HELLO_MS_MAX,
+    SHOWN_BYTES_MAX, WRITERS_MAX,
 };
+use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now};
 use sync_core::time::Stamp;
-use sync_core::types::RecordId;
+use sync_core::types::Opening;
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, HubMessage, Push, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX,
-    VERSION, Welcome, decode_client, decode_delta, decode_hub, encode_delta,
+    CLAIMS_MAX, Claim, ClientMessage, HubMessage, PRESENCE_BYTES_MAX, Push, SYNC_MESSAGES_MAX,
+    SYNC_SESSION_BYTES_MAX, VERSION, decode_hub, encode_delta,
 };
-
-use crate::world::{DOCUMENT, World};
 
 /// Counters up to here are dead at both sides: positions of a comparison, as many as one likes.
 const DEAD_MAX: u64 = 1 << 50;
-
-/// As `DIED_MAX` of the hub.
-const DIED_MAX: u64 = 1 << 16;
-
-/// As `AT_ONCE_MAX` of the hub.
-const AT_ONCE_MAX: u32 = 4;
-
-/// As `HELD_BYTES_MAX` of the client.
-const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// As `REFILL_RANGES_MAX` of the client.
-const REFILL_RANGES_MAX: usize = 3_000;
-
-/// As `ENTRIES_MAX` of the conflict log.
-const CONFLICTS_MAX: usize = 1_000;
 
 fn replica(number: u8) -> ReplicaId {
     ReplicaId::from_bytes([number; 16])
@@ -216,8 +197,8 @@ fn the_bytes_of_a_comparison_are_limited() {
 #[test]
 fn what_dies_during_a_comparison_is_limited() {
     for count in [DIED_MAX - 1, DIED_MAX, DIED_MAX + 1] {
-        let runs = (0..=DIED_MAX / RUN_DOTS_MAX as u64)
-            .map(|run| entry(1 + run * RUN_DOTS_MAX as u64, RUN_DOTS_MAX));
+        let runs = (0..=DIED_MAX / RUN_DOTS_MAX)
+            .map(|run| entry(1 + (run * RUN_DOTS_MAX) as u64, RUN_DOTS_MAX));
         let live: Vec<Delta> =
             runs.collect::<Vec<_>>().chunks(64).map(|part| of_entries(part.to_vec())).collect();
         let mut bench = Bench::new(1, &live);
@@ -229,168 +210,133 @@ fn what_dies_during_a_comparison_is_limited() {
         let hello = initiator.start(&own).unwrap();
         let context = bench.compare(1, &hello).unwrap();
         let parts = initiator.handle(&own, &context).unwrap().unwrap();
-        bench.push(1, &dead(1, count));
+        bench.push(1, &dead(1, count as u64));
         assert_eq!(bench.compare(1, &parts).is_some(), count <= DIED_MAX, "{count}");
     }
 }
 
 #[test]
 fn the_comparisons_of_a_connection_at_a_time_are_limited() {
-    let mut bench = Bench::new(AT_ONCE_MAX + 1, &[of_entries(vec![entry(1, 1)])]);
+    let at_once = COMPARISONS_MAX as u32;
+    let mut bench = Bench::new(at_once + 1, &[of_entries(vec![entry(1, 1)])]);
     let own = dead(1, 1);
     let mut store = MemoryStore::default();
     store.join(&own);
-    for channel in 1..=AT_ONCE_MAX + 1 {
+    for channel in 1..=at_once + 1 {
         bench.open(2, channel, own.dead.clone());
         let context = store.context().clone();
         let mut initiator = Reconciler::initiator(context, Mode::PushPull, Limits::default());
         let hello = initiator.start(&store).unwrap();
-        assert_eq!(bench.compare(channel, &hello).is_some(), channel <= AT_ONCE_MAX, "{channel}");
-    }
-}
-
-/// A client that hears what a test likes, and stores at once.
-struct Listener {
-    client: Client,
-    steps: Vec<Step>,
-    sent: Vec<ClientMessage>,
-}
-
-impl Listener {
-    /// Opens a document that has a context, at a hub with nothing.
-    fn new(context: CausalContext) -> Self {
-        let mut client = Client::new(ClientConfig::default());
-        let store = MemoryStore::load(context, []);
-        let saved = SavedDocument { store, ..SavedDocument::default() };
-        client.open(DOCUMENT, saved, replica(9), 1);
-        let mut listener = Self { client, steps: Vec::new(), sent: Vec::new() };
-        listener.input(ClientInput::Connected);
-        let welcome = Welcome { version: VERSION, hub: 1, boot: 2, now_ms: 0, packs: false };
-        listener.hear(&HubMessage::Welcome(welcome));
-        let context = CausalContext::default();
-        let openings = Vec::new();
-        listener.hear(&HubMessage::Opened { channel: 1, context, resumed: false, openings });
-        listener
-    }
-
-    fn hear(&mut self, message: &HubMessage) {
-        self.input(ClientInput::Frame(message.encode()));
-    }
-
-    fn input(&mut self, input: ClientInput) {
-        self.client.handle(Now::default(), input);
-        while let Some(output) = self.client.poll() {
-            match output {
-                ClientOutput::Send(frame) => self.sent.push(decode_client(&frame).unwrap()),
-                ClientOutput::Persist(persist) => {
-                    self.steps.extend(persist.steps);
-                    self.client.handle(Now::default(), ClientInput::Persisted(persist.id));
-                }
-                ClientOutput::Disconnect { reason } => panic!("{reason}"),
-                ClientOutput::Event(_) => {}
-            }
-        }
-    }
-}
-
-/// Removals from a counter on that cost so many bytes, as many as a frame takes.
-fn removals(first: u64, cost: usize) -> (Delta, u64) {
-    let note = |counter, id: usize| Note {
-        dot: Dot::new(replica(1), counter),
-        stamp: Stamp::default(),
-        label: Label::new(b"s", []),
-        id: PlaceId::new(&vec![b'i'; id]),
-    };
-    let base = dead(first, first).cost();
-    let each = Delta { notes: vec![note(first, 100)], ..dead(first, first) }.cost() - base;
-    let count = ((cost - base) / each).min(700) as u64;
-    let last = first + count - 1;
-    let mut delta = dead(first, last);
-    delta.notes = (first..=last).map(|counter| note(counter, 100)).collect();
-    let rest = cost - delta.cost();
-    // What is left goes into a longer id of as many notes as it takes.
-    let mut rest = if rest < 100_000 { rest } else { 0 };
-    for one in &mut delta.notes {
-        let more = rest.min(60);
-        one.id = PlaceId::new(&vec![b'i'; 100 + more]);
-        rest -= more;
-    }
-    (delta, last + 1)
-}
-
-#[test]
-fn the_removals_that_wait_for_the_end_of_a_catch_up_are_limited() {
-    for beyond in [-1isize, 0, 1] {
-        let mut listener = Listener::new(CausalContext::default());
-        let limit = HELD_BYTES_MAX.checked_add_signed(beyond).unwrap();
-        let (mut held, mut counter, mut number) = (0, 1, 0);
-        while held < limit {
-            let left = limit - held;
-            let (delta, next) = removals(counter, left.min(100_000));
-            let cost = delta.cost();
-            let fits = held + cost <= HELD_BYTES_MAX;
-            (number, counter, held) = (number + 1, next, held + cost);
-            let chunk = HubMessage::Chunk { channel: 1, number, delta, cursor: None };
-            listener.hear(&chunk);
-            let is_joined = listener.steps.iter().any(|step| matches!(step, Step::Join(_)));
-            assert_eq!(is_joined, !fits, "{held} of {HELD_BYTES_MAX}");
-        }
-        assert_eq!(held, limit);
-        let cursor = Some(Cursor { boot: 2, seq: 1 });
-        let (number, delta) = (number + 1, Delta::default());
-        listener.hear(&HubMessage::Chunk { channel: 1, number, delta, cursor });
-        let context = listener.client.document(DOCUMENT).unwrap().context();
-        assert_eq!(context, &range(1, counter - 1), "nothing of it is lost");
+        assert_eq!(bench.compare(channel, &hello).is_some(), channel <= at_once, "{channel}");
     }
 }
 
 #[test]
-fn the_ranges_of_a_push_of_a_refill_are_limited() {
-    for count in [REFILL_RANGES_MAX - 1, REFILL_RANGES_MAX, REFILL_RANGES_MAX + 1] {
-        let dots = (0..count as u64).map(|number| Dot::new(replica(1), 1 + 2 * number));
-        let listener = Listener::new(dots.collect());
-        let pushes = listener.sent.iter().filter_map(|message| match message {
-            ClientMessage::Push(push) => Some(decode_delta(&push.delta).unwrap()),
+fn the_ranges_that_a_comparison_finds_to_differ_are_limited() {
+    for count in [FOUND_RANGES_MAX - 1, FOUND_RANGES_MAX, FOUND_RANGES_MAX + 1] {
+        let mut bench = with_one_difference();
+        compared(&mut bench);
+        let mut message = vec![8, 0];
+        message.extend([0; 9]);
+        varint::write(&mut message, count as u64);
+        // Every second position, in one byte each.
+        message.resize(message.len() + count, 0);
+        message.extend([0, 0]);
+        assert_eq!(bench.compare(1, &message).is_some(), count <= FOUND_RANGES_MAX, "{count}");
+    }
+}
+
+fn replica_of(number: usize) -> ReplicaId {
+    ReplicaId::from_bytes((number as u128 + 1).to_be_bytes())
+}
+
+/// An Open of the first document by whoever writes as these replicas.
+fn open_as(numbers: std::ops::Range<usize>, unsent: Vec<ReplicaId>) -> ClientMessage {
+    let claim = |number| Claim { replica: replica_of(number), opening: 1 };
+    ClientMessage::Open {
+        channel: 1,
+        document: "d1".into(),
+        cursor: None,
+        context: CausalContext::default(),
+        claims: numbers.map(claim).collect(),
+        compares: false,
+        unsent,
+    }
+}
+
+#[test]
+fn the_bytes_of_presence_that_a_newcomer_is_told_of_are_limited() {
+    const { assert!(SHOWN_BYTES_MAX == CLAIMS_MAX * PRESENCE_BYTES_MAX) };
+    for (beyond, told) in [(-1isize, CLAIMS_MAX), (0, CLAIMS_MAX), (1, CLAIMS_MAX - 1)] {
+        let mut bench = Bench::new(0, &[]);
+        bench.connect(1);
+        bench.say(1, &open_as(0..CLAIMS_MAX, Vec::new()));
+        for number in 0..CLAIMS_MAX {
+            // A name of one byte, and in the last one a byte more or less.
+            let last = if number + 1 == CLAIMS_MAX { beyond } else { 0 };
+            let state = vec![0; (PRESENCE_BYTES_MAX - 1).checked_add_signed(last).unwrap()];
+            let (replica, name) = (replica_of(number), "n".into());
+            bench.say(1, &ClientMessage::Presence { channel: 1, replica, name, state });
+        }
+        let heard = bench.say(2, &open_as(0..0, Vec::new()));
+        let shown = |message: &&HubMessage| matches!(message, HubMessage::Presence { .. });
+        assert_eq!(heard.iter().filter(shown).count(), told, "{beyond} beyond");
+    }
+}
+
+#[test]
+fn the_replicas_whose_marks_are_told_are_limited() {
+    let all = WRITERS_MAX + 1;
+    let mut bench = Bench::new(0, &[]);
+    for (connection, first) in (3..).zip((0..all).step_by(CLAIMS_MAX)) {
+        let own = first..all.min(first + CLAIMS_MAX);
+        bench.connect(connection);
+        bench.say(connection, &open_as(own.clone(), Vec::new()));
+        let mark = |number| Opening { first: 1, opening: 1 }.mark(replica_of(number));
+        let delta = encode_delta(&of_entries(own.map(mark).collect()));
+        bench.say(connection, &ClientMessage::Push(Push { channel: 1, id: 1, delta }));
+    }
+    for (connection, count) in (10..).zip([WRITERS_MAX - 1, WRITERS_MAX, WRITERS_MAX + 1]) {
+        bench.connect(connection);
+        let heard = bench.say(connection, &open_as(0..0, (0..count).map(replica_of).collect()));
+        let told = heard.iter().find_map(|message| match message {
+            HubMessage::Opened { openings, .. } => Some(openings.len()),
             _ => None,
         });
-        let ranges: Vec<usize> = pushes.map(|delta| delta.dead.range_count()).collect();
-        let most = count.min(REFILL_RANGES_MAX);
-        let rest: Vec<usize> = (count > most).then_some(count - most).into_iter().collect();
-        assert_eq!(ranges, [vec![most], rest].concat());
+        assert_eq!(told, Some(count.min(WRITERS_MAX)), "{count}");
     }
 }
 
 #[test]
-fn the_conflict_log_is_limited_and_the_oldest_go() {
-    let mut world = World::new(1, 2);
-    (0..2).for_each(|at| world.connect(at));
-    world.settle();
-    let clash = |world: &mut World, ids: std::ops::Range<usize>| {
-        (0..2).for_each(|at| world.disconnect(at));
-        for at in 0..2 {
-            for number in ids.clone() {
-                let title = format!("of {at}");
-                world.write(at, &format!("n{number}"), &[("title", &title)]);
-            }
-        }
-        (0..2).for_each(|at| world.connect(at));
-        world.settle();
+fn how_long_a_client_may_be_silent_is_limited() {
+    let (mut hub, mut store) = (Hub::new(), MemoryHub::new(Boot { hub: 1, boot: 2 }));
+    let at = |ms| Now { monotonic_ms: 5 + ms, ..Now::default() };
+    let mut input = |hub: &mut Hub, ms, connection, input| {
+        let Ok(()) = hub.handle(&mut store, at(ms), connection, input);
+        while hub.poll().is_some() {}
     };
-    let logged = |world: &World| -> BTreeMap<String, u64> {
-        let log = world.devices[0].client.conflict_log(DOCUMENT).unwrap();
-        log.map(|(entry, _)| (entry.record.clone(), entry.seen_ms)).collect()
+    let closed = |hub: &mut Hub, ms| -> Vec<(u64, u16)> {
+        hub.handle_timeout(at(ms));
+        let close = std::iter::from_fn(|| hub.poll()).filter_map(|output| match output {
+            HubOutput::Close { connection, fault } => Some((connection, fault.close_code())),
+            HubOutput::Send { .. } => None,
+        });
+        close.collect()
     };
-    let id = |number: usize| RecordId::new(format!("n{number}")).unwrap().to_string();
-    clash(&mut world, 0..1);
-    world.now.unix_ms += 1_000;
-    clash(&mut world, 1..CONFLICTS_MAX - 1);
-    assert_eq!(logged(&world).len(), CONFLICTS_MAX - 1);
-    clash(&mut world, CONFLICTS_MAX - 1..CONFLICTS_MAX);
-    assert_eq!(logged(&world).len(), CONFLICTS_MAX);
-    assert!(logged(&world).contains_key(&id(0)));
-    clash(&mut world, CONFLICTS_MAX..CONFLICTS_MAX + 1);
-    let log = logged(&world);
-    assert_eq!(log.len(), CONFLICTS_MAX);
-    assert!(!log.contains_key(&id(0)), "the oldest has gone");
-    assert!((1..=CONFLICTS_MAX).all(|number| log.contains_key(&id(number))));
+    let (version, token, agent) = (VERSION, None, "a".into());
+    let hello = ClientMessage::Hello { version, token, agent, packs: false };
+    for connection in [1, 2] {
+        input(&mut hub, 0, connection, HubInput::Connected);
+    }
+    input(&mut hub, 0, 2, HubInput::Frame(hello.encode()));
+    assert_eq!(hub.poll_timeout(), Some(5 + HELLO_MS_MAX));
+    assert_eq!(closed(&mut hub, HELLO_MS_MAX - 1), []);
+    assert_eq!(closed(&mut hub, HELLO_MS_MAX), [(1, 4408)], "it never said hello");
+    assert_eq!(hub.poll_timeout(), Some(5 + CLIENT_SILENCE_MS_MAX));
+    assert_eq!(closed(&mut hub, CLIENT_SILENCE_MS_MAX - 1), []);
+    // Any frame ends the silence.
+    let spoke = CLIENT_SILENCE_MS_MAX - 1;
+    input(&mut hub, spoke, 2, HubInput::Frame(ClientMessage::Ping.encode()));
+    assert_eq!(closed(&mut hub, spoke + CLIENT_SILENCE_MS_MAX - 1), []);
+    assert_eq!(closed(&mut hub, spoke + CLIENT_SILENCE_MS_MAX), [(2, 4408)]);
 }

@@ -87,6 +87,28 @@ fn catching_up_costs_the_net_difference() {
 }
 
 #[test]
+fn a_catch_up_says_of_each_object_when_it_was_last_removed() {
+    let mut world = two();
+    world.write(0, "n", &[("title", "t")]);
+    world.settle();
+    world.disconnect(1);
+    world.disconnect(0);
+    let before = world.sent_down.get(&1).copied().unwrap_or(0);
+    for _ in 0..100 {
+        world.remove(0, "n");
+        world.write(0, "n", &[("title", "t")]);
+        while world.store_one(0) {}
+    }
+    world.connect(0);
+    world.settle();
+    world.connect(1);
+    world.settle();
+    let cost = world.sent_down[&1] - before;
+    assert!(cost < 600, "{cost} bytes for a note that was removed and written 100 times");
+    world.heal();
+}
+
+#[test]
 fn a_hub_that_lost_everything_is_filled_again() {
     let mut world = World::new(2, 3);
     (0..3).for_each(|at| world.connect(at));

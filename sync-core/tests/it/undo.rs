@@ -237,6 +237,31 @@ fn histories_are_bounded_and_stored() {
 }
 
 #[test]
+fn the_bytes_of_a_history_are_limited_and_the_oldest_go() {
+    let mut document = Document::default();
+    let replica = ReplicaId::from_bytes([1; 16]);
+    let mut insert = |number: u64| {
+        let author = Author { replica, stamp: Stamp::from_ms(number) };
+        let record = RecordId::new(format!("r{number}")).unwrap();
+        let field = Field::from("t");
+        let inserted =
+            document.edit(author, usize::MAX, |edit| edit.insert("n", &record, [("f", &field)]));
+        inserted.unwrap().undo
+    };
+    let undos = [insert(1), insert(2)];
+    let bytes: usize = undos.iter().map(sync_core::document::Undo::byte_count).sum();
+    for (limit, depth) in [(bytes - 1, 1), (bytes, 2), (bytes + 1, 2)] {
+        let mut history = History::new(limit);
+        undos.iter().cloned().for_each(|undo| history.record(undo));
+        assert_eq!(history.depth(), (depth, 0), "{limit} of {bytes}");
+        // The later one is what is left.
+        let author = Author { replica, stamp: Stamp::from_ms(9) };
+        let undone = history.undo(&mut document.clone(), author, usize::MAX).unwrap().unwrap();
+        assert!(undone.delta.dead.contains(sync_core::causal::Dot::new(replica, 3)));
+    }
+}
+
+#[test]
 fn who_deleted_a_record_asserts_it_when_the_editor_is_gone() {
     for policy in [EditAgainstDelete::KeepEdits, EditAgainstDelete::DeleteWins] {
         let (mut a, mut b, mut c) = (Device::new(1), Device::new(2), Device::new(3));

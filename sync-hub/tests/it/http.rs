@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use sync_hub::Options;
+use sync_hub::{HEADER_BYTES_MAX, Options};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -75,6 +75,28 @@ async fn sync_without_an_upgrade_says_what_it_wants() {
         let answer = get(hub.address, "/sync", headers).await;
         assert!(answer.starts_with("http/1.1 426"), "{answer}");
         assert!(answer.contains("upgrade: websocket\r\n"), "{answer}");
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn the_headers_of_a_request_are_limited() {
+    let folder = TempDir::new().unwrap();
+    let hub = TestHub::start(folder.path()).await;
+    let (start, end) =
+        ("GET /health HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nX: ", "\r\n\r\n");
+    let of_bytes = |bytes: usize| format!("{start}{}", "x".repeat(bytes - start.len()));
+    for (request, status) in [
+        (of_bytes(HEADER_BYTES_MAX - 1 - end.len()) + end, "200"),
+        (of_bytes(HEADER_BYTES_MAX - end.len()) + end, "200"),
+        // It does not end within the limit.
+        (of_bytes(HEADER_BYTES_MAX), "431"),
+    ] {
+        let mut stream = TcpStream::connect(hub.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
     }
     hub.stop().await;
 }

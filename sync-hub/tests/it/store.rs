@@ -11,7 +11,7 @@ use sync_core::session::{Buried, DocumentId, HubStore, MemoryHub, Page};
 use sync_core::time::Stamp;
 use sync_core::types::{MARKS_MAX, Opening};
 use sync_core::wire::Cursor;
-use sync_hub::{SqliteHub, StoreError};
+use sync_hub::{BOOTS_MAX, SqliteHub, StoreError};
 use tempfile::TempDir;
 
 use crate::random::Random;
@@ -276,6 +276,25 @@ fn what_was_not_committed_is_gone_and_its_cursors_are_not_taken() {
     push(&mut hub, document, &writers.insert(1, &mut random));
     assert!(!hub.can_resume(document, Cursor { boot: lost, seq: 2 }).unwrap());
     assert!(hub.can_resume(document, Cursor { boot: lost, seq: 1 }).unwrap());
+}
+
+#[test]
+fn the_starts_that_are_remembered_are_limited() {
+    let folder = TempDir::new().unwrap();
+    let mut hub = open(folder.path());
+    let document = hub.open("d").unwrap();
+    let cursor = Cursor { boot: hub.boot().boot, seq: 0 };
+    // With this start, one less than the least of those below.
+    let later = "WITH RECURSIVE later (number) AS
+                     (SELECT 1 UNION ALL SELECT number + 1 FROM later WHERE number < ?1)
+                 INSERT INTO boots (boot, first_seq) SELECT number, 0 FROM later";
+    hub.connection().execute(later, [BOOTS_MAX - 3]).unwrap();
+    drop(hub);
+    for (starts, is_known) in [(BOOTS_MAX - 1, true), (BOOTS_MAX, true), (BOOTS_MAX + 1, false)] {
+        let hub = open(folder.path());
+        let resumes = hub.can_resume(document, cursor).unwrap();
+        assert_eq!(resumes, is_known, "after {starts} starts");
+    }
 }
 
 #[test]

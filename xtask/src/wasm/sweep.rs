@@ -103,14 +103,12 @@ fn clear(parts: &mut [Part], named: &BTreeSet<u32>) {
             waiting.extend(parts[at].words());
         }
     }
-    let texts: BTreeSet<_> = parts
-        .iter()
-        .filter(|part| part.is_text())
-        .map(|part| (part.start, part.bytes.len() as u32))
-        .collect();
+    let texts: BTreeSet<_> =
+        parts.iter().filter(|part| part.is_text()).map(|part| part.start).collect();
     for (part, is_used) in parts.iter_mut().zip(used) {
         // A place is the address and the length of the file's name, a line and a column.
-        let is_place = matches!(part.words().collect::<Vec<_>>()[..], [name, len, _, _] if texts.contains(&(name, len)));
+        let is_place =
+            part.bytes.len() == 16 && part.words().next().is_some_and(|name| texts.contains(&name));
         if !is_used && (is_place || part.is_text()) {
             part.bytes.fill(0);
         }

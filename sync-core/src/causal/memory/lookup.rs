@@ -59,6 +59,13 @@ impl MemoryStore {
         Some(row)
     }
 
+    /// The row whose run has a dot.
+    #[inline]
+    pub(super) fn row_of_dot(&self, dot: Dot) -> Option<u32> {
+        let writer = self.find_writer(dot.replica).ok()?;
+        self.first_row(self.numbers[writer].1, dot.counter, dot.counter)
+    }
+
     /// The row of a dot, if that belongs to the object that was looked at last.
     #[inline]
     fn row_at_hand(&self, writer: u32, counter: u64) -> Option<u32> {

@@ -2,64 +2,82 @@
 //! follows from it is known beforehand, so the row is looked up once and nothing is looked at twice.
 
 use super::MemoryStore;
-use crate::causal::{Dot, Entry, Label};
+use crate::causal::slots::Span;
+use crate::causal::{Dot, Entry, Overwrite};
 
 impl MemoryStore {
     /// See [`PlaceStore::overwrite`](crate::causal::PlaceStore::overwrite).
     pub(super) fn overwrite_row(
         &mut self,
         entry: &Entry,
-        dead: Dot,
-        killed: &mut Vec<Entry>,
+        dead: Option<Dot>,
+        killed: Option<&mut Vec<Entry>>,
         needed: u8,
-    ) -> bool {
-        let Entry { first, label, slots, .. } = entry;
-        if slots.live() != 1
-            || label.len() != 1
-            || first.counter <= self.context.max_of(first.replica)
-        {
-            return false;
-        }
-        let Ok(known) = self.find_writer(dead.replica) else { return false };
-        let writer = self.numbers[known].1;
-        let Some(number) = self.first_row(writer, dead.counter, dead.counter) else { return false };
-        let Some(live) = self.overwritten(number, entry, dead.counter, needed) else {
-            return false;
+    ) -> Overwrite {
+        let Entry { first, label, id, slots, .. } = entry;
+        let is_one = label.len() == 1 && slots.len() == 1;
+        let Some(new) = slots.span_of(0).filter(|_| is_one) else { return Overwrite::StepByStep };
+        let new = slots.bytes_of(&new);
+        let head = match dead {
+            Some(dead) => self.row_of_dot(dead),
+            None => self.row_of(label.space(), id),
         };
+        let place = head.and_then(|head| self.overwritten(head, entry, needed));
+        let Some((row, span)) = place else { return Overwrite::StepByStep };
+        let known = self.view(row);
+        let slot = span.first();
+        let old = Dot::new(known.first.replica, known.first.counter + slot as u64);
+        let bytes = known.slots.bytes_of(&span);
+        match dead {
+            Some(dead) if dead != old => return Overwrite::StepByStep,
+            None if bytes == new => return Overwrite::Same,
+            Some(_) | None => {}
+        }
+        let (was, is) = (known.content(slot, bytes), entry.view().content(0, new));
         let writer = self.number_of(first.replica);
-        let Err(at) = self.run(writer, first.counter) else { return false };
-        self.context.insert_range(first.replica, first.counter, first.counter);
-        self.fingerprints.add(entry.view());
-        self.link_to(number, entry, writer, at);
-        let taken = self.take(number, live, 1 << (dead.counter - self.rows.of(number).counter));
-        self.fingerprints.take_out(taken.view());
-        killed.push(taken);
-        true
+        let Some(at) = self.writers[writer].runs.end_above(first.counter) else {
+            return Overwrite::StepByStep;
+        };
+        if !self.context.push(*first) {
+            return Overwrite::StepByStep;
+        }
+        self.fingerprints.change_one(*first, is, true);
+        self.fingerprints.change_one(old, was, false);
+        self.link_to(row, entry, writer, at);
+        self.take_slot(row, &span, killed);
+        Overwrite::Done(old)
     }
 
-    /// The live slots of a row of which an entry takes the place of one, if there is nothing else to it.
-    fn overwritten(&self, number: u32, entry: &Entry, dead: u64, needed: u8) -> Option<u64> {
-        let row = self.rows.of(number);
-        let slot = dead.checked_sub(row.counter)? as usize;
-        let live = row.slots.live();
+    /// Which slot of which row an entry takes the place of, if there is nothing else to it, by a row of the
+    /// object.
+    #[inline]
+    fn overwritten(&self, head: u32, entry: &Entry, needed: u8) -> Option<(u32, Span)> {
         let name = entry.label.name(0);
+        let row = self.rows.of(head);
         let is_of_it = row.id == entry.id && row.label.is_in_space_of(&entry.label);
         let is_plain = name.first().is_some_and(|tag| tag & 0x80 == 0 && *tag != needed);
-        if !is_of_it || !is_plain || live >> slot & 1 == 0 || row.label.name(slot) != name {
+        if !is_of_it || !is_plain {
             return None;
         }
-        let hash = entry.label.name_hash(0);
-        let (mut same, mut has_needed) = (0, false);
-        for row in self.rows.ring(number) {
-            let label: &Label = &self.rows.of(row).label;
-            if label.tags().has_high() {
+        let (mut found, mut has_needed) = (None, false);
+        for number in self.rows.ring(head) {
+            let row = self.rows.of(number);
+            if row.label.tags().has_high() || row.label.has_control() {
                 return None;
             }
-            has_needed |= label.tags().has_plainly(needed);
-            same += label.count_of(hash);
+            has_needed |= row.label.tags().has_plainly(needed);
+            let like = row.label.slots_like(&entry.label);
+            if like == 0 {
+                continue;
+            }
+            let slot = like.trailing_zeros() as usize;
+            if !like.is_power_of_two() || found.is_some() || row.label.name(slot) != name {
+                return None;
+            }
+            found = Some((number, row.slots.span_of(slot)?));
         }
         let is_open = !self.open.is_empty()
             && self.open.contains(&(entry.label.space().into(), entry.id.clone()));
-        (same == 1 && has_needed && !is_open).then_some(live)
+        found.filter(|_| has_needed && !is_open)
     }
 }

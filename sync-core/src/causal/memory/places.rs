@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::MemoryStore;
 use super::lookup::key_of;
 use super::sorted::Position;
-use crate::causal::{Dot, Entry, EntryView, PlaceId, PlaceStore};
+use crate::causal::{Dot, Entry, EntryView, Overwrite, PlaceId, PlaceStore};
 
 impl MemoryStore {
     /// A row of each object of a space, in the order of their ids, beginning after `after`.
@@ -64,10 +64,10 @@ impl PlaceStore for MemoryStore {
     fn overwrite(
         &mut self,
         entry: &Entry,
-        dead: Dot,
-        killed: &mut Vec<Entry>,
+        dead: Option<Dot>,
+        killed: Option<&mut Vec<Entry>>,
         needed: u8,
-    ) -> Result<bool, Infallible> {
+    ) -> Result<Overwrite, Infallible> {
         Ok(self.overwrite_row(entry, dead, killed, needed))
     }
 

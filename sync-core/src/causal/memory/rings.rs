@@ -6,7 +6,8 @@ use super::lookup::key_of;
 use super::rows::Row;
 use super::sorted::{Position, Sorted};
 use super::{MemoryStore, Space};
-use crate::causal::Entry;
+use crate::causal::slots::Span;
+use crate::causal::{Dot, Entry};
 
 impl MemoryStore {
     /// Puts a row into both indexes; `at` is where it stands among the runs.
@@ -113,6 +114,30 @@ impl MemoryStore {
         let taken = labels.fitted(label, mask);
         *label = left;
         Entry { first, stamp: *stamp, label: taken, id: id.clone(), slots: slots.take_out(mask) }
+    }
+
+    /// Takes slots that are live out of a row, and gives them to `killed`, if that is there.
+    pub(super) fn take_slot(&mut self, number: u32, span: &Span, killed: Option<&mut Vec<Entry>>) {
+        let Self { rows, labels, writers, .. } = self;
+        let Row { id, stamp, counter, label, slots, writer, .. } = rows.of_mut(number);
+        let (live, mask) = (slots.live(), span.mask());
+        if live == mask {
+            let taken = self.take(number, live, mask);
+            if let Some(killed) = killed {
+                killed.push(taken);
+            }
+            return;
+        }
+        let left = labels.fitted(label, live & !mask);
+        if let Some(killed) = killed {
+            let first = Dot::new(writers[*writer as usize].replica, *counter);
+            let label = labels.fitted(label, mask);
+            let slots = slots.take_span(span);
+            killed.push(Entry { first, stamp: *stamp, label, id: id.clone(), slots });
+        } else {
+            slots.drop_out(span);
+        }
+        *label = left;
     }
 
     /// Whether a run of `len` dots from `counter`, which would stand at a position, would overlap

@@ -107,8 +107,8 @@ impl Sorted {
 
     /// The end, if every key is lower: rows of one replica mostly come in order.
     #[inline]
-    fn end_above(&self, key: u64) -> Option<Position> {
-        let keys = &self.chunks.last()?.keys;
+    pub(super) fn end_above(&self, key: u64) -> Option<Position> {
+        let Some(Chunk { keys, .. }) = self.chunks.last() else { return Some(Position::default()) };
         let is_above = keys.last().is_some_and(|last| *last < key);
         is_above.then(|| Position { chunk: self.chunks.len() - 1, at: keys.len() })
     }

@@ -111,8 +111,10 @@ impl<S: PlaceStore> Edit<'_, S> {
     }
 }
 
-/// How many shares of earlier openings of one replica a counter holds. Arbitrary: what a copy counted
-/// under an opening before all of these, unknown to all others, may be lost in what was added up since.
+/// How many shares of earlier openings of one replica are added up in a counter. Arbitrary: what a copy
+/// counted under an opening before all of these, unknown to all others, may be lost in what was added up
+/// since. A share of an opening whose mark is forgotten is nobody's, and stays: one for every 25 openings
+/// that count.
 const SHARES_MAX: usize = 8;
 
 /// Whether a field is a counter, or may hold one.

@@ -5,14 +5,14 @@ use std::mem::take;
 
 use super::counters::{may_count, push_counter_paths};
 use super::{Edit, Step};
-use crate::causal::{CausalContext, PlaceStore, ReplicaId};
-use crate::document::Refused;
-use crate::document::target::{Targets, check_path};
+use crate::causal::{CausalContext, Dot, DotRanges, Entry, Overwrite, PlaceStore, ReplicaId};
+use crate::document::target::{Targets, check_path, check_value};
+use crate::document::{Document, Refused};
 use crate::error::Misuse;
 use crate::sort::sort_by;
 use crate::types::element::{self, kind};
 use crate::types::place::{Space, collection_space};
-use crate::types::{Content, Field, Record, RecordId, check_name};
+use crate::types::{Content, Field, Record, RecordId, Value, check_name};
 
 impl<S: PlaceStore> Edit<'_, S> {
     /// Adds a record.
@@ -32,6 +32,9 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
+        if crate::HAS_SHORTCUTS && self.insert_registers(collection, id, fields)? {
+            return Ok(());
+        }
         let space = collection_space(collection)?;
         let place = self.look(&space, id.as_place_id())?;
         if place.is_shown() {
@@ -39,22 +42,51 @@ impl<S: PlaceStore> Edit<'_, S> {
             return Err(Misuse::RecordExists { collection, id }.into());
         }
         let mut targets = take(&mut self.document.targets);
-        let is_known = targets.push_known(&self.document.labels, &space, fields)?;
-        if !is_known {
-            targets.push_existence();
-            push_fields(&mut targets, fields)?;
-            self.push_counters(&mut targets, fields)?;
-        }
+        targets.push_existence();
+        push_fields(&mut targets, fields)?;
+        self.push_counters(&mut targets, fields)?;
         self.document.kept.forget(&space, id.as_place_id());
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
         self.document.targets = targets.emptied();
-        if !is_known
+        if crate::HAS_SHORTCUTS
             && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
         {
             self.document.labels.learn_record(&written.label, fields);
         }
         Ok(())
+    }
+
+    /// Adds a record of registers in one go, if one with these fields was written lately and nothing is
+    /// left of an earlier one of this id. Does nothing otherwise, and says so.
+    fn insert_registers(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: &[(&str, &Field)],
+    ) -> Result<bool, Refused<S::Error>> {
+        let values = fields.iter().map(|(_, field)| match field {
+            Field::Register(value) | Field::Latest(value) => value,
+            Field::Set(_) | Field::Counter(_) | Field::Map(_) => &Value::Null,
+        });
+        let Document { store, labels, targets, kept, .. } = &mut *self.document;
+        let Some(label) = labels.of_record(collection, fields) else { return Ok(false) };
+        let (id, mut is_new) = (id.as_place_id(), true);
+        store.at(label.space(), id, &mut |_| is_new = false).map_err(Refused::Store)?;
+        if !is_new {
+            return Ok(false);
+        }
+        values.clone().try_for_each(check_value)?;
+        let slots = targets.packed(true, values);
+        let first = Dot::new(self.author.replica, self.next);
+        let entry = Entry { first, stamp: self.author.stamp, label, id: id.clone(), slots };
+        store.add(entry.clone()).map_err(Refused::Store)?;
+        store
+            .see(first.replica, &DotRanges::of(first.counter..=entry.last()))
+            .map_err(Refused::Store)?;
+        kept.forget(entry.label.space(), id);
+        self.wrote(entry, CausalContext::default());
+        Ok(true)
     }
 
     /// Writes fields of a record and leaves the others. What a field holds already is left as it is:
@@ -75,6 +107,12 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
+        if crate::HAS_SHORTCUTS
+            && let [(name, field)] = fields
+            && self.update_register(collection, id, name, field)?
+        {
+            return Ok(());
+        }
         let mut targets = take(&mut self.document.targets);
         push_fields(&mut targets, fields)?;
         let roots: SmallVec<[&str; 4]> = fields.iter().map(|(name, _)| *name).collect();
@@ -91,7 +129,42 @@ impl<S: PlaceStore> Edit<'_, S> {
         for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
+        if crate::HAS_SHORTCUTS
+            && let [(name, _)] = fields
+            && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
+        {
+            self.document.labels.learn_register(collection, name, &written.label);
+        }
         Ok(())
+    }
+
+    /// Updates one register in one go, if it was written lately, and nothing about the record is out of the
+    /// ordinary. Does nothing otherwise, and says so.
+    fn update_register(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        name: &str,
+        field: &Field,
+    ) -> Result<bool, Refused<S::Error>> {
+        let (kind, value) = match field {
+            Field::Register(value) => (kind::REGISTER, value),
+            Field::Latest(value) => (kind::LATEST, value),
+            Field::Set(_) | Field::Counter(_) | Field::Map(_) => return Ok(false),
+        };
+        let Document { store, labels, targets, .. } = &mut *self.document;
+        let Some(label) = labels.of_register(collection, kind, name) else { return Ok(false) };
+        check_value(value)?;
+        let (id, slots) = (id.as_place_id().clone(), targets.packed(false, [value].into_iter()));
+        let first = Dot::new(self.author.replica, self.next);
+        let entry = Entry { first, stamp: self.author.stamp, label, id, slots };
+        let done = store.overwrite(&entry, None, Some(&mut self.killed), kind::EXISTS);
+        match done.map_err(Refused::Store)? {
+            Overwrite::StepByStep => return Ok(false),
+            Overwrite::Same => {}
+            Overwrite::Done(dead) => self.wrote(entry, [dead].into_iter().collect()),
+        }
+        Ok(true)
     }
 
     /// Writes one field at a path of nested maps, and leaves its neighbours.

@@ -10,13 +10,11 @@ use super::outbox::Outbox;
 use super::{Client, Opened, OutboxItem, Phase};
 use crate::causal::{Delta, Dot, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore};
 use crate::error::{Malformed, Sure};
+use crate::session::limits::TAKEN_MAX;
 use crate::session::names::{Dots, Runs};
 use crate::wire::{
     ClientMessage, Dictionary, InFull, Names, Objects, Push, read_delta, write_delta,
 };
-
-/// The most runs of which own changes took something that are remembered. Arbitrary.
-const TAKEN_MAX: usize = 4096;
 
 /// Why a client hangs up that does not find an object.
 pub const NOT_HERE: &str = "the hub names an object that is not here; opening again";

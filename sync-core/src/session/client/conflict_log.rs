@@ -8,6 +8,7 @@ use crate::document::Document;
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
 use crate::session::Now;
+use crate::session::limits::LOG_ENTRIES_MAX;
 use crate::time::Stamp;
 use crate::types::{Conflict, Content, Element, Place, Record, RecordId, Value};
 
@@ -60,9 +61,6 @@ impl LogEntry {
     }
 }
 
-/// The most entries that are kept for one document. Arbitrary; the oldest go first.
-const ENTRIES_MAX: usize = 1_000;
-
 /// The log of one document: entries with their keys, in the order of keys. It is short, and a map of
 /// one more type would be larger code than all else here.
 #[derive(Debug, Default)]
@@ -91,6 +89,12 @@ impl ConflictLog {
             Ok(at) => self.0[at].1 = entry,
             Err(at) => self.0.insert(at, (key, entry)),
         }
+        if self.0.len() > LOG_ENTRIES_MAX {
+            let by_age = self.iter().enumerate().min_by_key(|(_, entry)| entry.seen_ms);
+            if let Some((oldest, _)) = by_age {
+                self.0.remove(oldest);
+            }
+        }
     }
 
     /// Takes an entry, with what an older one of the same key knows beyond it. Gives the entry to be
@@ -117,12 +121,6 @@ impl ConflictLog {
             }
         }
         self.put(entry.clone());
-        if self.0.len() > ENTRIES_MAX {
-            let by_age = self.iter().enumerate().min_by_key(|(_, entry)| entry.seen_ms);
-            if let Some((oldest, _)) = by_age {
-                self.0.remove(oldest);
-            }
-        }
         Some(entry)
     }
 }

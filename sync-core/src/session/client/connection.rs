@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::brief::Brief;
 use super::compare::Compare;
-use super::outbox::{PACKED_PUSH_BYTES, PUSH_BYTES};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
@@ -15,25 +14,15 @@ use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
 use crate::document::Change;
 use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
+use crate::session::limits::{
+    HELD_BYTES_MAX, HUB_SILENCE_MS_MAX, PACKED_PUSH_BYTES_MAX, PING_MS, PUSH_BYTES_MAX,
+    REFILL_RANGES_MAX,
+};
 use crate::small::SortedMap;
 use crate::wire::{
     CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
     Packing, REPLICAS_MAX, VERSION, decode_hub,
 };
-
-/// How long the line may be silent before a ping, in milliseconds.
-const PING_MS: u64 = 20_000;
-
-/// How long the hub may be silent, in milliseconds.
-const SILENCE_MS_MAX: u64 = 45_000;
-
-/// The most bytes of removals that wait for the end of a catch-up. Arbitrary: far above what an honest
-/// hub sends of a large document, and a bound on the memory that another one can take.
-const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// The most ranges of dead dots in one push of a refill. As many as fit into a delta, at most 52 bytes
-/// each: others take each push as a removal of its own, and see parts of one where it is cut.
-const REFILL_RANGES_MAX: usize = 3_000;
 
 /// Why a client hangs up that wrote as a replica which is in use elsewhere.
 pub const IN_USE: &str = "a replica of this client is in use elsewhere; opening again";
@@ -564,7 +553,7 @@ impl Client {
     /// Sends while there is credit: the refill first, then the outbox, frozen on disk before.
     fn send_pushes(&mut self, name: &str) {
         let bytes_max =
-            if self.connection.packing.is_some() { PACKED_PUSH_BYTES } else { PUSH_BYTES };
+            if self.connection.packing.is_some() { PACKED_PUSH_BYTES_MAX } else { PUSH_BYTES_MAX };
         loop {
             let Some(opened) = self.documents.get_mut(name) else { return };
             if opened.link.under_way.len() >= PUSH_CREDIT {
@@ -678,7 +667,7 @@ impl Client {
 
     fn hear(&mut self, now: Now) {
         self.connection.ping_ms = now.monotonic_ms.saturating_add(PING_MS);
-        self.connection.silent_ms = now.monotonic_ms.saturating_add(SILENCE_MS_MAX);
+        self.connection.silent_ms = now.monotonic_ms.saturating_add(HUB_SILENCE_MS_MAX);
     }
 
     fn tell_status(&mut self, name: &str) {

@@ -3,29 +3,9 @@
 use crate::causal::{Delta, Dot, Entry, ReplicaId};
 use crate::error::Malformed;
 use crate::pack::{self, Kind, Reader};
+use crate::session::limits::{JOIN_BYTES_MAX, PUSH_PARTS_MAX};
 use crate::types::Renaming;
-use crate::wire::{
-    CHUNK_BYTES, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, LABELS_MAX, REPLICAS_MAX, encode_delta,
-};
-
-/// Up to how many bytes adjacent deltas are joined before one is first sent. Arbitrary: large enough
-/// that typing costs its net result, small enough that joining costs nothing.
-const JOIN_BYTES_MAX: usize = 8 * 1024;
-
-/// Up to how many bytes items go as one push: as many as a chunk aims at.
-pub(super) const PUSH_BYTES: usize = CHUNK_BYTES;
-
-/// The same where frames are packed, which are smaller then. Joined they may take a seventh more than
-/// one by one, since numbers of labels may need a second byte, and still fit.
-pub(super) const PACKED_PUSH_BYTES: usize = 2 * CHUNK_BYTES;
-
-/// The most entries, notes and ranges of dead dots, together, of items that go as one push: no more than
-/// a delta may have labels, replicas, or ranges.
-const PUSH_PARTS_MAX: usize = LABELS_MAX;
-
-const _: () = assert!(LABELS_MAX <= REPLICAS_MAX && LABELS_MAX <= CONTEXT_RANGES_MAX);
-
-const _: () = assert!(PACKED_PUSH_BYTES / 7 * 8 <= DELTA_BYTES_MAX);
+use crate::wire::encode_delta;
 
 /// Where an item of the outbox is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,12 @@
 //! concurrent edit would leave half a record. A dot enters the client's context only with its entry or
 //! as dead, never before.
 
+use super::gaps::Gaps;
 use super::parts::Parts;
-use crate::causal::{CausalContext, Delta, Dot};
+use crate::causal::{CausalContext, Delta, Dot, Note};
 use crate::session::chunks::{ChunkSize, split};
 use crate::session::hub_store::{Buried, DocumentId, HubStore};
+use crate::sort::sort_by;
 use crate::wire::{CHUNK_CREDIT, Cursor, Fault, HubMessage};
 
 /// How far the catch-up of one channel is.
@@ -17,6 +19,7 @@ pub(super) struct CatchUp {
     resume: Option<Cursor>,
     /// What the client had when it opened the channel.
     theirs: CausalContext,
+    gaps: Gaps,
     /// The sequence number up to which this catch-up brings the client.
     up_to: u64,
     sent: u64,
@@ -52,7 +55,8 @@ impl CatchUp {
         up_to: u64,
         size: ChunkSize,
     ) -> Self {
-        Self { resume, theirs, up_to, sent: 0, confirmed: 0, stage: Stage::Entries(None), size }
+        let (gaps, stage) = (Gaps::of(&theirs), Stage::Entries(None));
+        Self { resume, theirs, gaps, up_to, sent: 0, confirmed: 0, stage, size }
     }
 
     /// A catch-up with what a comparison found: dots that the client has not seen, and such as live
@@ -60,11 +64,12 @@ impl CatchUp {
     pub(super) fn of(
         lacking: CausalContext,
         dead: CausalContext,
+        theirs: CausalContext,
         up_to: u64,
         size: ChunkSize,
     ) -> Self {
-        let stage = Stage::Parts(Parts::new(lacking, dead));
-        Self { stage, ..Self::new(None, CausalContext::default(), up_to, size) }
+        let stage = Stage::Parts(Parts::new(lacking, dead, Gaps::of(&theirs)));
+        Self { stage, ..Self::new(None, theirs, up_to, size) }
     }
 
     pub(super) fn has_credit(&self) -> bool {
@@ -132,7 +137,8 @@ impl CatchUp {
 
     /// A page of entries that the client lacks. Where they come in the order of dots, the dead dots
     /// between them that the client never saw come along: they take nothing from it, and its context
-    /// stays in one piece, so that a first sync that is cut goes on where it was. Moves on to the removals after the last one.
+    /// stays in one piece, so that a first sync that is cut goes on where it was. But for those within
+    /// runs: what took their place may be yet to come. Moves on to the removals after the last one.
     fn entries<S: HubStore>(
         &mut self,
         store: &S,
@@ -157,9 +163,11 @@ impl CatchUp {
             Some(_) | None => Stage::Removals(self.removals(store, document)?.into_iter()),
         };
         let mut delta = Delta::default();
+        let mut runs = CausalContext::default();
         let mut sent = CausalContext::default();
         for (_, entry) in page.entries {
             let live = entry.live_ranges();
+            runs.insert_range(entry.replica(), entry.first.counter, entry.last());
             sent.insert_ranges(entry.replica(), &live);
             if self.theirs.of(entry.replica()).is_some_and(|seen| seen.covers(&live)) {
                 continue;
@@ -170,6 +178,7 @@ impl CatchUp {
             let between = store.context(document)?.between(after.map(|after| after.last), end.last);
             let between = if broken!(ContextFirst) { store.context(document)? } else { between };
             let between = between.difference(&self.theirs).difference(&sent);
+            let between = between.difference(&self.gaps.keep(&between, &runs));
             // What does not fit comes with the removals.
             let dots = between.iter().flat_map(|(replica, ranges)| {
                 ranges.iter().map(move |(start, end)| (replica, start, end))
@@ -195,7 +204,10 @@ impl CatchUp {
             None => None,
         };
         let Buried { dots, notes } = match resume {
-            Some(cursor) => store.buried(document, cursor.seq, &self.theirs)?,
+            Some(cursor) => {
+                let Buried { dots, notes } = store.buried(document, cursor.seq, &self.theirs)?;
+                Buried { dots, notes: latest(notes) }
+            }
             None => {
                 let dots = store.context(document)?.difference(&store.live(document)?);
                 Buried { dots, notes: Vec::new() }
@@ -204,4 +216,14 @@ impl CatchUp {
         let dots = if broken!(UnseenLeftOut) { dots.intersection(&self.theirs) } else { dots };
         Ok(split(&dots, notes, self.size))
     }
+}
+
+/// Of the notes about an object the latest: one says that it was removed as well as many do.
+fn latest(mut notes: Vec<Note>) -> Vec<Note> {
+    sort_by(&mut notes, |a, b| {
+        let of_place = (a.label.space(), &a.id).cmp(&(b.label.space(), &b.id));
+        of_place.then((b.stamp, b.dot).cmp(&(a.stamp, a.dot)))
+    });
+    notes.dedup_by(|b, a| a.id == b.id && a.label.space() == b.label.space());
+    notes
 }

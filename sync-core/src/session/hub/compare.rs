@@ -9,22 +9,17 @@ use crate::causal::{CausalContext, Dot, ElementKey, Entry, ReplicaId, Sum, Total
 use crate::reconcile::{Limits, ReconcileError, Reconciler, Summary};
 use crate::session::chunks::ChunkSize;
 use crate::session::hub_store::{DocumentId, HubStore};
+use crate::session::limits::{COMPARISONS_MAX, DIED_MAX, FOUND_RANGES_MAX};
 use crate::wire::{
     Fault, HubMessage, SYNC_BYTES_MAX, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, SYNC_TRIES_MAX,
 };
-
-/// The most dots that may die during a comparison: 32 bytes each. Arbitrary.
-const DIED_MAX: usize = 1 << 16;
-
-/// The most comparisons of a connection at a time; other channels get everything. Arbitrary.
-const AT_ONCE_MAX: usize = 4;
 
 /// What a comparison on either side of the protocol may cost.
 pub(crate) const LIMITS: Limits = Limits {
     message_bytes_max: SYNC_BYTES_MAX,
     session_bytes_max: SYNC_SESSION_BYTES_MAX,
     messages_max: SYNC_MESSAGES_MAX,
-    ranges_max: 1 << 16,
+    ranges_max: FOUND_RANGES_MAX,
 };
 
 /// A comparison that is under way or awaited.
@@ -104,7 +99,8 @@ impl Compare {
                 let catch_up = match reconciler.difference() {
                     Some(found) if found.knows_live => {
                         let (lacking, dead) = (found.unseen_there, found.live_there);
-                        Some(CatchUp::of(lacking, dead, self.up_to, size))
+                        let theirs = std::mem::take(&mut self.theirs);
+                        Some(CatchUp::of(lacking, dead, theirs, self.up_to, size))
                     }
                     // The client said that it is done, and not what it found.
                     Some(_) => Some(self.everything(size)),
@@ -150,7 +146,7 @@ impl Hub {
             return Err(Fault::OutOfOrder(what.into()).into());
         };
         let is_one_more = compare.reconciler.is_none();
-        let message = if is_one_more && under_way >= AT_ONCE_MAX { &[] } else { message };
+        let message = if is_one_more && under_way >= COMPARISONS_MAX { &[] } else { message };
         let (answer, catch_up) = compare.handle(store, document, message, size)?;
         if let Some(catch_up) = catch_up {
             state.compare = None;

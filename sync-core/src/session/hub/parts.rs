@@ -1,5 +1,6 @@
 //! The entries of exactly the dots that a comparison found to be lacking, in chunks.
 
+use super::gaps::Gaps;
 use crate::causal::{CausalContext, Delta, DotRanges, Entry, ReplicaId};
 use crate::session::hub_store::{DocumentId, HubStore, Page};
 
@@ -10,11 +11,12 @@ pub(super) struct Parts {
     left: CausalContext,
     /// What died: dots that the client has seen live, and those of `left` that found no room.
     pub(super) dead: CausalContext,
+    gaps: Gaps,
 }
 
 impl Parts {
-    pub(super) fn new(lacking: CausalContext, dead: CausalContext) -> Self {
-        Self { left: lacking, dead }
+    pub(super) fn new(lacking: CausalContext, dead: CausalContext, gaps: Gaps) -> Self {
+        Self { left: lacking, dead, gaps }
     }
 
     /// Whether all entries were sent.
@@ -23,8 +25,8 @@ impl Parts {
     }
 
     /// The next entries, with the dead dots between them: the client never saw these, so they take
-    /// nothing from it, and its context stays in one piece. About so many bytes, and at most so many
-    /// ranges of dead dots.
+    /// nothing from it, and its context stays in one piece. Those within runs come last, as what took
+    /// their place may be yet to come. About so many bytes, and at most so many ranges of dead dots.
     pub(super) fn next<S: HubStore>(
         &mut self,
         store: &S,
@@ -42,8 +44,10 @@ impl Parts {
             let last = page.entries.last().map_or(end, |(_, entry)| entry.last());
             // What lies beyond the last entry of a full page comes with the next.
             let until = if page.is_last { end } else { last.clamp(start, end) };
+            let mut runs = DotRanges::default();
             let mut live = DotRanges::default();
             for (_, mut entry) in page.entries {
+                runs.insert(entry.first.counter, entry.last());
                 let Some(entry) = entry.take(start, until) else { continue };
                 room = room.saturating_sub(Page::cost(&entry));
                 live.union(&entry.live_ranges());
@@ -51,7 +55,12 @@ impl Parts {
             }
             // Costs of ranges that hold nothing count too, so that a chunk ends.
             room = room.saturating_sub(8);
-            for (from, to) in DotRanges::of(start..=until).difference(&live).iter() {
+            let died = DotRanges::of(start..=until).difference(&live);
+            let died = CausalContext::of_one(replica, died);
+            let kept = self.gaps.keep(&died, &CausalContext::of_one(replica, runs));
+            self.dead.union(&kept);
+            let between = died.difference(&kept);
+            for (from, to) in between.of(replica).iter().flat_map(|between| between.iter()) {
                 let fits = delta.dead.range_count() < items;
                 let dead = if fits { &mut delta.dead } else { &mut self.dead };
                 dead.insert_range(replica, from, to);

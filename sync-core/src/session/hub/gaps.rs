@@ -1,0 +1,76 @@
+//! Which dead dots a catch-up keeps for its end, so that gaps in the client's context say what it has in
+//! part until then.
+
+use crate::causal::{CausalContext, DotRanges};
+use crate::session::limits::GAPPED_RANGES_MAX;
+
+/// The gaps in a client's context.
+#[derive(Debug)]
+pub(super) struct Gaps {
+    /// Those that it had when it opened the channel.
+    known: CausalContext,
+    /// How many more there may be.
+    left: usize,
+}
+
+impl Gaps {
+    pub(super) fn of(theirs: &CausalContext) -> Self {
+        let mut known = CausalContext::default();
+        for (replica, seen) in theirs.iter() {
+            known.insert_ranges(replica, &DotRanges::of(1..=seen.max()).difference(seen));
+        }
+        Self { known, left: GAPPED_RANGES_MAX.saturating_sub(theirs.range_count()) }
+    }
+
+    /// Of dead dots those that come last, while there is room: what lies within runs, or may have lain
+    /// within one that the client has.
+    pub(super) fn keep(&mut self, dead: &CausalContext, runs: &CausalContext) -> CausalContext {
+        let mut kept = dead.intersection(runs);
+        kept.union(&dead.intersection(&self.known));
+        match self.left.checked_sub(kept.range_count()) {
+            Some(left) => {
+                self.left = left;
+                kept
+            }
+            None => CausalContext::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{Dot, ReplicaId};
+
+    /// Every other dot of a replica, so many of them.
+    fn scattered(replica: u8, count: usize) -> CausalContext {
+        let replica = ReplicaId::from_bytes([replica; 16]);
+        (1..=count as u64).map(|at| Dot::new(replica, 2 * at)).collect()
+    }
+
+    #[test]
+    fn dead_dots_are_kept_while_there_is_room_for_the_gaps() {
+        let (theirs, none) = (scattered(1, GAPPED_RANGES_MAX - 3), CausalContext::default());
+        for (count, kept) in [(2, 2), (3, 3), (4, 0)] {
+            let runs = scattered(2, count);
+            let mut dead = runs.clone();
+            dead.union(&scattered(3, 10));
+            let mut gaps = Gaps::of(&theirs);
+            assert_eq!(gaps.keep(&dead, &runs).range_count(), kept, "{count} gaps more");
+            let left = gaps.keep(&scattered(2, 3 - kept), &runs).range_count();
+            assert_eq!(left, 3 - kept, "what is not kept takes no room");
+            assert_eq!(gaps.keep(&scattered(2, 1), &runs), none);
+        }
+    }
+
+    #[test]
+    fn what_may_be_of_a_run_that_the_client_has_is_kept() {
+        let (theirs, none) = (scattered(1, 3), CausalContext::default());
+        let replica = ReplicaId::from_bytes([1; 16]);
+        let mut dead = CausalContext::default();
+        dead.insert_range(replica, 1, 9);
+        let kept = Gaps::of(&theirs).keep(&dead, &none);
+        let ranges: Vec<_> = kept.of(replica).into_iter().flat_map(DotRanges::iter).collect();
+        assert_eq!(ranges, [(1, 1), (3, 3), (5, 5)]);
+    }
+}

@@ -1,0 +1,144 @@
+//! A delta of one entry, or of one note: what most changes are. Each of its columns is one item, so it is
+//! written and read from front to back, to and from the same bytes as any other.
+
+use super::{
+    ID_FULL, ID_OF_DEAD, ID_OF_DOT, ID_SAME, IdWriter, Named, Names, Objects, check_bytes,
+    checked_with, nth_range, take, write_dead,
+};
+use crate::causal::{
+    CausalContext, Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Note, PLACE_ID_BYTES_MAX,
+    PlaceId, ReplicaId, Slots,
+};
+use crate::pack::varint::{read, unzigzag, write, zigzag};
+use crate::time::Stamp;
+use crate::wire::Dictionary;
+
+/// Writes such a delta if the dictionary has all that it names. Does nothing, and says so, otherwise.
+pub(super) fn write_single(
+    out: &mut Vec<u8>,
+    delta: &Delta,
+    dictionary: &Dictionary,
+    names: &dyn Names,
+) -> bool {
+    let Delta { entries, dead, notes } = delta;
+    let (first, stamp, label, id, slots) = match (&entries[..], &notes[..]) {
+        ([Entry { first, stamp, label, id, slots }], []) => (first, stamp, label, id, Some(slots)),
+        ([], [Note { dot, stamp, label, id }]) => (dot, stamp, label, id, None),
+        _ => return false,
+    };
+    let number = |replica: &ReplicaId| dictionary.replica_table().number(replica);
+    let (Some(replica), Some(label_number)) =
+        (number(&first.replica), dictionary.label_table().number(label))
+    else {
+        return false;
+    };
+    if dead.iter().any(|(replica, _)| number(&replica).is_none()) {
+        return false;
+    }
+    let named = match (IdWriter { dead, names, last: None }).name(label.space(), id) {
+        Named::OfDot { replica, counter, .. } => match number(&replica) {
+            Some(number) => Named::OfDot { replica, number: number as u64, counter },
+            None => return false,
+        },
+        named => named,
+    };
+    // No replica and no label stands at the front.
+    out.extend_from_slice(&[0, 0]);
+    write_dead(out, dead, dead.iter().map(|(replica, _)| number(&replica).unwrap_or(0) as u64));
+    out.extend_from_slice(&[entries.len() as u8, notes.len() as u8]);
+    write(out, label_number as u64);
+    write(out, replica as u64);
+    write(out, zigzag(first.counter.cast_signed()));
+    write(out, zigzag(stamp.to_bits().cast_signed()));
+    let is_checked = named.is_by_dot();
+    named.write(out, id, |number| number);
+    if is_checked {
+        out.extend_from_slice(&check_bytes(checked_with(None, id)));
+    }
+    out.extend_from_slice(slots.map(Slots::as_packed).unwrap_or_default());
+    true
+}
+
+/// Reads such a delta whose names the dictionary has. Gives nothing where it is another one, or anything is
+/// wrong with it: reading its columns says what.
+pub(super) fn read_single(
+    bytes: &[u8],
+    dictionary: &Dictionary,
+    objects: &dyn Objects,
+) -> Option<Delta> {
+    let (replicas, labels) = (dictionary.replica_table(), dictionary.label_table());
+    let mut rest = bytes.strip_prefix(&[0, 0])?;
+    let mut dead = CausalContext::default();
+    for _ in 0..few(&mut rest, DEAD_REPLICAS_MAX)? {
+        let replica = *replicas.item(number(&mut rest)? as usize)?;
+        few(&mut rest, 1).filter(|ranges| *ranges == 1)?;
+        let start = number(&mut rest)?;
+        let end = start.checked_add(number(&mut rest)?)?;
+        let is_range = start > 0 && end <= Dot::COUNTER_MAX;
+        (is_range && dead.put(replica, DotRanges::of(start..=end))).then_some(())?;
+    }
+    let is_note = match (few(&mut rest, 1)?, few(&mut rest, 1)?) {
+        (1, 0) => false,
+        (0, 1) => true,
+        _ => return None,
+    };
+    let label = labels.item(number(&mut rest)? as usize)?;
+    let replica = *replicas.item(number(&mut rest)? as usize)?;
+    let counter = unzigzag(number(&mut rest)?).cast_unsigned();
+    let stamp = Stamp::from_bits(unzigzag(number(&mut rest)?).cast_unsigned());
+    let id = match number(&mut rest)? {
+        ID_FULL => {
+            let len = number(&mut rest).filter(|len| *len <= PLACE_ID_BYTES_MAX as u64)?;
+            PlaceId::new(take(&mut rest, len as usize).ok()?)
+        }
+        ID_SAME => return None,
+        named => {
+            let dot = match named {
+                ID_OF_DOT => {
+                    Dot::new(*replicas.item(number(&mut rest)? as usize)?, number(&mut rest)?)
+                }
+                range => nth_range(&dead, range - ID_OF_DEAD).ok()?,
+            };
+            let (of, id) = objects.object_of(dot)?;
+            let is_it = of.is_in_space_of(label)
+                && take(&mut rest, 2).ok()? == check_bytes(checked_with(None, &id));
+            is_it.then_some(id)?
+        }
+    };
+    let dot = Dot::new(replica, counter);
+    let mut delta = Delta { dead, ..Delta::default() };
+    if is_note {
+        let is_right = rest.is_empty() && label.is_empty() && delta.dead.contains(dot);
+        is_right.then(|| delta.notes.push(Note { dot, stamp, label: label.clone(), id }))?;
+    } else {
+        let slots = Slots::from_packed(rest).ok()?;
+        let last = counter.checked_add(slots.len() as u64)?.checked_sub(1)?;
+        let is_apart = delta.dead.of(replica).is_none_or(|dead| !dead.overlaps(counter, last));
+        let is_right = is_apart
+            && label.len() == slots.len()
+            && label.byte_count() <= LABEL_BYTES_MAX
+            && counter > 0
+            && last <= Dot::COUNTER_MAX;
+        is_right.then(|| {
+            delta.entries.reserve_exact(1);
+            delta.entries.push(Entry { first: dot, stamp, label: label.clone(), id, slots });
+        })?;
+    }
+    Some(delta)
+}
+
+/// The most replicas of its dead dots: the one that wrote them, and the one that removes.
+const DEAD_REPLICAS_MAX: u8 = 2;
+
+#[inline]
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    read(bytes).ok()
+}
+
+/// A count of one byte, if it is not larger than that.
+#[inline]
+fn few(bytes: &mut &[u8], limit: u8) -> Option<u8> {
+    let (count, rest) = bytes.split_first().filter(|(count, _)| **count <= limit)?;
+    *bytes = rest;
+    Some(*count)
+}
