@@ -448,8 +448,7 @@ impl Client {
     pub fn replace_outbox(&mut self, document: &str, items: Vec<OutboxItem>) -> Result<(), Misuse> {
         let opened = self.opened_mut(document)?;
         opened.outbox.replace(items);
-        self.outputs
-            .push_back(ClientOutput::Event(ClientEvent::Status { document: document.to_owned() }));
+        self.tell_status(document);
         self.advance(document);
         Ok(())
     }
@@ -617,16 +616,23 @@ impl Client {
         if let Some(number) = then.chunk {
             self.confirm_chunk(&document, number);
         }
-        self.outputs
-            .push_back(ClientOutput::Event(ClientEvent::Status { document: document.clone() }));
+        self.tell_status(&document);
         self.advance(&document);
     }
 
     fn tell_changed(&mut self, document: &str, places: BTreeSet<Place>) {
         if !places.is_empty() {
             let event = ClientEvent::Changed { document: document.to_owned(), places };
-            self.outputs.push_back(ClientOutput::Event(event));
+            self.tell(event);
         }
+    }
+
+    fn tell_status(&mut self, document: &str) {
+        self.tell(ClientEvent::Status { document: document.to_owned() });
+    }
+
+    fn tell(&mut self, event: ClientEvent) {
+        self.outputs.push_back(ClientOutput::Event(event));
     }
 }
 

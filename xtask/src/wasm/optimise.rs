@@ -12,7 +12,7 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// What to do at first. Code that is taken apart and put together anew is some hundred bytes smaller.
-const FIRST: [&str; 3] = ["--flatten", "--rereloop", "-Oz"];
+const FIRST: [&str; 4] = ["--flatten", "--rereloop", "-Oz", "--skip-pass=memory-packing"];
 
 /// What to do once text that nothing names is gone: a second round still finds one part in a hundred.
 const SECOND: [&str; 2] = ["-Oz", "--skip-pass=memory-packing"];

@@ -1,9 +1,9 @@
-//! Takes out of the module's memory what only panics would have said, and where they stand in source
-//! files.
+//! Takes out of the module's memory what nothing names: mostly what only panics would have said, and
+//! where they stand in source files.
 //!
 //! The linker leaves each constant in a part of its own. A part is in use where its address, or one
-//! within it, stands among the instructions or in another part that is in use. Of the others only text
-//! and places are taken out: a table may be named by an address before its front.
+//! within it, stands among the instructions or in another part that is in use. What may be a table stays
+//! where an address shortly before it is named: its first item may not be the one of number zero.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,6 +11,9 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use walrus::ir::{Load, Store, Value, Visitor, dfs_in_order};
 use walrus::{ConstExpr, DataId, DataKind, GlobalKind, MemoryId, Module, ModuleConfig};
+
+/// How far before a table an address may stand that names it. Arbitrary: a few items.
+const TABLE_BYTES: u32 = 64;
 
 /// The module with this cleared, and its memory in one part.
 pub(super) fn run(wasm: &[u8]) -> Result<Vec<u8>> {
@@ -109,7 +112,9 @@ fn clear(parts: &mut [Part], named: &BTreeSet<u32>) {
         // A place is the address and the length of the file's name, a line and a column.
         let is_place =
             part.bytes.len() == 16 && part.words().next().is_some_and(|name| texts.contains(&name));
-        if !is_used && (is_place || part.is_text()) {
+        let before = part.start.saturating_sub(TABLE_BYTES)..part.start;
+        let is_apart = named.range(before).next().is_none();
+        if !is_used && (is_place || part.is_text() || is_apart) {
             part.bytes.fill(0);
         }
     }
@@ -131,26 +136,30 @@ mod tests {
     use super::{Part, clear, whole};
 
     #[test]
-    fn what_nothing_names_is_cleared_if_it_is_text_or_a_place() {
-        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let texts = [(100, &b"used"[..]), (104, b"named"), (109, b"unused"), (116, b"a.rs")];
-        let mut parts: Vec<Part> =
-            texts.map(|(start, text)| Part { start, bytes: text.to_vec() }).into();
-        // A table in use, one that is not, and two places.
-        for (start, table) in
-            [(120, [105, 0, 0]), (132, [109, 1, 2]), (144, [116, 4, 3]), (160, [104, 5, 3])]
-        {
-            let mut table = table.to_vec();
-            table.extend((start >= 144).then_some(9));
-            parts.push(Part { start, bytes: words(&table) });
+    fn what_nothing_names_is_cleared_but_for_tables_near_what_is_named() {
+        let part = |start, bytes: &[u8]| Part { start, bytes: bytes.to_vec() };
+        let words = |start, words: &[u32]| {
+            let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+            Part { start, bytes: bytes.collect() }
+        };
+        let mut parts = vec![
+            part(1000, b"used"),
+            part(1004, b"named"),
+            part(1009, b"\x06unused"),
+            part(1016, b"a.rs"),
+            // A table in use, one that is not, and two places.
+            words(1020, &[1005, 0, 0]),
+            words(1032, &[1009, 1, 2]),
+            words(1044, &[1016, 4, 3, 9]),
+            words(1060, &[1016, 4, 5, 9]),
+            words(1200, &[1, 2]),
+        ];
+        let mut expected = whole(&parts).unwrap().bytes;
+        clear(&mut parts, &[999, 1002, 1020, 1060].into());
+        for cleared in [9..16, 44..60, 200..208] {
+            expected[cleared].fill(0);
         }
-        let before = whole(&parts).unwrap().bytes;
-        clear(&mut parts, &[99, 102, 120, 160].into());
         let after = whole(&parts).unwrap();
-        let mut expected = before;
-        expected[9..15].fill(0);
-        expected[16..20].fill(0);
-        expected[44..60].fill(0);
-        assert_eq!((after.start, after.bytes), (100, expected));
+        assert_eq!((after.start, after.bytes), (1000, expected));
     }
 }

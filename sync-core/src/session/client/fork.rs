@@ -5,7 +5,7 @@
 //! know the same dots as something else. What was written before the copy was made keeps its dots.
 
 use super::connection::IN_USE;
-use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Step, Then};
+use super::{Claimed, Client, ClientEvent, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
 use crate::small::SortedMap;
 use crate::sort::sort_by;
@@ -55,7 +55,7 @@ impl Client {
         self.persist(name, steps, then);
         if let Some(replica) = fresh {
             let event = ClientEvent::Renewed { document: name.to_owned(), replica };
-            self.outputs.push_back(ClientOutput::Event(event));
+            self.tell(event);
         }
         self.disconnect(IN_USE);
         true
