@@ -3,6 +3,8 @@
 //! Native builds use `crc32fast`, at the speed of memory. Its tables are 16 KB that do not compress, so
 //! the module for browsers has one of 64 bytes, some hundred megabytes a second.
 
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
 /// The checksum of some bytes.
 #[must_use]
 #[cfg(not(target_arch = "wasm32"))]
@@ -15,6 +17,12 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 #[cfg(target_arch = "wasm32")]
 pub fn crc32(bytes: &[u8]) -> u32 {
     small(bytes)
+}
+
+/// The hash of some bytes (XXH3). In the module for browsers all seeds share one function.
+#[inline]
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    if cfg!(target_arch = "wasm32") { xxh3_64_with_seed(bytes, 0) } else { xxh3_64(bytes) }
 }
 
 #[cfg(any(test, target_arch = "wasm32"))]
@@ -44,7 +52,7 @@ static TABLE: [u32; 16] = {
 
 #[cfg(test)]
 mod tests {
-    use super::{crc32, small};
+    use super::{crc32, small, xxh3_64, xxh3_64_with_seed};
     use proptest::prelude::*;
 
     #[test]
@@ -58,6 +66,7 @@ mod tests {
         #[test]
         fn both_ways_agree(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert_eq!(small(&bytes), crc32(&bytes));
+            prop_assert_eq!(xxh3_64_with_seed(&bytes, 0), xxh3_64(&bytes));
         }
     }
 }

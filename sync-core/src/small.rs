@@ -6,10 +6,11 @@
 
 #[cfg(any(test, target_arch = "wasm32"))]
 mod list;
-#[cfg(any(test, target_arch = "wasm32"))]
 mod map;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod set;
+
+pub(crate) use map::SortedMap;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use smallvec::SmallVec;
@@ -19,4 +20,4 @@ pub use std::collections::{BTreeMap, BTreeSet};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use list::SmallVec;
 #[cfg(target_arch = "wasm32")]
-pub use {map::BTreeMap, set::BTreeSet};
+pub use {map::SortedMap as BTreeMap, set::SortedSet as BTreeSet};

@@ -4,9 +4,9 @@ use std::borrow::Borrow;
 
 /// A map in the order of its keys. Inserting moves what stands behind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BTreeMap<K, V>(Vec<(K, V)>);
+pub struct SortedMap<K, V>(Vec<(K, V)>);
 
-impl<K, V> BTreeMap<K, V> {
+impl<K, V> SortedMap<K, V> {
     /// An empty map.
     #[must_use]
     pub const fn new() -> Self {
@@ -30,6 +30,16 @@ impl<K, V> BTreeMap<K, V> {
         Iter(self.0.iter())
     }
 
+    /// The keys and their values, which may be changed, in order.
+    pub(crate) fn iter_mut(&mut self) -> IterMut<'_, K, V> {
+        IterMut(self.0.iter_mut())
+    }
+
+    /// Takes all keys out.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// The keys in order.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.0.iter().map(|(key, _)| key)
@@ -41,7 +51,7 @@ impl<K, V> BTreeMap<K, V> {
     }
 }
 
-impl<K: Ord, V> BTreeMap<K, V> {
+impl<K: Ord, V> SortedMap<K, V> {
     fn place<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
     where
         K: Borrow<Q>,
@@ -56,6 +66,22 @@ impl<K: Ord, V> BTreeMap<K, V> {
         K: Borrow<Q>,
     {
         self.place(key).ok().map(|at| &self.0[at].1)
+    }
+
+    /// The value of a key, which may be changed.
+    pub(crate) fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.place(key).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// Takes a key out, and gives its value.
+    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.place(key).ok().map(|at| self.0.remove(at).1)
     }
 
     /// Whether there is this key.
@@ -86,7 +112,7 @@ impl<K: Ord, V> BTreeMap<K, V> {
 
 /// The place of a key in a map.
 #[derive(Debug)]
-pub struct Entry<'a, K, V>(&'a mut BTreeMap<K, V>, K);
+pub struct Entry<'a, K, V>(&'a mut SortedMap<K, V>, K);
 
 impl<'a, K: Ord, V> Entry<'a, K, V> {
     /// The value, this one where there was none.
@@ -113,13 +139,13 @@ impl<'a, K: Ord, V> Entry<'a, K, V> {
     }
 }
 
-impl<K, V> Default for BTreeMap<K, V> {
+impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<K: Ord, V> FromIterator<(K, V)> for BTreeMap<K, V> {
+impl<K: Ord, V> FromIterator<(K, V)> for SortedMap<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
         let mut map = Self::new();
         for (key, value) in items {
@@ -141,7 +167,19 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
     }
 }
 
-impl<K, V> IntoIterator for BTreeMap<K, V> {
+/// The keys of a map and their values, which may be changed, in order.
+#[derive(Debug)]
+pub struct IterMut<'a, K, V>(std::slice::IterMut<'a, (K, V)>);
+
+impl<'a, K, V> Iterator for IterMut<'a, K, V> {
+    type Item = (&'a K, &'a mut V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(key, value)| (&*key, value))
+    }
+}
+
+impl<K, V> IntoIterator for SortedMap<K, V> {
     type Item = (K, V);
     type IntoIter = std::vec::IntoIter<(K, V)>;
 
@@ -150,7 +188,7 @@ impl<K, V> IntoIterator for BTreeMap<K, V> {
     }
 }
 
-impl<'a, K, V> IntoIterator for &'a BTreeMap<K, V> {
+impl<'a, K, V> IntoIterator for &'a SortedMap<K, V> {
     type Item = (&'a K, &'a V);
     type IntoIter = Iter<'a, K, V>;
 
@@ -159,9 +197,18 @@ impl<'a, K, V> IntoIterator for &'a BTreeMap<K, V> {
     }
 }
 
+impl<'a, K, V> IntoIterator for &'a mut SortedMap<K, V> {
+    type Item = (&'a K, &'a mut V);
+    type IntoIter = IterMut<'a, K, V>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::BTreeMap;
+    use super::SortedMap;
     use proptest::prelude::*;
     use std::collections;
 
@@ -170,7 +217,7 @@ mod tests {
         fn agrees_with_the_map_of_the_standard_library(
             steps in proptest::collection::vec((0u8..24, 0u8..4, any::<u8>()), 0..60),
         ) {
-            let (mut map, mut model) = (BTreeMap::new(), collections::BTreeMap::new());
+            let (mut map, mut model) = (SortedMap::new(), collections::BTreeMap::new());
             for (key, action, value) in steps {
                 match action {
                     0 => prop_assert_eq!(map.insert(key, value), model.insert(key, value)),
@@ -178,19 +225,29 @@ mod tests {
                         let one = *map.entry(key).or_insert(value);
                         prop_assert_eq!(one, *model.entry(key).or_insert(value));
                     }
+                    2 if value % 2 == 0 => {
+                        prop_assert_eq!(map.remove(&key), model.remove(&key));
+                        prop_assert_eq!(map.get_mut(&key), None);
+                    }
                     2 => *map.entry(key).or_default() = value / 2,
                     _ => prop_assert_eq!(map.get(&key), model.get(&key)),
                 }
-                if action == 2 {
+                if action == 2 && value % 2 == 1 {
                     *model.entry(key).or_default() = value / 2;
                 }
                 prop_assert_eq!(map.contains_key(&key), model.contains_key(&key));
             }
+            for ((_, own), (_, other)) in (&mut map).into_iter().zip(&mut model) {
+                (*own, *other) = (own.wrapping_add(1), other.wrapping_add(1));
+            }
             prop_assert!(map.iter().eq(&model));
             prop_assert!(map.keys().eq(model.keys()) && map.values().eq(model.values()));
             prop_assert_eq!((map.len(), map.is_empty()), (model.len(), model.is_empty()));
-            let collected: BTreeMap<_, _> = model.iter().rev().map(|(key, value)| (*key, *value)).collect();
+            let collected: SortedMap<_, _> = model.iter().rev().map(|(key, value)| (*key, *value)).collect();
             prop_assert_eq!(&collected, &map);
+            let mut emptied = map.clone();
+            emptied.clear();
+            prop_assert!(emptied.is_empty());
             prop_assert!(map.into_iter().eq(model));
         }
     }

@@ -6,9 +6,9 @@ use crate::sort::sort_by;
 
 /// A set in the order of its items. Inserting moves what stands behind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BTreeSet<T>(Vec<T>);
+pub struct SortedSet<T>(Vec<T>);
 
-impl<T> BTreeSet<T> {
+impl<T> SortedSet<T> {
     /// An empty set.
     #[must_use]
     pub const fn new() -> Self {
@@ -38,7 +38,7 @@ impl<T> BTreeSet<T> {
     }
 }
 
-impl<T: Ord> BTreeSet<T> {
+impl<T: Ord> SortedSet<T> {
     fn place<Q: Ord + ?Sized>(&self, item: &Q) -> Result<usize, usize>
     where
         T: Borrow<Q>,
@@ -86,13 +86,13 @@ impl<T: Ord> BTreeSet<T> {
     }
 }
 
-impl<T> Default for BTreeSet<T> {
+impl<T> Default for SortedSet<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Ord> FromIterator<T> for BTreeSet<T> {
+impl<T: Ord> FromIterator<T> for SortedSet<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
         let mut items: Vec<T> = items.into_iter().collect();
         sort_by(&mut items, T::cmp);
@@ -101,7 +101,7 @@ impl<T: Ord> FromIterator<T> for BTreeSet<T> {
     }
 }
 
-impl<T: Ord> Extend<T> for BTreeSet<T> {
+impl<T: Ord> Extend<T> for SortedSet<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
         for item in items {
             self.insert(item);
@@ -109,7 +109,7 @@ impl<T: Ord> Extend<T> for BTreeSet<T> {
     }
 }
 
-impl<T> IntoIterator for BTreeSet<T> {
+impl<T> IntoIterator for SortedSet<T> {
     type Item = T;
     type IntoIter = std::vec::IntoIter<T>;
 
@@ -118,7 +118,7 @@ impl<T> IntoIterator for BTreeSet<T> {
     }
 }
 
-impl<'a, T> IntoIterator for &'a BTreeSet<T> {
+impl<'a, T> IntoIterator for &'a SortedSet<T> {
     type Item = &'a T;
     type IntoIter = std::slice::Iter<'a, T>;
 
@@ -129,7 +129,7 @@ impl<'a, T> IntoIterator for &'a BTreeSet<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::BTreeSet;
+    use super::SortedSet;
     use proptest::prelude::*;
     use std::collections;
 
@@ -139,7 +139,7 @@ mod tests {
             first in proptest::collection::vec(0u8..24, 0..30),
             steps in proptest::collection::vec((0u8..24, 0u8..3), 0..60),
         ) {
-            let mut set: BTreeSet<u8> = first.iter().copied().collect();
+            let mut set: SortedSet<u8> = first.iter().copied().collect();
             let mut model: collections::BTreeSet<u8> = first.iter().copied().collect();
             for (item, action) in steps {
                 match action {

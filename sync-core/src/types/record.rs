@@ -3,16 +3,14 @@
 mod clash;
 mod plain;
 
-use crate::small::{BTreeMap, BTreeSet};
+use crate::small::{BTreeMap, BTreeSet, SortedMap};
 use std::sync::OnceLock;
-
-use crate::small::SmallVec;
-use litemap::LiteMap;
 
 pub use self::clash::{Conflict, Version, Written};
 use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
 use super::{Field, Value};
 use crate::causal::{Dot, EntryView, Label, Slots};
+use crate::small::SmallVec;
 use crate::sort::sort_by;
 use crate::time::Stamp;
 
@@ -282,7 +280,7 @@ impl Record {
             return self.plain_fields();
         }
         // Sorted as a vector: to look for the winner of each path takes longer than to insert it.
-        let mut by_path: LiteMap<&str, Field> = LiteMap::new();
+        let mut by_path: SortedMap<&str, Field> = SortedMap::new();
         for element in self.counted() {
             let path = element.path();
             let field = match (&element.content, by_path.get_mut(path)) {
