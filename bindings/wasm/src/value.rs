@@ -36,13 +36,8 @@ fn nested_from_js(js: &JsValue, depth_left: usize) -> Result<BTreeMap<String, Fi
     if !js.is_object() {
         return Err(bad_value("the fields are not an object"));
     }
-    let mut fields = BTreeMap::new();
-    for (name, value) in entries(js)? {
-        if !value.is_undefined() {
-            fields.insert(name, field_from_js(&value, depth_left)?);
-        }
-    }
-    Ok(fields)
+    let fields = entries(js)?.into_iter().filter(|(_, field)| !field.is_undefined());
+    fields.map(|(name, field)| Ok((name, field_from_js(&field, depth_left)?))).collect()
 }
 
 fn field_from_js(js: &JsValue, depth_left: usize) -> Result<Field, JsValue> {
@@ -113,13 +108,9 @@ fn value_from_js(js: &JsValue, depth_left: usize) -> Result<Value, JsValue> {
     }
     if is_plain(js) {
         let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
-        let mut map = BTreeMap::new();
-        for (key, item) in entries(js)? {
-            if !item.is_undefined() {
-                map.insert(key, value_from_js(&item, depth_left)?);
-            }
-        }
-        return Ok(Value::Map(map));
+        let items = entries(js)?.into_iter().filter(|(_, item)| !item.is_undefined());
+        let items = items.map(|(key, item)| Ok((key, value_from_js(&item, depth_left)?)));
+        return Ok(Value::Map(items.collect::<Result<_, JsValue>>()?));
     }
     Err(bad_value(
         "a value is null, a boolean, a number, a bigint, text, a Uint8Array, an array or a plain \
