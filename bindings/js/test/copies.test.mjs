@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RENAMINGS_MAX, write } from "../dist/commit.js";
+import { instantiate } from "../dist/kernel.js";
 import { Store } from "../dist/store.js";
 import { Profile, plain, settle, until } from "./support/profile.mjs";
 
@@ -53,6 +54,7 @@ test("what a copy wrote stands under another replica, in all that is stored and 
 });
 
 test("the renamings that are kept for tabs that were away are limited, and the oldest go", async () => {
+  instantiate();
   const store = await Store.open(new Profile().databases, () => {});
   const slot = { doc: "a", slot: 0 };
   const kept = [];

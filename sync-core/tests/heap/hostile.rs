@@ -405,6 +405,7 @@ fn a_hostile_frame_costs_a_few_times_its_bytes() {
 
 #[test]
 fn every_kind_of_message_is_among_them() {
+    let _meter = Meter::new();
     let (up, down) = (from_client(), from_hub());
     let packed = [packed(11, up.clone()), packed(77, down.clone())].concat();
     let all = [up, down, packed].concat();
@@ -506,6 +507,7 @@ fn a_snapshot_that_says_more_than_can_be_in_it_costs_nothing() {
 
 #[test]
 fn what_is_broken_is_an_error() {
+    let _meter = Meter::new();
     for (name, frame) in broken() {
         assert!(decode_client(&frame).is_err() && decode_hub(&frame).is_err(), "{name}");
         let (mut hub, mut store) = hub();
@@ -518,6 +520,7 @@ fn what_is_broken_is_an_error() {
 
 #[test]
 fn nested_values_need_little_stack() {
+    let _meter = Meter::new();
     const _: () = assert!(60_000 < DELTA_BYTES_MAX);
     let run = || {
         for (_, frame) in broken() {

@@ -97,7 +97,18 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: impl IntoIterator<Item = (N, &'f Field)>,
     ) -> Step<S> {
-        let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        let mut fields = fields.into_iter();
+        let (Some(first), second) = (fields.next(), fields.next()) else {
+            return self.update_fields(collection, id, &[]);
+        };
+        // Mostly one field is all.
+        if crate::HAS_SHORTCUTS
+            && second.is_none()
+            && self.update_register(collection, id, first.0.as_ref(), first.1)?
+        {
+            return Ok(());
+        }
+        let fields: SmallVec<[_; 8]> = [first].into_iter().chain(second).chain(fields).collect();
         self.update_fields(collection, id, &by_name(&fields))
     }
 
@@ -107,12 +118,6 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
-        if crate::HAS_SHORTCUTS
-            && let [(name, field)] = fields
-            && self.update_register(collection, id, name, field)?
-        {
-            return Ok(());
-        }
         let mut targets = take(&mut self.document.targets);
         push_fields(&mut targets, fields)?;
         let roots: SmallVec<[&str; 4]> = fields.iter().map(|(name, _)| *name).collect();

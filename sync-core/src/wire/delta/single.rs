@@ -1,6 +1,8 @@
 //! A delta of one entry, or of one note: what most changes are. Each of its columns is one item, so it is
 //! written and read from front to back, to and from the same bytes as any other.
 
+use smallvec::SmallVec;
+
 use super::{
     ID_FULL, ID_OF_DEAD, ID_OF_DOT, ID_SAME, IdWriter, Named, Names, Objects, check_bytes,
     checked_with, nth_range, take, write_dead,
@@ -32,9 +34,9 @@ pub(super) fn write_single(
     else {
         return false;
     };
-    if dead.iter().any(|(replica, _)| number(&replica).is_none()) {
-        return false;
-    }
+    let of_dead: Option<SmallVec<[usize; 2]>> =
+        dead.iter().map(|(replica, _)| number(&replica)).collect();
+    let Some(of_dead) = of_dead else { return false };
     let named = match (IdWriter { dead, names, last: None }).name(label.space(), id) {
         Named::OfDot { replica, counter, .. } => match number(&replica) {
             Some(number) => Named::OfDot { replica, number: number as u64, counter },
@@ -44,7 +46,7 @@ pub(super) fn write_single(
     };
     // No replica and no label stands at the front.
     out.extend_from_slice(&[0, 0]);
-    write_dead(out, dead, dead.iter().map(|(replica, _)| number(&replica).unwrap_or(0) as u64));
+    write_dead(out, dead, of_dead.into_iter().map(|number| number as u64));
     out.extend_from_slice(&[entries.len() as u8, notes.len() as u8]);
     write(out, label_number as u64);
     write(out, replica as u64);
