@@ -1,7 +1,7 @@
 //! A delta of one entry, or of one note: what most changes are. Each of its columns is one item, so it is
 //! written and read from front to back, to and from the same bytes as any other.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 
 use super::{
     ID_FULL, ID_OF_DEAD, ID_OF_DOT, ID_SAME, IdWriter, Named, Names, Objects, check_bytes,
