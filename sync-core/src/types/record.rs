@@ -186,7 +186,7 @@ impl Record {
     /// The value that reading a register gives.
     #[must_use]
     pub fn value(&self, path: &str) -> Option<Value> {
-        if !self.is_mixed {
+        if crate::HAS_SHORTCUTS && !self.is_mixed {
             return self.plain_value(path);
         }
         match self.winner(path)? {
