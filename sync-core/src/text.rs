@@ -11,12 +11,16 @@ pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Reads as many hexadecimal digits as there is room for, and nothing else.
+/// Reads as many hexadecimal digits in lower case as there is room for, and nothing else.
 pub(crate) fn read_hex(digits: &[u8], bytes: &mut [u8]) -> Option<()> {
     if digits.len() != 2 * bytes.len() {
         return None;
     }
-    let value = |digit: u8| char::from(digit).to_digit(16).map(|digit| digit as u8);
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
     for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
         *byte = value(pair[0])? << 4 | value(pair[1])?;
     }
@@ -56,9 +60,9 @@ mod tests {
         push_hex(&mut text, &[0, 0x1f, 0xa9]);
         assert_eq!(text, "001fa9");
         let mut bytes = [0; 3];
-        assert_eq!(read_hex(b"001Fa9", &mut bytes), Some(()));
+        assert_eq!(read_hex(b"001fa9", &mut bytes), Some(()));
         assert_eq!(bytes, [0, 0x1f, 0xa9]);
-        for bad in [&b"001fa"[..], b"001fa90", b"001fag", b"+01fa9"] {
+        for bad in [&b"001fa"[..], b"001fa90", b"001fag", b"001FA9", b"+01fa9"] {
             assert_eq!(read_hex(bad, &mut bytes), None);
         }
     }

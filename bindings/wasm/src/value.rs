@@ -36,20 +36,17 @@ fn nested_from_js(js: &JsValue, depth_left: usize) -> Result<BTreeMap<String, Fi
     if !js.is_object() {
         return Err(bad_value("the fields are not an object"));
     }
-    let mut fields = BTreeMap::new();
-    for (name, value) in entries(js)? {
-        if !value.is_undefined() {
-            fields.insert(name, field_from_js(&value, depth_left)?);
-        }
+    let mut fields = Vec::new();
+    for (name, field) in given(js)? {
+        fields.push((name, field_from_js(&field, depth_left)?));
     }
-    Ok(fields)
+    Ok(fields.into_iter().collect())
 }
 
 fn field_from_js(js: &JsValue, depth_left: usize) -> Result<Field, JsValue> {
     if let Some(set) = js.dyn_ref::<Set>() {
-        let members = Array::from(set);
-        let members = members.iter().map(|member| value_from_js(&member, VALUE_DEPTH_MAX));
-        return Ok(Field::Set(members.collect::<Result<_, _>>()?));
+        let members = list_from_js(&Array::from(set), VALUE_DEPTH_MAX)?;
+        return Ok(Field::Set(members.into_iter().collect()));
     }
     let Some((kind, content)) = marked(js) else {
         return Ok(Field::Register(value_from_js(js, VALUE_DEPTH_MAX)?));
@@ -107,24 +104,36 @@ fn value_from_js(js: &JsValue, depth_left: usize) -> Result<Value, JsValue> {
     }
     if Array::is_array(js) {
         let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
-        let items: Array = js.clone().unchecked_into();
-        let items = items.iter().map(|item| value_from_js(&item, depth_left));
-        return Ok(Value::List(items.collect::<Result<_, _>>()?));
+        return Ok(Value::List(list_from_js(js.unchecked_ref(), depth_left)?));
     }
     if is_plain(js) {
         let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
-        let mut map = BTreeMap::new();
-        for (key, item) in entries(js)? {
-            if !item.is_undefined() {
-                map.insert(key, value_from_js(&item, depth_left)?);
-            }
+        let mut items = Vec::new();
+        for (key, item) in given(js)? {
+            items.push((key, value_from_js(&item, depth_left)?));
         }
-        return Ok(Value::Map(map));
+        return Ok(Value::Map(items.into_iter().collect()));
     }
     Err(bad_value(
         "a value is null, a boolean, a number, a bigint, text, a Uint8Array, an array or a plain \
          object; a Set stands only for a whole field",
     ))
+}
+
+/// Reads values that may nest `depth_left` times each.
+fn list_from_js(js: &Array, depth_left: usize) -> Result<Vec<Value>, JsValue> {
+    let mut values = Vec::new();
+    for value in js.iter() {
+        values.push(value_from_js(&value, depth_left)?);
+    }
+    Ok(values)
+}
+
+/// The properties of an object but for those that are `undefined`.
+fn given(js: &JsValue) -> Result<Vec<(String, JsValue)>, JsValue> {
+    let mut given = entries(js)?;
+    given.retain(|(_, value)| !value.is_undefined());
+    Ok(given)
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "within 2^53")]

@@ -108,7 +108,7 @@ impl FromStr for ReplicaId {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let mut bytes = [0; 16];
         let what = "a replica id is 32 hexadecimal digits";
-        let read = read_hex(text.as_bytes(), &mut bytes);
+        let read = read_hex(&text.as_bytes().to_ascii_lowercase(), &mut bytes);
         read.map(|()| Self(bytes)).ok_or(Malformed::Inconsistent { what })
     }
 }

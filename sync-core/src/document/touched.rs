@@ -79,11 +79,7 @@ impl Touched {
     /// The places as applications name them, each once. What is written as no place is left out.
     #[must_use]
     pub fn places(&self) -> BTreeSet<Place> {
-        let mut places = BTreeSet::new();
-        for (label, id) in &self.0 {
-            places.extend(Place::of(label.space(), id));
-        }
-        places
+        self.0.iter().filter_map(|(label, id)| Place::of(label.space(), id)).collect()
     }
 }
 

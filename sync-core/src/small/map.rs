@@ -2,7 +2,9 @@
 
 use std::borrow::Borrow;
 
-/// A map in the order of its keys. Inserting moves what stands behind.
+use crate::sort::sort_by;
+
+/// A map in the order of its keys. Inserting moves what stands behind, so many are better collected.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SortedMap<K, V>(Vec<(K, V)>);
 
@@ -146,12 +148,12 @@ impl<K, V> Default for SortedMap<K, V> {
 }
 
 impl<K: Ord, V> FromIterator<(K, V)> for SortedMap<K, V> {
+    /// Of items with one key any one is taken.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
-        let mut map = Self::new();
-        for (key, value) in items {
-            map.insert(key, value);
-        }
-        map
+        let mut items: Vec<_> = items.into_iter().collect();
+        sort_by(&mut items, |(one, _), (other, _)| one.cmp(other));
+        items.dedup_by(|(one, _), (other, _)| one == other);
+        Self(items)
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use crate::sort::sort_by;
 
-/// A set in the order of its items. Inserting moves what stands behind.
+/// A set in the order of its items. Inserting moves what stands behind, so many are better collected.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SortedSet<T>(Vec<T>);
 

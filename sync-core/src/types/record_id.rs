@@ -114,10 +114,6 @@ fn uuid_bytes(text: &str) -> Option<[u8; UUID_BYTES]> {
             rest = rest.strip_prefix(b"-")?;
         }
         let (digits, behind) = rest.split_at(2 * len);
-        // Other texts that say the same are other ids.
-        if digits.iter().any(u8::is_ascii_uppercase) {
-            return None;
-        }
         read_hex(digits, &mut uuid[at..at + len])?;
         (rest, at) = (behind, at + len);
     }
