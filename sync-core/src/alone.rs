@@ -3,7 +3,7 @@
 //! A value is a [`Document`] with one place in it, so its deltas are ordinary deltas: they are encoded,
 //! sent and joined like those of a document.
 
-use std::collections::BTreeSet;
+use crate::small::BTreeSet;
 
 use crate::causal::{CausalContext, Delta, MemoryStore};
 use crate::document::{Author, Document, Edit, Refused};

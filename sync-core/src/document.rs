@@ -10,7 +10,7 @@ mod target;
 mod touched;
 mod undo;
 
-use std::collections::BTreeSet;
+use crate::small::BTreeSet;
 use std::mem::take;
 
 pub use edit::{Author, Edit};
@@ -77,6 +77,9 @@ pub struct Edited<T> {
     pub undo: Undo,
 }
 
+/// Is shown what was live and is no more.
+type Look<'a> = dyn FnMut(&[Entry]) + 'a;
+
 /// Why a change was not made. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused<E = std::convert::Infallible> {
@@ -135,11 +138,12 @@ impl<S: PlaceStore> Document<S> {
     fn join_with(
         &mut self,
         delta: &Delta,
-        look: Option<&mut dyn FnMut(&[Entry])>,
+        look: Option<&mut Look<'_>>,
     ) -> Result<Change, S::Error> {
         let mut killed = take(&mut self.killed);
         // Nothing clashes, and nothing is left in part, by what is merely overwritten.
-        if let Some((entry, dead)) = delta.as_overwrite()
+        if crate::HAS_SHORTCUTS
+            && let Some((entry, dead)) = delta.as_overwrite()
             && !broken!(JoinKeepsDead)
         {
             let taken = look.is_some().then_some(&mut killed);

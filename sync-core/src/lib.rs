@@ -2,7 +2,7 @@
 //!
 //! This crate does no IO. It reads no clock, no random source, no environment and holds no global:
 //! time, random bytes and storage come in from a driver, so a run can be replayed exactly.
-//! Modules depend on each other one way: `error, zoo, checksum, deflate, sort, pack, time → causal → reconcile, snapshot →
+//! Modules depend on each other one way: `text, error, zoo, checksum, deflate, sort, small, pack, time → causal → reconcile, snapshot →
 //! types → document → alone, wire → session`.
 
 /// Whether a rule is broken on purpose. Never so without the feature `zoo`.
@@ -23,6 +23,10 @@ const fn is_broken(_mutant: &str) -> bool {
     false
 }
 
+/// Whether the most common cases are done in fewer steps than by the general way. Each such way is code
+/// beside that one, and the module for browsers is smaller without.
+const HAS_SHORTCUTS: bool = cfg!(not(target_arch = "wasm32"));
+
 pub mod alone;
 pub mod causal;
 pub mod checksum;
@@ -33,8 +37,10 @@ pub mod error;
 pub mod pack;
 pub mod reconcile;
 pub mod session;
+mod small;
 pub mod snapshot;
 mod sort;
+mod text;
 pub mod time;
 pub mod types;
 pub mod wire;

@@ -27,7 +27,7 @@ const SECTION_ENTRIES: usize = 16 * 1024;
 const FRAME_BYTES_MAX: usize = 1 << 30;
 
 /// DEFLATE makes at most so many bytes of one (1,032; RFC 1951), here with some to spare.
-const INFLATION_MAX: usize = 1_100;
+pub const INFLATION_MAX: usize = 1_100;
 
 /// The most bytes of values that can be taken as numbers: those of a UUID.
 const NUMBER_BYTES_MAX: usize = 16;
@@ -173,6 +173,22 @@ mod tests {
         }
         assert!(read_snapshot(&with_section(2, &[len, 0], &section), BYTES_MAX).is_err());
         assert!(read_snapshot(&with_section(0, &[len - 1, 1], &section), BYTES_MAX).is_err());
+    }
+
+    #[test]
+    fn the_bytes_of_a_frame_are_limited() {
+        for (beyond, is_over) in [(-1isize, false), (0, false), (1, true)] {
+            let whole = FRAME_BYTES_MAX.checked_add_signed(beyond).unwrap();
+            // So many bytes with the columns, or with those that stand aside.
+            for (columns, aside) in [(whole, 0), (0, whole), (whole - 7, 7)] {
+                let mut lens = Vec::new();
+                crate::pack::varint::write(&mut lens, columns as u64);
+                crate::pack::varint::write(&mut lens, aside as u64);
+                let read = read_snapshot(&with_section(0, &lens, &[]), usize::MAX).unwrap_err();
+                // None of it is there.
+                assert_eq!(matches!(read, Malformed::Limit { .. }), is_over, "{whole}: {read}");
+            }
+        }
     }
 
     #[cfg(feature = "deflate")]

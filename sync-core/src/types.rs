@@ -11,6 +11,7 @@ mod record_id;
 mod renaming;
 mod value;
 
+pub use crate::small::{BTreeMap, BTreeSet};
 pub use element::{Claim, Content, CopyOf, Element, SEPARATOR, Share};
 pub use field::Field;
 pub use name::NAME_BYTES_MAX;

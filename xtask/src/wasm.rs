@@ -1,7 +1,7 @@
 //! Makes the module that browsers and Node load out of the crate `sync-wasm`.
 //!
-//! Four steps, each in its own file: compile, bind, optimise, inline; between binding and optimising
-//! panics lose their words. The module that tests load is the one that ships: nothing here has a mode
+//! Four steps, each in its own file: compile, bind, optimise, inline. After binding panics lose their
+//! words, and half-way through optimising the memory loses what these were. The module that tests load is the one that ships: nothing here has a mode
 //! for tests.
 
 mod bind;
@@ -9,6 +9,7 @@ mod compile;
 mod inline;
 mod optimise;
 mod panics;
+mod sweep;
 pub(crate) mod toolchain;
 
 use std::fs;

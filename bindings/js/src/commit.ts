@@ -65,7 +65,7 @@ export async function write(
 }
 
 /** How many renamings are kept for tabs that were away. Arbitrary; there is one for each copy that was found. */
-const RENAMINGS_MAX = 64;
+export const RENAMINGS_MAX = 64;
 
 /** Puts a part of a replica's history under another one, in all that is stored. Gives the row that it is known by. */
 async function rename(tables: Tables, { doc, slot }: SlotRow, renaming: Uint8Array): Promise<number> {

@@ -12,7 +12,7 @@ import { Store } from "./store.js";
 import type { OpenOptions, SyncDocument } from "./types.js";
 
 /** The most bytes of a name; the hub takes no longer one. */
-const NAME_BYTES_MAX = 128;
+export const NAME_BYTES_MAX = 128;
 
 /**
  * Opens a document by its name. Resolves once what is on this device is here, without waiting for the

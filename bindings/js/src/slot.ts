@@ -7,7 +7,7 @@ import type { SlotRow, Tables } from "./store.js";
 const HANDOVER_MS = 500;
 
 /** The most tabs of one document in one profile. The hub takes 256 replicas from a connection. */
-const SLOTS_MAX = 200;
+export const SLOTS_MAX = 200;
 
 /** What a tab remembers across reloads. */
 interface Remembered {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { write } from "../dist/commit.js";
+import { RENAMINGS_MAX, write } from "../dist/commit.js";
+import { instantiate } from "../dist/kernel.js";
 import { Store } from "../dist/store.js";
 import { Profile, plain, settle, until } from "./support/profile.mjs";
 
@@ -49,5 +50,22 @@ test("what a copy wrote stands under another replica, in all that is stored and 
   await again.collection("notes").update(older.id, { title: "again" }).disk;
   await until(() => titles(b).includes("again"), "the tabs go on together");
   assert.deepEqual(titles(b), titles(again));
+  store.close();
+});
+
+test("the renamings that are kept for tabs that were away are limited, and the oldest go", async () => {
+  instantiate();
+  const store = await Store.open(new Profile().databases, () => {});
+  const slot = { doc: "a", slot: 0 };
+  const kept = [];
+  for (let number = 1; number <= RENAMINGS_MAX + 1; number += 1) {
+    const steps = [{ type: "rename", renaming: renamingOf("11".repeat(16), 1, "22".repeat(16), number) }];
+    await store.transact("readwrite", async (tables) => {
+      await write(tables, slot, { steps, held: false, repeated: false }, []);
+    });
+    const { renamings } = await store.transact("readonly", (tables) => tables.head("a"));
+    kept.push([renamings.length, renamings[0].renaming.at(-1)]);
+  }
+  assert.deepEqual(kept.slice(-3), [[RENAMINGS_MAX - 1, 1], [RENAMINGS_MAX, 1], [RENAMINGS_MAX, 2]]);
   store.close();
 });

@@ -3,6 +3,8 @@ import { test } from "node:test";
 import { writes } from "./support/fake.mjs";
 import { Profile, plain, settle, until } from "./support/profile.mjs";
 import { openDocument } from "../dist/index.js";
+import { NAME_BYTES_MAX } from "../dist/open.js";
+import { SLOTS_MAX, lease } from "../dist/slot.js";
 
 test("without a browser, opening is refused with the reason", async () => {
   await assert.rejects(openDocument("a"), (error) => {
@@ -17,9 +19,31 @@ test("names and addresses are checked before anything is opened", async () => {
   const tab = new Profile().tab();
   await assert.rejects(tab.open(""), { code: "bad-name" });
   await assert.rejects(tab.open("a\nb"), { code: "bad-name" });
-  await assert.rejects(tab.open("x".repeat(129)), { code: "bad-name" });
   await assert.rejects(tab.open("a", { hub: "nowhere" }), { code: "bad-hub" });
   await assert.rejects(tab.open("a", { hub: "ftp://x" }), { code: "bad-hub" });
+});
+
+test("the bytes of names are limited", async () => {
+  const profile = new Profile();
+  for (const bytes of [NAME_BYTES_MAX - 1, NAME_BYTES_MAX]) {
+    await profile.tab().open("x".repeat(bytes), { name: "x".repeat(bytes) });
+  }
+  for (const long of ["x".repeat(NAME_BYTES_MAX + 1), `${"é".repeat(NAME_BYTES_MAX / 2)}x`]) {
+    await assert.rejects(profile.tab().open(long), { code: "bad-name" });
+    await assert.rejects(profile.tab().open("a", { name: long }), { code: "bad-name" });
+  }
+});
+
+test("the tabs of a document are limited, and one more is told so", async () => {
+  const opened = async (others) => {
+    let free = others;
+    const tryTake = async () => (free-- > 0 ? undefined : () => {});
+    const { slot } = await lease({ locks: { tryTake }, recall: () => undefined }, "a", []);
+    return slot;
+  };
+  assert.equal(await opened(SLOTS_MAX - 2), SLOTS_MAX - 2);
+  assert.equal(await opened(SLOTS_MAX - 1), SLOTS_MAX - 1);
+  await assert.rejects(opened(SLOTS_MAX), { code: "too-many-tabs" });
 });
 
 test("a transaction that aborts ends writing, loudly, and loses nothing that was saved", async () => {

@@ -17,12 +17,12 @@ pub(crate) fn misuse(misuse: Misuse) -> JsValue {
         Misuse::Twice { .. } => "written-twice",
         _ => "misuse",
     };
-    error(code, &misuse.to_string())
+    error(code, &misuse.text())
 }
 
 /// Bytes that are not what they should be, as a JavaScript error.
 pub(crate) fn malformed(malformed: &Malformed) -> JsValue {
-    error("malformed", &malformed.to_string())
+    error("malformed", &malformed.text())
 }
 
 /// A value that no field can hold.

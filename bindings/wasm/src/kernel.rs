@@ -69,7 +69,7 @@ impl Kernel {
         let (backoff, told) = (Backoff::default(), VecDeque::new());
         let mut kernel = Self { client, name, backoff, told, damaged };
         let unix_ms = get(config, "now")?.as_f64().unwrap_or_default();
-        kernel.join(now(0.0, unix_ms), rows)?;
+        kernel.join(now(0.0, unix_ms), rows);
         Ok(kernel)
     }
 
@@ -81,8 +81,8 @@ impl Kernel {
 
     /// The replica that this document is written as.
     #[wasm_bindgen(getter)]
-    pub fn replica(&self) -> Result<String, JsValue> {
-        self.client.replica(&self.name).map(|replica| replica.to_string()).map_err(misuse)
+    pub fn replica(&self) -> String {
+        opened(self.client.replica(&self.name)).text()
     }
 
     /// What there is to do and to tell, in order.
@@ -161,29 +161,33 @@ impl Kernel {
     }
 
     /// The records of a collection.
-    pub fn records(&self, collection: &str) -> Result<Array, JsValue> {
-        let document = self.client.document(&self.name).map_err(misuse)?;
-        let records = document.records(collection).sure();
-        Ok(records.iter().map(|(id, record)| record_to_js(id, record)).collect())
+    pub fn records(&self, collection: &str) -> Array {
+        let document = opened(self.client.document(&self.name));
+        let records = Array::new();
+        let show = &mut |id, record| {
+            records.push(&record_to_js(&id, &record));
+        };
+        document.each_record(collection, show).sure();
+        records
     }
 
     /// One record, `undefined` where there is none.
-    pub fn record(&self, collection: &str, id: &str) -> Result<JsValue, JsValue> {
-        let Ok(id) = RecordId::new(id) else { return Ok(JsValue::UNDEFINED) };
-        let document = self.client.document(&self.name).map_err(misuse)?;
+    pub fn record(&self, collection: &str, id: &str) -> JsValue {
+        let Ok(id) = RecordId::new(id) else { return JsValue::UNDEFINED };
+        let document = opened(self.client.document(&self.name));
         let record = document.record(collection, &id).sure();
-        Ok(record.map_or(JsValue::UNDEFINED, |record| record_to_js(&id, &record)))
+        record.map_or(JsValue::UNDEFINED, |record| record_to_js(&id, &record))
     }
 
     /// The versions of a record whose fields clash, the shown one first.
-    pub fn versions(&self, collection: &str, id: &str) -> Result<Array, JsValue> {
+    pub fn versions(&self, collection: &str, id: &str) -> Array {
         let versions = Array::new();
-        let Ok(id) = RecordId::new(id) else { return Ok(versions) };
-        let document = self.client.document(&self.name).map_err(misuse)?;
+        let Ok(id) = RecordId::new(id) else { return versions };
+        let document = opened(self.client.document(&self.name));
         let record = document.record(collection, &id).sure();
         let found = record.map(|record| record.versions()).unwrap_or_default();
         for (place, version) in found.iter().enumerate() {
-            let author: JsValue = version.author.to_string().into();
+            let author: JsValue = version.author.text().into();
             versions.push(&object(&[
                 ("key", author.clone()),
                 ("author", author),
@@ -192,20 +196,20 @@ impl Kernel {
                 ("shown", (place == 0).into()),
             ]));
         }
-        Ok(versions)
+        versions
     }
 
     /// The conflict log.
-    pub fn conflicts(&self) -> Result<Array, JsValue> {
-        let log = self.client.conflict_log(&self.name).map_err(misuse)?;
-        Ok(log.map(|(entry, is_open)| conflict_to_js(entry, is_open)).collect())
+    pub fn conflicts(&self) -> Array {
+        let log = opened(self.client.conflict_log(&self.name));
+        log.map(|(entry, is_open)| conflict_to_js(entry, is_open)).collect()
     }
 
     /// Where the change of a dot is.
     pub fn receipt(&self, dot: &str) -> Result<JsValue, JsValue> {
         let dot = dot_from_js(dot)?;
-        let receipt = self.client.receipt(&self.name, dot).map_err(misuse)?;
-        let mut items = self.client.outbox(&self.name).map_err(misuse)?;
+        let receipt = opened(self.client.receipt(&self.name, dot));
+        let mut items = opened(self.client.outbox(&self.name));
         let reason = items.find_map(|item| match &item.state {
             OutboxState::Parked { reason }
                 if item.replica == dot.replica
@@ -224,8 +228,8 @@ impl Kernel {
 
     /// How many changes wait for the hub, and how many it refused. An item that another covers is not
     /// counted twice.
-    pub fn waiting(&self) -> Result<JsValue, JsValue> {
-        let items: Vec<&OutboxItem> = self.client.outbox(&self.name).map_err(misuse)?.collect();
+    pub fn waiting(&self) -> JsValue {
+        let items: Vec<&OutboxItem> = opened(self.client.outbox(&self.name)).collect();
         let (mut pending, mut parked) = (0u64, 0u64);
         for item in &items {
             let covers = |other: &&&OutboxItem| {
@@ -237,28 +241,27 @@ impl Kernel {
                 pending += u64::from(item.changes);
             }
         }
-        Ok(object(&[("pending", number(pending)), ("parked", number(parked))]))
+        object(&[("pending", number(pending)), ("parked", number(parked))])
     }
 
     /// How far this document is with the hub: `closed`, `opening`, `catching-up` or `live`.
-    pub fn phase(&self) -> Result<String, JsValue> {
-        let phase = self.client.phase(&self.name).map_err(misuse)?;
-        Ok(match phase {
+    pub fn phase(&self) -> String {
+        match opened(self.client.phase(&self.name)) {
             Phase::Closed => "closed",
             Phase::Opening => "opening",
             Phase::CatchingUp => "catching-up",
             Phase::Live => "live",
         }
-        .to_owned())
+        .to_owned()
     }
 
     /// Who else is online, as the hub tells.
-    pub fn peers(&self) -> Result<Array, JsValue> {
-        let peers = self.client.peers(&self.name).map_err(misuse)?;
+    pub fn peers(&self) -> Array {
+        let peers = opened(self.client.peers(&self.name));
         let peer = |(replica, peer): (&ReplicaId, &Peer)| {
-            object(&[("replica", replica.to_string().into()), ("name", peer.name.as_str().into())])
+            object(&[("replica", replica.text().into()), ("name", peer.name.as_str().into())])
         };
-        Ok(peers.map(peer).collect())
+        peers.map(peer).collect()
     }
 
     /// The socket is open.
@@ -278,7 +281,7 @@ impl Kernel {
             && let Ok(HubMessage::InUse { replica, .. }) = decode_hub(&frame)
             && self.client.replica(&self.name) != Ok(replica)
         {
-            let replica: JsValue = replica.to_string().into();
+            let replica: JsValue = replica.text().into();
             self.told.push_back(object(&[("type", "in-use".into()), ("replica", replica)]));
         }
         self.client.handle(now(monotonic_ms, unix_ms), ClientInput::Frame(frame));
@@ -302,49 +305,49 @@ impl Kernel {
 
     /// Takes what other tabs have stored, all at once, and asserts what it left of records that are
     /// edited here.
-    pub fn rejoin(
-        &mut self,
-        monotonic_ms: f64,
-        unix_ms: f64,
-        pieces: &Array,
-    ) -> Result<(), JsValue> {
+    pub fn rejoin(&mut self, monotonic_ms: f64, unix_ms: f64, pieces: &Array) {
         let (deltas, damaged) = open_pieces(pieces);
         self.damaged += damaged;
-        self.join(now(monotonic_ms, unix_ms), deltas)
+        self.join(now(monotonic_ms, unix_ms), deltas);
     }
 
     /// Makes what another tab has stored: a part of a replica's history stands under another one.
     pub fn rename(&mut self, renaming: &JsValue) -> Result<(), JsValue> {
-        self.client.rename(&self.name, &renaming_from_js(renaming)?).map_err(misuse)
+        opened(self.client.rename(&self.name, &renaming_from_js(renaming)?));
+        Ok(())
     }
 
     /// Takes the outbox as it is stored.
     pub fn replace_outbox(&mut self, rows: &Array) -> Result<(), JsValue> {
         let (items, _) = items_from_js(rows)?;
-        self.client.replace_outbox(&self.name, items).map_err(misuse)
+        opened(self.client.replace_outbox(&self.name, items));
+        Ok(())
     }
 
     /// Takes the cursor as it is stored, before this tab connects in place of another.
-    pub fn follow_from(&mut self, cursor: &JsValue) -> Result<(), JsValue> {
+    pub fn follow_from(&mut self, cursor: &JsValue) {
         let cursor = cursor_from_js(cursor).filter(|_| self.damaged == 0);
-        self.client.follow_from(&self.name, cursor).map_err(misuse)
+        opened(self.client.follow_from(&self.name, cursor));
     }
 
     /// Speaks for a replica of another tab.
     pub fn claim(&mut self, replica: &str, opening: u64) -> Result<(), JsValue> {
         let claim = Claim { replica: replica_from_js(replica)?, opening };
-        self.client.claim(&self.name, claim).map_err(misuse)
+        opened(self.client.claim(&self.name, claim));
+        Ok(())
     }
 
     /// Says that a claimed replica is online.
     pub fn show(&mut self, replica: &str, name: String) -> Result<(), JsValue> {
         let peer = Peer { name, state: Vec::new() };
-        self.client.show(&self.name, replica_from_js(replica)?, peer).map_err(misuse)
+        opened(self.client.show(&self.name, replica_from_js(replica)?, peer));
+        Ok(())
     }
 
     /// No longer speaks for a replica of another tab.
     pub fn release(&mut self, replica: &str) -> Result<(), JsValue> {
-        self.client.release(&self.name, replica_from_js(replica)?).map_err(misuse)
+        opened(self.client.release(&self.name, replica_from_js(replica)?));
+        Ok(())
     }
 
     /// How long to wait before the next attempt to connect, in milliseconds, after a connection that
@@ -360,20 +363,24 @@ impl Kernel {
         change: &mut dyn FnMut(&mut Edit<'_>) -> Result<(), Refused>,
     ) -> Result<String, JsValue> {
         let changed = self.client.change(now(0.0, unix_ms), &self.name, change);
-        changed.map(|((), dot)| dot.to_string()).map_err(misuse)
+        changed.map(|((), dot)| dot.text()).map_err(misuse)
     }
 
     /// Joins deltas as one, so that a removal is judged with all that came with it.
-    fn join(&mut self, now: Now, deltas: Vec<Delta>) -> Result<(), JsValue> {
+    fn join(&mut self, now: Now, deltas: Vec<Delta>) {
         let mut net = Delta::default();
         for delta in deltas {
             net.join(delta);
         }
-        if net.is_empty() {
-            return Ok(());
+        if !net.is_empty() {
+            opened(self.client.rejoin(now, &self.name, &[net]));
         }
-        self.client.rejoin(now, &self.name, &[net]).map_err(misuse)
     }
+}
+
+/// What the client gives for the document of a kernel, which is open as long as that is.
+fn opened<T>(found: Result<T, Misuse>) -> T {
+    found.expect("the document is open")
 }
 
 fn now(monotonic_ms: f64, unix_ms: f64) -> Now {
@@ -396,7 +403,7 @@ fn conflict_to_js(entry: &LogEntry, is_open: bool) -> JsValue {
     let field = path.map_or(JsValue::UNDEFINED, JsValue::from);
     let sides = entry.sides.iter().map(|side| {
         object(&[
-            ("author", side.author.to_string().into()),
+            ("author", side.author.text().into()),
             ("at", number(side.at.map_or(entry.seen_ms, |at| at.ms()))),
             ("deleted", side.is_delete.into()),
             ("value", side.value.as_ref().map_or(JsValue::UNDEFINED, value_to_js)),

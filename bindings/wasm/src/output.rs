@@ -30,7 +30,7 @@ fn event_to_js(event: ClientEvent) -> JsValue {
         ClientEvent::Changed { document: _, places } => {
             let places = places.iter().filter_map(|place| match place {
                 Place::Record { collection, id } => {
-                    Some(Array::of2(&collection.into(), &id.to_string().into()))
+                    Some(Array::of2(&collection.into(), &id.text().into()))
                 }
                 Place::Set { .. } | Place::Value { .. } => None,
             });
@@ -41,7 +41,7 @@ fn event_to_js(event: ClientEvent) -> JsValue {
         ClientEvent::Peers { document: _ } => object(&[("type", "peers".into())]),
         ClientEvent::Conflict { .. } => object(&[("type", "conflict".into())]),
         ClientEvent::Renewed { document: _, replica } => {
-            object(&[("type", "renewed".into()), ("replica", replica.to_string().into())])
+            object(&[("type", "renewed".into()), ("replica", replica.text().into())])
         }
         ClientEvent::Welcomed { hub_ms } => {
             object(&[("type", "welcomed".into()), ("hub_ms", number(hub_ms))])
@@ -72,7 +72,7 @@ fn step_to_js(step: &Step) -> JsValue {
             ("entry", js_bytes(&encode_log(entry))),
         ]),
         Step::Renew(replica) => {
-            object(&[("type", "renew".into()), ("replica", replica.to_string().into())])
+            object(&[("type", "renew".into()), ("replica", replica.text().into())])
         }
         Step::Rename(renaming) => {
             object(&[("type", "rename".into()), ("renaming", renaming_to_js(renaming))])

@@ -147,7 +147,7 @@ pub(crate) fn item_to_js(item: &OutboxItem) -> JsValue {
         OutboxState::Parked { reason } => ("parked", Some(reason)),
     };
     let row = Object::new();
-    put(&row, "replica", &replica.to_string().into());
+    put(&row, "replica", &replica.text().into());
     put(&row, "first", &number(*first));
     put(&row, "last", &number(*last));
     put(&row, "changes", &(*changes).into());
@@ -202,7 +202,7 @@ pub(crate) fn cursor_from_js(js: &JsValue) -> Option<Cursor> {
 
 /// A dot by its replica and counter.
 pub(crate) fn dot_to_js(dot: Dot) -> JsValue {
-    object(&[("replica", dot.replica.to_string().into()), ("counter", number(dot.counter))])
+    object(&[("replica", dot.replica.text().into()), ("counter", number(dot.counter))])
 }
 
 /// Reads a replica id.

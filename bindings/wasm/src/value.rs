@@ -5,8 +5,8 @@
 //! of fields with a symbol.
 
 use js_sys::{Array, BigInt, Object, Reflect, Set, Symbol, Uint8Array};
-use std::collections::{BTreeMap, BTreeSet};
-use sync_core::types::{Field, Record, RecordId, VALUE_DEPTH_MAX, Value};
+
+use sync_core::types::{BTreeMap, Field, Record, RecordId, VALUE_DEPTH_MAX, Value};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -20,7 +20,7 @@ const SAFE_MAX: i64 = (1 << 53) - 1;
 #[wasm_bindgen]
 pub fn record_id(unix_ms: f64, random: &[u8]) -> Result<String, JsValue> {
     let random = random.try_into().map_err(|_| bad_argument("random"))?;
-    Ok(RecordId::from_time(whole(unix_ms), random).to_string())
+    Ok(RecordId::from_time(whole(unix_ms), random).text())
 }
 
 /// Reads the fields of a change. What is `undefined` was not given.
@@ -36,22 +36,17 @@ fn nested_from_js(js: &JsValue, depth_left: usize) -> Result<BTreeMap<String, Fi
     if !js.is_object() {
         return Err(bad_value("the fields are not an object"));
     }
-    let mut fields = BTreeMap::new();
-    for (name, value) in entries(js)? {
-        if !value.is_undefined() {
-            fields.insert(name, field_from_js(&value, depth_left)?);
-        }
+    let mut fields = Vec::new();
+    for (name, field) in given(js)? {
+        fields.push((name, field_from_js(&field, depth_left)?));
     }
-    Ok(fields)
+    Ok(fields.into_iter().collect())
 }
 
 fn field_from_js(js: &JsValue, depth_left: usize) -> Result<Field, JsValue> {
     if let Some(set) = js.dyn_ref::<Set>() {
-        let mut members = BTreeSet::new();
-        for member in Array::from(set).iter() {
-            members.insert(value_from_js(&member, VALUE_DEPTH_MAX)?);
-        }
-        return Ok(Field::Set(members));
+        let members = list_from_js(&Array::from(set), VALUE_DEPTH_MAX)?;
+        return Ok(Field::Set(members.into_iter().collect()));
     }
     let Some((kind, content)) = marked(js) else {
         return Ok(Field::Register(value_from_js(js, VALUE_DEPTH_MAX)?));
@@ -109,24 +104,36 @@ fn value_from_js(js: &JsValue, depth_left: usize) -> Result<Value, JsValue> {
     }
     if Array::is_array(js) {
         let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
-        let items: Array = js.clone().unchecked_into();
-        let items = items.iter().map(|item| value_from_js(&item, depth_left));
-        return Ok(Value::List(items.collect::<Result<_, _>>()?));
+        return Ok(Value::List(list_from_js(js.unchecked_ref(), depth_left)?));
     }
     if is_plain(js) {
         let depth_left = depth_left.checked_sub(1).ok_or_else(too_deep)?;
-        let mut map = BTreeMap::new();
-        for (key, item) in entries(js)? {
-            if !item.is_undefined() {
-                map.insert(key, value_from_js(&item, depth_left)?);
-            }
+        let mut items = Vec::new();
+        for (key, item) in given(js)? {
+            items.push((key, value_from_js(&item, depth_left)?));
         }
-        return Ok(Value::Map(map));
+        return Ok(Value::Map(items.into_iter().collect()));
     }
     Err(bad_value(
         "a value is null, a boolean, a number, a bigint, text, a Uint8Array, an array or a plain \
          object; a Set stands only for a whole field",
     ))
+}
+
+/// Reads values that may nest `depth_left` times each.
+fn list_from_js(js: &Array, depth_left: usize) -> Result<Vec<Value>, JsValue> {
+    let mut values = Vec::new();
+    for value in js.iter() {
+        values.push(value_from_js(&value, depth_left)?);
+    }
+    Ok(values)
+}
+
+/// The properties of an object but for those that are `undefined`.
+fn given(js: &JsValue) -> Result<Vec<(String, JsValue)>, JsValue> {
+    let mut given = entries(js)?;
+    given.retain(|(_, value)| !value.is_undefined());
+    Ok(given)
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "within 2^53")]
@@ -151,7 +158,7 @@ fn is_plain(js: &JsValue) -> bool {
 /// A record as JavaScript reads it: its fields and its id.
 pub(crate) fn record_to_js(id: &RecordId, record: &Record) -> JsValue {
     let object = fields_to_js(&record.fields());
-    put(&object, "id", &id.to_string().into());
+    put(&object, "id", &id.text().into());
     object.into()
 }
 

@@ -9,12 +9,16 @@ use super::fingerprints::ODD;
 #[inline]
 pub(super) fn hash(bytes: &[u8], seed: u64) -> u64 {
     let mut state = seed ^ (bytes.len() as u64).wrapping_mul(ODD[0]);
-    let (blocks, rest) = bytes.as_chunks::<16>();
-    for block in blocks {
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk() {
         let (low, high) = words(block);
         state = fold(low ^ ODD[0], high ^ state);
+        rest = behind;
     }
-    let (low, high) = words(rest);
+    let (low, high) = match rest.split_first_chunk() {
+        Some((low, high)) => (u64::from_le_bytes(*low), word(high)),
+        None => (word(rest), 0),
+    };
     fold(low ^ ODD[1], high ^ state)
 }
 
@@ -25,27 +29,26 @@ fn fold(a: u64, b: u64) -> u64 {
     wide as u64 ^ (wide >> 64) as u64
 }
 
-/// Up to 16 bytes as two numbers, the lowest first, with zeros behind them.
+/// 16 bytes as two numbers, the lowest first.
 #[inline]
-fn words(bytes: &[u8]) -> (u64, u64) {
-    match bytes.split_first_chunk::<8>() {
-        Some((low, high)) => (u64::from_le_bytes(*low), word(high)),
-        None => (word(bytes), 0),
-    }
+fn words(block: &[u8; 16]) -> (u64, u64) {
+    let both = u128::from_le_bytes(*block);
+    (both as u64, (both >> 64) as u64)
 }
 
 /// Up to 8 bytes as a number, the lowest first.
 #[inline]
 fn word(bytes: &[u8]) -> u64 {
-    match (bytes, bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        (_, Some(low), Some(high)) => {
-            // Bytes that stand in both are laid over themselves.
-            let high = u64::from(u32::from_le_bytes(*high)) << ((8 * (bytes.len() - 4)) & 63);
-            u64::from(u32::from_le_bytes(*low)) | high
-        }
-        ([a, b, c], ..) => u64::from(*a) | u64::from(*b) << 8 | u64::from(*c) << 16,
-        ([a, b], ..) => u64::from(*a) | u64::from(*b) << 8,
-        ([a], ..) => u64::from(*a),
-        _ => 0,
+    let len = bytes.len();
+    if let (Some(low), Some(high)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        // Bytes that stand in both are laid over themselves.
+        let high = u64::from(u32::from_le_bytes(*high)) << ((8 * (len - 4)) & 63);
+        return u64::from(u32::from_le_bytes(*low)) | high;
+    }
+    let byte = |at: usize| u64::from(bytes.get(at).copied().unwrap_or(0)) << (8 * at);
+    match len {
+        0 => 0,
+        1 => byte(0),
+        _ => byte(0) | byte(1) | byte(2),
     }
 }

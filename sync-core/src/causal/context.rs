@@ -1,6 +1,6 @@
 //! The causal context: every dot that was ever seen.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 
 use super::{Dot, DotRanges, ReplicaId, VersionVector};
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Malformed;
+use crate::text::{decimal, push_hex, read_hex};
 
 /// One writer with a counter of its own: 96 bits of fingerprint, then 32 bits of incarnation.
 ///
@@ -72,6 +73,14 @@ impl ReplicaId {
         self.0[..12] == other.0[..12]
     }
 
+    /// The id as text: 32 hexadecimal digits.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(32);
+        push_hex(&mut text, &self.0);
+        text
+    }
+
     /// The same fingerprint under another incarnation: another replica.
     #[must_use]
     pub fn with_incarnation(&self, incarnation: u32) -> Self {
@@ -83,7 +92,7 @@ impl ReplicaId {
 
 impl fmt::Display for ReplicaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&self.text())
     }
 }
 
@@ -97,12 +106,10 @@ impl FromStr for ReplicaId {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let malformed =
-            || Malformed::Inconsistent { what: "a replica id is 32 hexadecimal digits" };
-        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(malformed());
-        }
-        u128::from_str_radix(text, 16).map(|id| Self(id.to_be_bytes())).map_err(|_| malformed())
+        let mut bytes = [0; 16];
+        let what = "a replica id is 32 hexadecimal digits";
+        let read = read_hex(&text.as_bytes().to_ascii_lowercase(), &mut bytes);
+        read.map(|()| Self(bytes)).ok_or(Malformed::Inconsistent { what })
     }
 }
 
@@ -139,11 +146,17 @@ impl Dot {
     pub const fn new(replica: ReplicaId, counter: u64) -> Self {
         Self { replica, counter }
     }
+
+    /// The dot as text: replica, a colon, counter.
+    #[must_use]
+    pub fn text(&self) -> String {
+        [&self.replica.text()[..], ":", &decimal(self.counter)].concat()
+    }
 }
 
 impl fmt::Display for Dot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.replica, self.counter)
+        f.write_str(&self.text())
     }
 }
 

@@ -58,7 +58,7 @@ impl Entry {
         let first = Dot::decode(reader)?;
         let stamp = Stamp::from_bits(reader.uint()?);
         let space = reader.bytes()?;
-        let mut names: smallvec::SmallVec<[&[u8]; 16]> = smallvec::SmallVec::new();
+        let mut names: crate::small::SmallVec<[&[u8]; 16]> = crate::small::SmallVec::new();
         for _ in 0..reader.array()?.min(RUN_DOTS_MAX) {
             names.push(reader.bytes()?);
         }

@@ -215,9 +215,10 @@ impl<'a> EntryView<'a> {
     #[inline]
     pub(super) fn each_hash(self, mut take: impl FnMut(u64, u64)) {
         let place = self.place_hash();
-        for (at, slot) in self.slots.iter().enumerate() {
+        let names = self.label.name_hashes();
+        for ((slot, name), counter) in self.slots.iter().zip(names).zip(self.first.counter..) {
             if let Some(slot) = slot {
-                take(self.first.counter + at as u64, self.slot_hash(place, at, slot));
+                take(counter, content::hash(slot, place ^ name.rotate_left(29)));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The join of a delta into a store: the least upper bound of two states.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 
 use super::entry::{mask_of, ranges_of};
 use super::{CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView};

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64;
+use crate::checksum;
+use crate::small::SmallVec;
 
 /// The most bytes of a label: its space and its names. Arbitrary; far above what a schema needs.
 pub const LABEL_BYTES_MAX: usize = 8 * 1024;
@@ -110,14 +110,14 @@ impl Label {
         let mut bytes = Vec::with_capacity(len);
         bytes.extend_from_slice(space);
         let mut slots: Vec<Slot> = Vec::with_capacity(names.len());
-        let space_hash = xxh3_64(space);
+        let space_hash = checksum::hash(space);
         let (mut hash, mut tags) = (space_hash ^ names.len() as u64, Tags::default());
         let (mut named, mut plain, mut has_repeat) = (0, 0, false);
         let (mut sketch, mut text_sketch) = (0, 0);
         let (mut repeats_text, mut has_control) = (false, false);
         for (at, name) in names.iter().enumerate() {
-            let (name_hash, text_hash) =
-                (xxh3_64(name), xxh3_64(name.get(1..).unwrap_or_default()));
+            let name_hash = checksum::hash(name);
+            let text_hash = checksum::hash(name.get(1..).unwrap_or_default());
             hash = (hash.rotate_left(5) ^ name_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             if let Some((tag, rest)) = name.split_first() {
                 let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
@@ -311,6 +311,12 @@ impl Label {
     #[inline]
     pub(crate) fn name_hash(&self, slot: usize) -> u64 {
         self.0.slots.get(slot).map_or(0, |slot| slot.hash)
+    }
+
+    /// A hash of each slot's name, in order; 0 behind the last one.
+    #[inline]
+    pub(super) fn name_hashes(&self) -> impl Iterator<Item = u64> {
+        self.0.slots.iter().map(|slot| slot.hash).chain(std::iter::repeat(0))
     }
 
     /// How the names begin.

@@ -14,8 +14,8 @@ mod rings;
 mod rows;
 mod sorted;
 
+use crate::small::BTreeSet;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 pub(crate) use self::build::Builder;
 use self::hand::Hand;

@@ -1,6 +1,6 @@
 //! A set of counters of one replica, as sorted disjoint ranges.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use std::ops::RangeInclusive;
 
 use crate::error::Malformed;

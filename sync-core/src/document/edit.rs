@@ -234,12 +234,11 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         Ok(())
     }
 
-    /// Notes that an entry, which has the next dot, was put in place of a dot.
-    fn overwrote(&mut self, entry: Entry, dead: Dot) {
-        self.next += 1;
+    /// Notes that an entry, which has the next dots, was put in place of others.
+    fn wrote(&mut self, entry: Entry, dead: CausalContext) {
+        self.next = entry.last() + 1;
         self.seen = self.next - 1;
         self.touched.push(&entry.label, &entry.id);
-        let dead = CausalContext::of_one(dead.replica, DotRanges::of(dead.counter..=dead.counter));
         self.add_step(Delta { entries: vec![entry], dead, notes: Vec::new() });
     }
 

@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use litemap::LiteMap;
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::causal::{Entry, Note};
+use crate::checksum::hash;
+use crate::small::SortedMap;
 use crate::types::place::is_collection;
 
 /// The most bytes that are kept. Arbitrary; the oldest go first.
@@ -20,7 +19,7 @@ const RECORD_BYTES: usize = 352;
 pub(super) struct Kept {
     /// When a place was removed, by a hash of space and id: of two records with one hash only the later
     /// is kept. Small enough for a sorted vector: no more than what is kept has room for.
-    turns: LiteMap<u64, u64>,
+    turns: SortedMap<u64, u64>,
     /// What was removed from a turn on; none where it was forgotten.
     removed: VecDeque<Option<Removed>>,
     first_turn: u64,
@@ -36,7 +35,7 @@ struct Removed {
 }
 
 fn key_of(space: &[u8], id: &[u8]) -> u64 {
-    xxh3_64(id) ^ xxh3_64(space).rotate_left(32)
+    hash(id) ^ hash(space).rotate_left(32)
 }
 
 impl Kept {

@@ -1,6 +1,6 @@
 //! An edit that meets a delete: what is left of the record, and what can be asserted again.
 
-use std::collections::BTreeSet;
+use crate::small::BTreeSet;
 
 use super::edit::Author;
 use super::target::Targets;

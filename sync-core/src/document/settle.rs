@@ -75,7 +75,7 @@ struct Scan {
     has_copy: bool,
     has_any: bool,
     /// The labels that name registers.
-    labels: smallvec::SmallVec<[Label; 2]>,
+    labels: crate::small::SmallVec<[Label; 2]>,
     is_double: bool,
 }
 

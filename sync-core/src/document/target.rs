@@ -1,6 +1,6 @@
 //! What a change wants to stand in a place, as names and bytes of slots.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use std::ops::Range;
 
 use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
@@ -23,8 +23,6 @@ pub(super) struct Targets {
     /// Behind a byte for their count.
     slots: Vec<u8>,
     leaves: Vec<Leaf>,
-    /// Set where the names are those of this label, and do not stand here.
-    label: Option<Label>,
 }
 
 /// One element to be written.
@@ -64,7 +62,6 @@ impl Targets {
         self.names.clear();
         self.slots.clear();
         self.leaves.clear();
-        self.label = None;
         self
     }
 
@@ -102,25 +99,6 @@ impl Targets {
         self.push_slot(start, |slots| slots.extend_from_slice(bytes));
     }
 
-    /// Takes a whole new record, if one with these fields, all of them registers, was written lately:
-    /// its names are known and need no look. Takes nothing otherwise.
-    pub(super) fn push_known(
-        &mut self,
-        labels: &Labels,
-        space: &[u8],
-        fields: &[(&str, &Field)],
-    ) -> Result<bool, Misuse> {
-        let Some(label) = labels.of_record(space, fields) else { return Ok(false) };
-        self.push_slot(0, |_| {});
-        for (_, field) in fields {
-            if let Field::Register(value) | Field::Latest(value) = field {
-                self.push_value_of(0, value)?;
-            }
-        }
-        self.label = Some(label);
-        Ok(true)
-    }
-
     /// Adds that a record exists.
     pub(super) fn push_existence(&mut self) {
         self.push_raw(&[kind::EXISTS], &[]);
@@ -129,6 +107,9 @@ impl Targets {
     /// Adds an element whose name is there from `name` on.
     #[inline]
     fn push_slot(&mut self, name: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.slots.is_empty() {
+            self.slots.push(0);
+        }
         let (slot, start) = self.push_packed(write);
         let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let (name, bytes) = (name..end(&self.names), at(start)..end(&self.slots));
@@ -138,9 +119,6 @@ impl Targets {
     /// Adds a slot: its length, and what is written. Gives where each begins.
     #[inline]
     fn push_packed(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
-        if self.slots.is_empty() {
-            self.slots.push(0);
-        }
         let slot = self.slots.len();
         // Most headers take one byte.
         self.slots.push(0);
@@ -178,23 +156,27 @@ impl Targets {
         value: &Value,
     ) -> Result<(), Misuse> {
         let name = self.push_name(kind, path);
-        self.push_value_of(name, value)
-    }
-
-    /// Adds an element whose name is there from `name` on.
-    fn push_value_of(&mut self, name: u32, value: &Value) -> Result<(), Misuse> {
-        if matches!(value, Value::List(_) | Value::Map(_)) {
-            check_value(value)?;
-        }
+        check_value(value)?;
         self.push_slot(name, |slots| value.encode_into(slots));
         Ok(())
     }
 
-    /// The slots of a run of one register, which holds a value that does not nest. What is here is taken out.
-    pub(super) fn single(&mut self, value: &Value) -> Slots {
+    /// The slots of a run of these values, which nest no deeper than is allowed; that a record exists
+    /// stands before them, if it is to be new. What is here is taken out.
+    #[inline]
+    pub(super) fn packed<'v>(
+        &mut self,
+        is_new: bool,
+        values: impl ExactSizeIterator<Item = &'v Value>,
+    ) -> Slots {
         self.slots.clear();
-        self.push_packed(|slots| value.encode_into(slots));
-        self.slots[0] = 1;
+        self.slots.push((values.len() + usize::from(is_new)) as u8);
+        if is_new {
+            self.slots.push(1);
+        }
+        for value in values {
+            self.push_packed(|slots| value.encode_into(slots));
+        }
         let slots = Slots::of_live(&self.slots);
         self.slots.clear();
         slots
@@ -251,8 +233,7 @@ impl Targets {
             *count = leaves.len() as u8;
         }
         let slots = Slots::of_live(part(&self.slots, &(start - 1..end)));
-        let label = self.label.take();
-        (label.unwrap_or_else(|| labels.find(space, &self.names, leaves)), slots)
+        (labels.find(space, &self.names, leaves), slots)
     }
 }
 
@@ -270,7 +251,12 @@ pub(super) fn check_path(path: &[&str]) -> Result<(), Misuse> {
     Ok(())
 }
 
+#[inline]
 pub(super) fn check_value(value: &Value) -> Result<(), Misuse> {
+    if matches!(value, Value::List(_) | Value::Map(_)) { check_depth(value) } else { Ok(()) }
+}
+
+fn check_depth(value: &Value) -> Result<(), Misuse> {
     let (found, limit) = (value.depth() as u64, VALUE_DEPTH_MAX as u64);
     if found > limit {
         return Err(Misuse::TooLarge { what: "the depth of a value", found, limit });
@@ -297,6 +283,10 @@ pub(super) struct Labels {
 impl Labels {
     /// The label of a space and of the names of some leaves, which stand one behind the other.
     fn find(&mut self, space: &[u8], names: &[u8], leaves: &[Leaf]) -> Label {
+        let new = || Label::new(space, leaves.iter().map(|leaf| part(names, &leaf.name)));
+        if !crate::HAS_SHORTCUTS {
+            return new();
+        }
         let start = leaves.first().map_or(0, |leaf| leaf.name.start);
         let end = leaves.last().map_or(0, |leaf| leaf.name.end);
         let of_leaves = part(names, &(start..end));
@@ -311,7 +301,7 @@ impl Labels {
                 self.all[at - 1].clone()
             }
             None => {
-                let label = Label::new(space, leaves.iter().map(|leaf| part(names, &leaf.name)));
+                let label = new();
                 self.all.truncate(LABELS_MAX - 1);
                 self.all.push(label.clone());
                 label
@@ -319,12 +309,13 @@ impl Labels {
         }
     }
 
-    /// The label of a new record with these fields, all of them registers, if it is known.
-    fn of_record(&self, space: &[u8], fields: &[(&str, &Field)]) -> Option<Label> {
+    /// The label of a new record with these fields, all of them registers, if it is known: its names need
+    /// no look then.
+    pub(super) fn of_record(&self, collection: &str, fields: &[(&str, &Field)]) -> Option<Label> {
         let has = |name: &[u8], tag: u8, field: &str| matches!(name, [first, path @ ..] if *first == tag && path == field.as_bytes());
         let is_it = |label: &&Label| {
             label.len() == fields.len() + 1
-                && label.space() == space
+                && is_space_of(label, collection)
                 && label.names().skip(1).zip(fields).all(|(name, (field, content))| match content {
                     Field::Register(_) => has(name, kind::REGISTER, field),
                     Field::Latest(_) => has(name, kind::LATEST, field),
@@ -338,7 +329,7 @@ impl Labels {
     pub(super) fn learn_record(&mut self, label: &Label, fields: &[(&str, &Field)]) {
         let is_register = |field: &Field| matches!(field, Field::Register(_) | Field::Latest(_));
         let is_plain = fields.iter().all(|(_, field)| is_register(field));
-        if is_plain && label.len() == fields.len() + 1 {
+        if is_plain && label.len() == fields.len() + 1 && !self.records.contains(label) {
             self.records.truncate(RECORDS_MAX - 1);
             self.records.insert(0, label.clone());
         }

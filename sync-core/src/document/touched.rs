@@ -1,8 +1,8 @@
 //! Which places a change touched.
 
-use smallvec::SmallVec;
-use std::collections::BTreeSet;
-use xxhash_rust::xxh3::xxh3_64;
+use crate::checksum::hash;
+use crate::small::BTreeSet;
+use crate::small::SmallVec;
 
 use crate::causal::{Delta, Joined, Label, PlaceId};
 use crate::types::Place;
@@ -33,7 +33,7 @@ impl Touched {
         // For each place its number and one more, where a hash says or behind that.
         let mut numbers = vec![0u32; (2 * count).next_power_of_two()];
         for (label, id) in all {
-            let mut at = xxh3_64(id) as usize;
+            let mut at = hash(id) as usize;
             let number = loop {
                 at &= numbers.len() - 1;
                 match numbers[at].checked_sub(1) {
@@ -79,11 +79,7 @@ impl Touched {
     /// The places as applications name them, each once. What is written as no place is left out.
     #[must_use]
     pub fn places(&self) -> BTreeSet<Place> {
-        let mut places = BTreeSet::new();
-        for (label, id) in &self.0 {
-            places.extend(Place::of(label.space(), id));
-        }
-        places
+        self.0.iter().filter_map(|(label, id)| Place::of(label.space(), id)).collect()
     }
 }
 

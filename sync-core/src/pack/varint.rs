@@ -6,10 +6,10 @@ use crate::error::Malformed;
 /// Appends a number.
 #[inline]
 pub fn write(out: &mut Vec<u8>, number: u64) {
-    if number < 0x80 {
-        out.push(number as u8);
-    } else {
-        write_long(out, number);
+    match number {
+        ..0x80 => out.push(number as u8),
+        0x80..0x4000 => out.extend_from_slice(&[number as u8 | 0x80, (number >> 7) as u8]),
+        _ => write_long(out, number),
     }
 }
 
@@ -51,7 +51,12 @@ pub fn read(bytes: &mut &[u8]) -> Result<u64, Malformed> {
             *bytes = rest;
             Ok(u64::from(*byte))
         }
-        _ => read_long(bytes),
+        [low, high @ 1..0x80, rest @ ..] => {
+            *bytes = rest;
+            Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7)
+        }
+        _ if crate::HAS_SHORTCUTS => read_long(bytes),
+        _ => read_each(bytes, 0, 0),
     }
 }
 

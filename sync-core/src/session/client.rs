@@ -12,10 +12,8 @@ mod connection;
 mod fork;
 mod outbox;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-
-use litemap::LiteMap;
 
 pub use brief::NOT_HERE;
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
@@ -31,6 +29,7 @@ use super::limits::CHANGE_BYTES_MAX;
 use crate::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
 use crate::document::{Author, Change, Document, Edit, Refused};
 use crate::error::Misuse;
+use crate::small::{BTreeSet, SortedMap};
 use crate::sort::sort_by;
 use crate::time::{HybridClock, Stamp};
 use crate::types::opening::MARK_BYTES;
@@ -223,20 +222,20 @@ struct Opened {
     outbox: Outbox,
     cursor: Option<Cursor>,
     /// Replicas that this client speaks for: its own, and in a browser those of the other tabs.
-    claims: LiteMap<ReplicaId, Claimed>,
+    claims: SortedMap<ReplicaId, Claimed>,
     author: Option<ReplicaId>,
     /// The author, once its opening is marked.
     marked: Option<ReplicaId>,
     /// What was written as a replica of which the hub has another history.
     renamed: Vec<Renaming>,
     /// The highest counter on disk of each replica that was the author in this run.
-    on_disk: LiteMap<ReplicaId, u64>,
+    on_disk: SortedMap<ReplicaId, u64>,
     link: Link,
     refill: Refill,
     /// Whether a refill was cut, or may have been before this process began.
     refill_due: bool,
     /// No more than a document has replicas.
-    peers: LiteMap<ReplicaId, Peer>,
+    peers: SortedMap<ReplicaId, Peer>,
     log: ConflictLog,
     taken: Taken,
     /// Batches that are being stored, in order, and what to do once each is.
@@ -268,9 +267,9 @@ struct Then {
 pub struct Client {
     config: ClientConfig,
     clock: HybridClock,
-    documents: LiteMap<String, Box<Opened>>,
+    documents: SortedMap<String, Box<Opened>>,
     /// Document names by channel number, on this connection.
-    channels: LiteMap<u32, String>,
+    channels: SortedMap<u32, String>,
     connection: connection::Connection,
     next_persist: PersistId,
     outputs: VecDeque<ClientOutput>,
@@ -283,8 +282,8 @@ impl Client {
         Self {
             config,
             clock: HybridClock::default(),
-            documents: LiteMap::new(),
-            channels: LiteMap::new(),
+            documents: SortedMap::new(),
+            channels: SortedMap::new(),
             connection: connection::Connection::default(),
             next_persist: 1,
             outputs: VecDeque::new(),
@@ -295,7 +294,7 @@ impl Client {
     /// random for this run.
     pub fn open(&mut self, name: &str, saved: SavedDocument, replica: ReplicaId, opening: u64) {
         let Ok(document) = Document::load(saved.store);
-        let (mut on_disk, mut claims) = (LiteMap::new(), LiteMap::new());
+        let (mut on_disk, mut claims) = (SortedMap::new(), SortedMap::new());
         on_disk.insert(replica, document.context().max_of(replica));
         claims.insert(replica, Claimed { opening, shown: None });
         let taken = if saved.outbox.is_empty() { Taken::default() } else { Taken::unknown() };
@@ -449,8 +448,7 @@ impl Client {
     pub fn replace_outbox(&mut self, document: &str, items: Vec<OutboxItem>) -> Result<(), Misuse> {
         let opened = self.opened_mut(document)?;
         opened.outbox.replace(items);
-        self.outputs
-            .push_back(ClientOutput::Event(ClientEvent::Status { document: document.to_owned() }));
+        self.tell_status(document);
         self.advance(document);
         Ok(())
     }
@@ -618,16 +616,23 @@ impl Client {
         if let Some(number) = then.chunk {
             self.confirm_chunk(&document, number);
         }
-        self.outputs
-            .push_back(ClientOutput::Event(ClientEvent::Status { document: document.clone() }));
+        self.tell_status(&document);
         self.advance(&document);
     }
 
     fn tell_changed(&mut self, document: &str, places: BTreeSet<Place>) {
         if !places.is_empty() {
             let event = ClientEvent::Changed { document: document.to_owned(), places };
-            self.outputs.push_back(ClientOutput::Event(event));
+            self.tell(event);
         }
+    }
+
+    fn tell_status(&mut self, document: &str) {
+        self.tell(ClientEvent::Status { document: document.to_owned() });
+    }
+
+    fn tell(&mut self, event: ClientEvent) {
+        self.outputs.push_back(ClientOutput::Event(event));
     }
 }
 

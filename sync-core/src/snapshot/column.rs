@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 
 use super::NUMBER_BYTES_MAX;
 use crate::error::Malformed;

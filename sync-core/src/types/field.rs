@@ -1,6 +1,6 @@
 //! Fields of records, as they are read and written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::small::{BTreeMap, BTreeSet};
 
 use super::Value;
 

@@ -1,6 +1,6 @@
 //! Where elements belong, and how the kernel's spaces and ids say so.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 
 use super::RecordId;
 use super::name::check_name;

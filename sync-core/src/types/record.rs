@@ -3,16 +3,14 @@
 mod clash;
 mod plain;
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::small::{BTreeMap, BTreeSet, SortedMap};
 use std::sync::OnceLock;
-
-use litemap::LiteMap;
-use smallvec::SmallVec;
 
 pub use self::clash::{Conflict, Version, Written};
 use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
 use super::{Field, Value};
 use crate::causal::{Dot, EntryView, Label, Slots};
+use crate::small::SmallVec;
 use crate::sort::sort_by;
 use crate::time::Stamp;
 
@@ -188,7 +186,7 @@ impl Record {
     /// The value that reading a register gives.
     #[must_use]
     pub fn value(&self, path: &str) -> Option<Value> {
-        if !self.is_mixed {
+        if crate::HAS_SHORTCUTS && !self.is_mixed {
             return self.plain_value(path);
         }
         match self.winner(path)? {
@@ -276,24 +274,18 @@ impl Record {
             return self.plain_fields();
         }
         // Sorted as a vector: to look for the winner of each path takes longer than to insert it.
-        let mut by_path: LiteMap<&str, Field> = LiteMap::new();
+        let mut by_path: SortedMap<&str, Field> = SortedMap::new();
         for element in self.counted() {
             let path = element.path();
             let field = match (&element.content, by_path.get_mut(path)) {
                 (Content::Exists, _)
-                | (Content::Share(_), Some(Field::Set(_)))
+                | (Content::Member(_) | Content::Share(_), Some(Field::Set(_)))
                 | (
                     Content::Register(_) | Content::Latest(_),
                     Some(Field::Set(_) | Field::Counter(_)),
                 ) => continue,
-                (Content::Member(value), Some(Field::Set(members))) => {
-                    members.insert(value.clone());
-                    continue;
-                }
-                (Content::Member(value), _) => {
-                    let mut members = BTreeSet::new();
-                    members.insert(value.clone());
-                    Field::Set(members)
+                (Content::Member(_), _) => {
+                    Field::Set(self.members(path).into_iter().cloned().collect())
                 }
                 (Content::Share(_), _) => Field::Counter(self.count(path)),
                 (Content::Register(_) | Content::Latest(_), Some(_)) => continue,

@@ -5,6 +5,7 @@ use std::fmt;
 use super::name::check_name;
 use crate::causal::PlaceId;
 use crate::error::Misuse;
+use crate::text::{push_hex, read_hex};
 
 /// Names a record within its collection: a UUID, or any short text.
 ///
@@ -44,6 +45,15 @@ impl RecordId {
         Self::from_uuid(bytes)
     }
 
+    /// The id as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match (*self.0).try_into() {
+            Ok(uuid) => uuid_text(uuid),
+            Err(_) => text_of(&self.0).unwrap_or_default().to_owned(),
+        }
+    }
+
     /// The id as entries have it.
     #[must_use]
     pub fn as_place_id(&self) -> &PlaceId {
@@ -68,10 +78,7 @@ fn text_of(id: &[u8]) -> Option<&str> {
 
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match <[u8; UUID_BYTES]>::try_from(&*self.0) {
-            Ok(uuid) => f.write_str(&uuid_text(uuid)),
-            Err(_) => f.write_str(text_of(&self.0).unwrap_or_default()),
-        }
+        f.write_str(&self.text())
     }
 }
 
@@ -81,40 +88,36 @@ impl fmt::Debug for RecordId {
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// How many bytes stand between the dashes of a UUID.
+const PARTS: [usize; 5] = [4, 2, 2, 2, 6];
 
-fn uuid_text(bytes: [u8; UUID_BYTES]) -> String {
+fn uuid_text(uuid: &[u8; UUID_BYTES]) -> String {
     let mut text = String::with_capacity(36);
-    for (at, byte) in bytes.into_iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
+    let mut rest = &uuid[..];
+    for len in PARTS {
+        if !text.is_empty() {
             text.push('-');
         }
-        text.push(char::from(HEX[usize::from(byte >> 4)]));
-        text.push(char::from(HEX[usize::from(byte & 15)]));
+        let (part, behind) = rest.split_at(len);
+        push_hex(&mut text, part);
+        rest = behind;
     }
     text
 }
 
 fn uuid_bytes(text: &str) -> Option<[u8; UUID_BYTES]> {
-    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
-    let mut digits = [0; 2 * UUID_BYTES];
+    let mut rest: &[u8] = <&[u8; 36]>::try_from(text.as_bytes()).ok()?;
+    let mut uuid = [0; UUID_BYTES];
     let mut at = 0;
-    for (position, byte) in text.iter().enumerate() {
-        let digit = match (position, byte) {
-            (8 | 13 | 18 | 23, b'-') => continue,
-            (8 | 13 | 18 | 23, _) => return None,
-            (_, b'0'..=b'9') => byte - b'0',
-            (_, b'a'..=b'f') => byte - b'a' + 10,
-            _ => return None,
-        };
-        digits[at] = digit;
-        at += 1;
+    for len in PARTS {
+        if at > 0 {
+            rest = rest.strip_prefix(b"-")?;
+        }
+        let (digits, behind) = rest.split_at(2 * len);
+        read_hex(digits, &mut uuid[at..at + len])?;
+        (rest, at) = (behind, at + len);
     }
-    let mut bytes = [0; UUID_BYTES];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-        *byte = pair[0] << 4 | pair[1];
-    }
-    Some(bytes)
+    Some(uuid)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Values of fields and members, as MessagePack with a depth limit.
 
+use crate::small::BTreeMap;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use crate::error::Malformed;
 use crate::pack::{self, Kind, Reader};
@@ -186,12 +186,14 @@ fn nested(reader: &mut Reader<'_>, depth_left: usize) -> Result<Value, Malformed
         }
         Kind::Map => {
             let inner = inner(depth_left)?;
-            let mut map = BTreeMap::new();
+            let mut items = Vec::new();
             for _ in 0..reader.map()? {
-                let key = reader.str()?.to_owned();
-                if map.insert(key, nested(reader, inner)?).is_some() {
-                    return Err(Malformed::Inconsistent { what: "a key stands once in a map" });
-                }
+                items.push((reader.str()?.to_owned(), nested(reader, inner)?));
+            }
+            let len = items.len();
+            let map: BTreeMap<_, _> = items.into_iter().collect();
+            if map.len() != len {
+                return Err(Malformed::Inconsistent { what: "a key stands once in a map" });
             }
             Value::Map(map)
         }

@@ -7,7 +7,6 @@
 
 mod single;
 
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::contexts::checked;
@@ -19,6 +18,7 @@ use crate::causal::{
 };
 use crate::error::Malformed;
 use crate::pack::varint::{read, unzigzag, write, zigzag};
+use crate::small::SmallVec;
 use crate::sort::sort_by;
 use crate::time::Stamp;
 
@@ -144,7 +144,7 @@ pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, na
         let slots = entries.iter().map(|entry| entry.slots.as_packed().len() + 32);
         out.reserve(slots.sum::<usize>() + 32 * (1 + notes.len()) + 16 * dead.range_count());
     }
-    if single::write_single(out, delta, dictionary, names) {
+    if crate::HAS_SHORTCUTS && single::write_single(out, delta, dictionary, names) {
         return;
     }
     let mut replicas = Numbers::new(dictionary.replica_table());
@@ -364,7 +364,9 @@ pub fn read_delta(
     dictionary: &Dictionary,
     objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
-    if let Some(delta) = single::read_single(bytes, dictionary, objects) {
+    if crate::HAS_SHORTCUTS
+        && let Some(delta) = single::read_single(bytes, dictionary, objects)
+    {
         return Ok(delta);
     }
     let mut reader = Reader { rest: bytes };

@@ -227,3 +227,23 @@ pub enum HubMessage {
         id: u64,
     },
 }
+
+impl HubMessage {
+    /// The channel, where it is about a document.
+    #[must_use]
+    pub fn channel(&self) -> Option<u32> {
+        match self {
+            Self::Welcome(_) | Self::Pong => None,
+            Self::Opened { channel, .. }
+            | Self::Chunk { channel, .. }
+            | Self::Delta { channel, .. }
+            | Self::Stored { channel, .. }
+            | Self::Refused { channel, .. }
+            | Self::InUse { channel, .. }
+            | Self::Presence { channel, .. }
+            | Self::Sync { channel, .. }
+            | Self::Names { channel, .. }
+            | Self::Unresolved { channel, .. } => Some(*channel),
+        }
+    }
+}

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use sync_core::causal::{
-    CausalContext, Delta, Dot, Entry, Label, MemoryStore, Note, PlaceId, ReplicaId, Slots,
-};
+use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
 use sync_core::checksum::crc32;
 use sync_core::pack::varint;
 use sync_core::session::{
-    Boot, Client, ClientConfig, ClientInput, ClientOutput, Hub, HubInput, HubOutput, MemoryHub,
-    Now, SavedDocument,
+    Boot, Client, ClientConfig, ClientInput, Hub, HubInput, HubOutput, MemoryHub, Now,
+    SavedDocument,
 };
+use sync_core::snapshot::{INFLATION_MAX, read_snapshot};
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
@@ -27,7 +26,7 @@ use crate::meter::Meter;
 const READING_MAX: usize = 32;
 
 /// How many times the bytes of a frame may be allocated to read it, join it and answer it.
-const HANDLING_MAX: usize = 96;
+pub(crate) const HANDLING_MAX: usize = 96;
 
 /// What a session allocates whatever the frame.
 const BASE_BYTES: usize = 16 * 1024;
@@ -38,16 +37,13 @@ const UNPACKING_BYTES: usize = 64 * 1024;
 /// What packing a frame allocates beside twice its bytes.
 const PACKING_BYTES: usize = 512 * 1024;
 
-/// What a message of a comparison may take besides: a list or symbols of what lives, or chunks.
-const COMPARING_BYTES: usize = 2 * 1024 * 1024;
-
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut frame = crc32(body).to_le_bytes().to_vec();
     frame.extend_from_slice(body);
     frame
 }
 
-fn replica(number: usize) -> ReplicaId {
+pub(crate) fn replica(number: usize) -> ReplicaId {
     ReplicaId::from_bytes((number as u128 + 1).to_be_bytes())
 }
 
@@ -105,7 +101,7 @@ fn marks(is_one_replica: bool) -> Delta {
         let (of, first) = if is_one_replica { (0, 1 + number) } else { (number, 1) };
         Opening { first: first as u64, opening: u64::MAX }.mark(replica(of))
     };
-    let entries = (0..if is_one_replica { 8_000 } else { 3_000 }).map(mark).collect();
+    let entries = (0..if is_one_replica { 4_000 } else { 3_000 }).map(mark).collect();
     Delta { entries, ..Delta::default() }
 }
 
@@ -339,7 +335,7 @@ impl Worst {
     }
 }
 
-fn hub() -> (Hub, MemoryHub) {
+pub(crate) fn hub() -> (Hub, MemoryHub) {
     let (mut hub, mut store) = (Hub::new(), MemoryHub::new(Boot { hub: 1, boot: 2 }));
     let hello =
         ClientMessage::Hello { version: VERSION, token: None, agent: "a".into(), packs: false };
@@ -409,6 +405,7 @@ fn a_hostile_frame_costs_a_few_times_its_bytes() {
 
 #[test]
 fn every_kind_of_message_is_among_them() {
+    let _meter = Meter::new();
     let (up, down) = (from_client(), from_hub());
     let packed = [packed(11, up.clone()), packed(77, down.clone())].concat();
     let all = [up, down, packed].concat();
@@ -488,137 +485,29 @@ fn objects_that_are_named_by_dots_cost_a_few_times_the_bytes() {
     println!("it takes up to {} times ({})", handling.0, handling.1);
 }
 
-/// Messages of a comparison that say much, in the form of each kind or of none.
-fn of_comparisons() -> Vec<Vec<u8>> {
-    let mut messages = Vec::new();
-    for kind in 0..=10 {
-        for byte in [0, 1, 2, 0xff] {
-            for len in [30, 190_000] {
-                let mut message = vec![byte; len];
-                message[0] = kind;
-                messages.push(message);
-            }
-        }
-    }
-    let context = |replicas: u64, ranges: u64| {
-        let mut context = Vec::new();
-        varint::write(&mut context, replicas);
-        for number in 0..replicas {
-            context.extend(u128::from(number + 1_000).to_be_bytes());
-            varint::write(&mut context, ranges);
-            (0..ranges).for_each(|_| context.push(0));
-        }
-        context
-    };
-    let wide = [context(1, 65_536), context(10_000, 1), context(4_000, 16)];
-    for context in &wide {
-        messages.push([&[3][..], &[7; 16], &[1], context].concat());
-        // Nothing changes but for what is new; then sums, and parts that differ.
-        let sums = [&[9; 8][..], &[100, 100, 64], &[5; 256]].concat();
-        messages.push([&[4, 0, 0][..], context, &sums].concat());
-    }
-    // How many differ, and what does.
-    messages.push([&[7][..], &[0xff; 9], &[1]].concat());
-    for (is_last, count) in [(0, 65_000), (1, 65_000), (0, 190_000)] {
-        let mut message = vec![8, is_last];
-        message.extend([9; 8]);
-        message.push(100);
-        varint::write(&mut message, count);
-        (0..count).for_each(|_| message.push(0));
-        message.extend([0, 0]);
-        messages.push(message);
-    }
-    messages
-}
-
-/// A document of some thousand live dots, of which a part is dead at one of the two sides.
-fn compared(is_part_dead: bool) -> MemoryStore {
-    let mut store = MemoryStore::default();
-    let entries = (0..5_000)
-        .map(|number| Entry { first: Dot::new(replica(0), 1 + number), ..objects()[0].clone() });
-    let mut delta = Delta { entries: entries.collect(), ..Delta::default() };
-    if is_part_dead {
-        delta.entries.retain(|entry| entry.first.counter % 3 != 0);
-        (1..=1_666).for_each(|number| delta.dead.insert(Dot::new(replica(0), 3 * number)));
-    }
-    store.join(&delta);
-    store
-}
-
-/// Both sides of a comparison, of which so many messages have arrived.
-fn comparison(messages: usize) -> (Hub, MemoryHub, Client) {
-    let (mut hub, mut store) = hub();
-    for piece in compared(false).to_delta().entries.chunks(500) {
-        let id = piece[0].first.counter / 500 + 1;
-        let delta = encode_delta(&Delta { entries: piece.to_vec(), ..Delta::default() });
-        let push = ClientMessage::Push(Push { channel: 1, id, delta });
-        let Ok(()) = hub.handle(&mut store, Now::default(), 1, HubInput::Frame(push.encode()));
-    }
-    let Ok(()) = hub.handle(&mut store, Now::default(), 2, HubInput::Connected);
-    while hub.poll().is_some() {}
-    let mut client = Client::new(ClientConfig::default());
-    let saved = SavedDocument { store: compared(true), ..SavedDocument::default() };
-    client.open("d", saved, replica(9), 1);
-    client.handle(Now::default(), ClientInput::Connected);
-    let mut arrived = 0;
-    loop {
-        let mut has_said = false;
-        while let Some(output) = client.poll() {
-            let ClientOutput::Send(frame) = output else { continue };
-            let is_sync = matches!(decode_client(&frame), Ok(ClientMessage::Sync { .. }));
-            if is_sync && arrived == messages {
-                return (hub, store, client);
-            }
-            arrived += usize::from(is_sync);
-            has_said = true;
-            let Ok(()) = hub.handle(&mut store, Now::default(), 2, HubInput::Frame(frame));
-        }
-        while let Some(output) = hub.poll() {
-            let HubOutput::Send { connection: 2, frame } = output else { continue };
-            let is_sync = matches!(decode_hub(&frame), Ok(HubMessage::Sync { .. }));
-            if is_sync && arrived == messages {
-                return (hub, store, client);
-            }
-            arrived += usize::from(is_sync);
-            has_said = true;
-            client.handle(Now::default(), ClientInput::Frame(frame.to_vec()));
-        }
-        assert!(has_said, "the comparison takes more than {arrived} messages");
-    }
-}
-
 #[test]
-fn a_hostile_message_of_a_comparison_costs_a_few_times_its_bytes() {
+fn a_snapshot_that_says_more_than_can_be_in_it_costs_nothing() {
     let meter = Meter::new();
-    let mut worst = [(0, String::new()), (0, String::new())];
-    for arrived in 0..4 {
-        for message in of_comparisons() {
-            let name = format!("{:?} of {} bytes after {arrived}", &message[..4], message.len());
-            let (mut hub, mut store, mut client) = comparison(arrived);
-            let up = ClientMessage::Sync { channel: 1, message: message.clone() }.encode();
-            let down = HubMessage::Sync { channel: 1, message }.encode();
-            let len = up.len();
-            let count = meter.start();
-            let Ok(()) = hub.handle(&mut store, Now::default(), 2, HubInput::Frame(up));
-            while hub.poll().is_some() {}
-            let at_hub = count.peak().saturating_sub(HANDLING_MAX * len);
-            let count = meter.start();
-            client.handle(Now::default(), ClientInput::Frame(down));
-            while client.poll().is_some() {}
-            let at_client = count.peak().saturating_sub(HANDLING_MAX * len);
-            for (worst, bytes) in worst.iter_mut().zip([at_hub, at_client]) {
-                if bytes > worst.0 {
-                    *worst = (bytes, name.clone());
-                }
-            }
+    let compressed = vec![0xff; 1_000];
+    let most = compressed.len() * INFLATION_MAX + INFLATION_MAX - 1;
+    for (raw, is_tried) in [(most - 1, true), (most, true), (most + 1, false)] {
+        let mut snapshot = b"SYNS\x01\x01".to_vec();
+        for len in [raw, compressed.len(), 0] {
+            varint::write(&mut snapshot, len as u64);
         }
+        snapshot.extend(crc32(&compressed).to_le_bytes());
+        snapshot.extend(&compressed);
+        let count = meter.start();
+        assert!(read_snapshot(&snapshot, usize::MAX).is_err());
+        let peak = count.peak();
+        assert_eq!(peak > BASE_BYTES, is_tried, "{peak} bytes of heap for {raw}");
+        assert!(peak <= raw + UNPACKING_BYTES);
     }
-    println!("beside {HANDLING_MAX} times the bytes, hub and client: {worst:?}");
-    assert!(worst.iter().all(|(bytes, _)| *bytes <= COMPARING_BYTES));
 }
 
 #[test]
 fn what_is_broken_is_an_error() {
+    let _meter = Meter::new();
     for (name, frame) in broken() {
         assert!(decode_client(&frame).is_err() && decode_hub(&frame).is_err(), "{name}");
         let (mut hub, mut store) = hub();
@@ -631,6 +520,7 @@ fn what_is_broken_is_an_error() {
 
 #[test]
 fn nested_values_need_little_stack() {
+    let _meter = Meter::new();
     const _: () = assert!(60_000 < DELTA_BYTES_MAX);
     let run = || {
         for (_, frame) in broken() {

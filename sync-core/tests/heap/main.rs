@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what is not expected is a failure")]
 
 mod churn;
+mod comparison;
 mod hostile;
 mod meter;

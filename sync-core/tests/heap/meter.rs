@@ -9,7 +9,8 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Counts what is allocated: one test at a time, as all threads are counted.
+/// Counts what is allocated: one test at a time, as all threads are counted. So a test that counts nothing
+/// has one too.
 pub(crate) struct Meter {
     _turn: MutexGuard<'static, ()>,
 }

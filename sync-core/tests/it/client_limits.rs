@@ -302,11 +302,11 @@ fn what_is_remembered_of_what_own_changes_took_is_limited() {
         let delta = Delta::default();
         listener.hear(&HubMessage::Chunk { channel: 1, number: 1, delta, cursor });
         let finds_dots = |listener: &Listener| {
-            let briefs = listener.sent.iter().filter_map(|message| match message {
+            let mut briefs = listener.sent.iter().filter_map(|message| match message {
                 ClientMessage::Brief { dots, .. } => Some(*dots),
                 _ => None,
             });
-            briefs.last()
+            briefs.next_back()
         };
         assert_eq!(finds_dots(&listener), Some(true));
         for part in ids.chunks(64) {

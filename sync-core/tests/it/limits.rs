@@ -87,6 +87,19 @@ fn frame_of(bytes: usize) -> Result<(), Malformed> {
     decode_client(&frame).map(|_| ())
 }
 
+/// A delta of so many bytes.
+fn delta_of(bytes: usize) -> Result<(), Malformed> {
+    let mut delta = of_entries(vec![entry(1, Label::new(b"s", [&b"n"[..]]), b"")]);
+    let mut sized = |slot: usize| {
+        delta.entries[0].slots = Slots::new([Some(&vec![0; slot][..])].into_iter());
+        encode_delta(&delta)
+    };
+    let overhead = sized(bytes).len() - bytes;
+    let delta = sized(bytes - overhead);
+    assert_eq!(delta.len(), bytes);
+    decode_delta(&delta).map(|_| ())
+}
+
 /// The first part of a delta: no replica, one label of so many names, each of one byte.
 fn delta_with_names(count: usize) -> Vec<u8> {
     let mut bytes = vec![0, 1, 1, b's', count as u8];
@@ -117,17 +130,7 @@ fn what_is_read_is_limited() {
     type Case = (&'static str, usize, fn(usize) -> Result<(), Malformed>);
     let cases: [Case; 20] = [
         ("bytes of a frame", MESSAGE_BYTES_MAX, frame_of),
-        ("bytes of a delta", DELTA_BYTES_MAX, |bytes| {
-            let mut delta = of_entries(vec![entry(1, Label::new(b"s", [&b"n"[..]]), b"")]);
-            let mut sized = |slot: usize| {
-                delta.entries[0].slots = Slots::new([Some(&vec![0; slot][..])].into_iter());
-                encode_delta(&delta)
-            };
-            let overhead = sized(bytes).len() - bytes;
-            let delta = sized(bytes - overhead);
-            assert_eq!(delta.len(), bytes);
-            decode_delta(&delta).map(|_| ())
-        }),
+        ("bytes of a delta", DELTA_BYTES_MAX, delta_of),
         ("bytes of a delta that is pushed", DELTA_BYTES_MAX, |bytes| {
             client_reads(&ClientMessage::Push(Push { channel: 1, id: 1, delta: vec![0; bytes] }))
         }),

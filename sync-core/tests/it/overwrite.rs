@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use sync_core::causal::{Delta, Fingerprints, MemoryStore, Overwrite, PlaceStore};
-use sync_core::document::{Change, EditAgainstDelete};
+use sync_core::document::{Change, Document, Edit, EditAgainstDelete, Edited, Refused};
 use sync_core::error::Sure;
 use sync_core::types::{Field, RecordId, Value};
 
@@ -140,6 +140,82 @@ proptest! {
             prop_assert_eq!(&one, &other);
             deltas.extend(one.0.into_iter().filter(|delta| !delta.is_empty()));
             is_same(&fast[at], &plain[at]);
+        }
+    }
+}
+
+/// A change of registers: what a document that has written them before takes in one go.
+#[derive(Debug, Clone)]
+enum Writing {
+    Insert { id: u8, title: u8, latest: bool },
+    Update { id: u8, field: u8, value: u8 },
+    Put { id: u8, value: u8 },
+    Remove { id: u8 },
+}
+
+fn writing() -> impl Strategy<Value = Writing> {
+    let id = || prop_oneof![4 => Just(0u8), 1 => Just(1u8)];
+    prop_oneof![
+        2 => (id(), 0..2u8, any::<bool>())
+            .prop_map(|(id, title, latest)| Writing::Insert { id, title, latest }),
+        6 => (id(), 0..6u8, 0..2u8)
+            .prop_map(|(id, field, value)| Writing::Update { id, field, value }),
+        1 => (id(), 0..2u8).prop_map(|(id, value)| Writing::Put { id, value }),
+        1 => id().prop_map(|id| Writing::Remove { id }),
+    ]
+}
+
+fn write(edit: &mut Edit<'_>, writing: &Writing) -> Result<(), Refused> {
+    let record = |id: u8| RecordId::new(["a", "b"][usize::from(id)]).unwrap();
+    match writing {
+        Writing::Insert { id, title, latest } => {
+            let title = Value::from(
+                ["", "a title that is longer than what takes no allocation"][usize::from(*title)],
+            );
+            let title = if *latest { Field::Latest(title) } else { Field::Register(title) };
+            let body = Field::Register(Value::Null);
+            edit.insert("notes", &record(*id), [("title", &title), ("body", &body)])
+        }
+        Writing::Update { id, field: 5, value } => {
+            let deep =
+                (0..31 + u32::from(*value) * 2).fold(Value::Null, |deep, _| vec![deep].into());
+            edit.update("notes", &record(*id), [("title", &Field::Register(deep))])
+        }
+        Writing::Update { id, field: name, value } => {
+            let (name, field) = field(*name, *value);
+            edit.update("notes", &record(*id), [(name, &field)])
+        }
+        Writing::Put { id, value } => {
+            let field = Field::Register(i64::from(*value).into());
+            edit.put("notes", &record(*id), &["title", "below"], &field)
+        }
+        Writing::Remove { id } => edit.remove("notes", &record(*id)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    #[test]
+    fn what_was_written_before_is_written_in_one_go_as_for_the_first_time(
+        changes in prop::collection::vec(prop::collection::vec(writing(), 1..4), 1..30),
+    ) {
+        let mut known = Device::<MemoryStore>::new(1);
+        for change in &changes {
+            let author = known.author();
+            // A document that was just made has written nothing.
+            let mut fresh = Document::new(known.document.store().clone());
+            let [one, other] = [&mut known.document, &mut fresh].map(|document| {
+                document.edit(author, usize::MAX, |edit| {
+                    change.iter().try_for_each(|writing| write(edit, writing))
+                })
+            });
+            let said = |edited: Result<Edited<()>, Refused>| {
+                edited.map(|edited| (edited.delta, edited.touched, edited.undo))
+            };
+            prop_assert_eq!(said(one), said(other));
+            prop_assert_eq!(known.document.store(), fresh.store());
+            prop_assert_eq!(known.document.store().root(), fresh.store().root());
+            prop_assert_eq!(known.document.store().open().sure(), fresh.store().open().sure());
         }
     }
 }

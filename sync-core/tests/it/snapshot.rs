@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sync_core::causal::{MemoryStore, ReplicaId};
 use sync_core::document::{Author, Document};
 use sync_core::error::{Malformed, Sure};
-use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
+use sync_core::snapshot::{Compression, INFLATION_MAX, read_snapshot, write_snapshot};
 use sync_core::time::Stamp;
 use sync_core::types::{Field, RecordId, Value};
 
@@ -94,8 +94,24 @@ fn limits_and_versions_are_named() {
     let bytes = write_snapshot(&varied(), Compression::Deflate);
     let read = |bytes: &[u8], max| read_snapshot(bytes, max).unwrap_err();
     assert!(matches!(read(&bytes, bytes.len() - 1), Malformed::Limit { .. }));
+    let plain = write_snapshot(&varied(), Compression::None);
+    assert!(matches!(read(&plain, plain.len() - 1), Malformed::Limit { .. }));
+    assert!(read_snapshot(&plain, plain.len()).is_ok());
     // Compressed it is within the limit, and what comes out of it is not.
     assert!(matches!(read(&bytes, bytes.len() + 10), Malformed::Limit { .. }));
+    let (mut too_few, mut enough) = (bytes.len(), BYTES_MAX);
+    while enough - too_few > 1 {
+        let middle = too_few.midpoint(enough);
+        match read_snapshot(&bytes, middle) {
+            Ok(_) => enough = middle,
+            Err(error) => {
+                assert!(matches!(error, Malformed::Limit { .. }));
+                too_few = middle;
+            }
+        }
+    }
+    // What stands around the columns is no part of what comes out.
+    assert!((plain.len() - 100..plain.len()).contains(&enough), "{enough} of {}", plain.len());
     let mut later = bytes.clone();
     later[4] = 2;
     assert!(matches!(read(&later, BYTES_MAX), Malformed::Limit(excess) if excess.found == 2));
@@ -103,6 +119,19 @@ fn limits_and_versions_are_named() {
     other[0] = b'X';
     assert!(matches!(read(&other, BYTES_MAX), Malformed::Encoding { .. }));
     assert!(read_snapshot(&[], BYTES_MAX).is_err());
+}
+
+#[test]
+fn what_compresses_as_far_as_deflate_can_is_read() {
+    let mut document = Document::default();
+    let author = Author { replica: ReplicaId::from_bytes([1; 16]), stamp: Stamp::from_ms(1) };
+    let field = Field::from("x".repeat(1 << 20));
+    let id = RecordId::new("r").unwrap();
+    let inserted = document.edit(author, usize::MAX, |edit| edit.insert("n", &id, [("f", &field)]));
+    inserted.unwrap();
+    let bytes = write_snapshot(document.store(), Compression::Deflate);
+    assert!((INFLATION_MAX / 2..INFLATION_MAX).contains(&((1 << 20) / bytes.len())));
+    assert_eq!(read_snapshot(&bytes, BYTES_MAX).unwrap(), *document.store());
 }
 
 #[test]

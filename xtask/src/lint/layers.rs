@@ -12,12 +12,14 @@ use super::report;
 use crate::workspace::Workspace;
 
 /// From left to right; each may use those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 17] = [
+    "text",
     "error",
     "zoo",
     "checksum",
     "deflate",
     "sort",
+    "small",
     "pack",
     "time",
     "causal",

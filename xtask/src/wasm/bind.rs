@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use walrus::Module;
 use wasm_bindgen_cli_support::Bindgen;
 
 use super::panics;
@@ -41,8 +42,10 @@ pub(super) fn run(compiled: &Path) -> Result<Bound> {
         );
     }
     panics::silence(output.wasm_mut())?;
+    let mut glue = output.js().to_owned();
+    shorten(output.wasm_mut(), &mut glue)?;
     Ok(Bound {
-        glue: output.js().to_owned(),
+        glue,
         types: output.ts().context("wasm-bindgen made no types")?.to_owned(),
         wasm: output.wasm_mut().emit_wasm(),
     })
@@ -55,6 +58,20 @@ fn foreign<'a>(imports: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String>
         .filter(|(module, _)| *module != own && *module != "wbg")
         .map(|(module, name)| format!("{module}.{name}"))
         .collect()
+}
+
+/// Gives what the glue provides short names: those of wasm-bindgen are half a kilobyte that does not
+/// compress.
+fn shorten(module: &mut Module, glue: &mut String) -> Result<()> {
+    for (at, import) in module.imports.iter_mut().enumerate() {
+        let (long, short) = (format!("{}: ", import.name), format!("i{at}"));
+        if glue.matches(&long).count() != 1 {
+            bail!("the glue does not provide `{}` once", import.name);
+        }
+        *glue = glue.replace(&long, &format!("{short}: "));
+        import.name = short;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

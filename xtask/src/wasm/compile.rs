@@ -26,7 +26,7 @@ pub(super) fn run(workspace: &Workspace, way: Way) -> Result<PathBuf> {
     let mut command = process::cargo(&workspace.root);
     command.args(["rustc", "--package=sync-wasm", "--lib", "--crate-type=cdylib"]);
     command.args(["--profile", PROFILE, "--target", TARGET]);
-    hide_paths(&mut command);
+    set_flags(&mut command);
     match way {
         Way::Rustup => {}
         Way::Debian => use_debian(&mut command)?,
@@ -50,15 +50,17 @@ fn use_debian(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the folders of this machine out of the module's panic messages.
-fn hide_paths(command: &mut Command) {
+/// Keeps the folders of this machine out of the module's panic messages, and each constant in a part of
+/// memory of its own.
+fn set_flags(command: &mut Command) {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let mut flags = "-Clink-arg=--no-merge-data-segments".to_owned();
     if let Some(home) = home {
         let sources = home.join("registry/src");
-        let flag = format!("--remap-path-prefix={}=deps", sources.display());
         // Separated by this character, so that a folder with a blank in its name stays whole.
-        command.env("CARGO_ENCODED_RUSTFLAGS", flag);
+        flags += &format!("\u{1f}--remap-path-prefix={}=deps", sources.display());
     }
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags);
 }

@@ -5,14 +5,9 @@
 //! prints nothing, and the optimiser drops what was made ready for them. It is what the panic strategy
 //! `immediate-abort` does, which no stable compiler has.
 
-use std::collections::HashSet;
-use std::ops::Range;
-
 use anyhow::{Result, bail};
-use walrus::ir::{
-    Call, Const, Instr, InstrLocId, InstrSeq, Unreachable, Value, Visitor, dfs_in_order,
-};
-use walrus::{ConstExpr, Data, DataKind, FunctionId, FunctionKind, LocalFunction, Module};
+use walrus::ir::{Const, Instr, InstrLocId, Unreachable, Value};
+use walrus::{FunctionKind, LocalFunction, Module};
 
 /// How the names of the standard library's functions begin.
 const LIBRARIES: [&str; 3] = ["core::", "alloc::", "std::"];
@@ -40,9 +35,8 @@ const DEBUG_HELPER: &str = "<core::fmt::builders::";
 
 /// Lets every function of the standard library that panics trap in place of saying why.
 pub(super) fn silence(module: &mut Module) -> Result<()> {
-    let mut silenced = HashSet::new();
+    let mut silenced = 0;
     for function in module.funcs.iter_mut() {
-        let id = function.id();
         let (Some(name), FunctionKind::Local(body)) = (&function.name, &mut function.kind) else {
             continue;
         };
@@ -51,65 +45,16 @@ pub(super) fn silence(module: &mut Module) -> Result<()> {
         let name = name.trim_end_matches(|end: char| end == '.' || end.is_ascii_digit());
         if panics(name) || name.starts_with(DEBUG_HELPER) {
             replace(body, Unreachable {});
-            silenced.insert(id);
+            silenced += 1;
         } else if name.ends_with(DEBUG) {
             // What stands for `Ok`.
             replace(body, Const { value: Value::I32(0) });
         }
     }
-    if silenced.is_empty() {
+    if silenced == 0 {
         bail!("no function of the WASM module is known to panic: do they have other names?");
     }
-    let mut places = Places { silenced, found: Vec::new() };
-    for (_, function) in module.funcs.iter_local() {
-        dfs_in_order(&mut places, function, function.entry_block());
-    }
-    let parts: Vec<_> = module.data.iter().map(Data::id).collect();
-    for part in parts {
-        let data = module.data.get_mut(part);
-        if let DataKind::Active { offset: ConstExpr::Value(Value::I32(start)), .. } = data.kind {
-            forget(&mut data.value, start, &places.found);
-        }
-    }
     Ok(())
-}
-
-/// Where in memory it stands from where silenced functions are called: their last argument.
-struct Places {
-    silenced: HashSet<FunctionId>,
-    found: Vec<i32>,
-}
-
-impl<'a> Visitor<'a> for Places {
-    fn start_instr_seq(&mut self, sequence: &'a InstrSeq) {
-        for pair in sequence.instrs.windows(2) {
-            if let (Instr::Const(Const { value: Value::I32(at) }), Instr::Call(Call { func })) =
-                (&pair[0].0, &pair[1].0)
-                && self.silenced.contains(func)
-            {
-                self.found.push(*at);
-            }
-        }
-    }
-}
-
-/// Clears places in source files, and the names of these files. What looks like no place stays.
-fn forget(bytes: &mut [u8], start: i32, places: &[i32]) {
-    let ranges: Vec<_> = places.iter().filter_map(|place| ranges(bytes, start, *place)).collect();
-    ranges.into_iter().flatten().for_each(|range| bytes[range].fill(0));
-}
-
-/// Where a place stands among bytes that lie from an address on, and where the name of its file: a place
-/// is the address and the length of the name, a line and a column.
-fn ranges(bytes: &[u8], start: i32, place: i32) -> Option<[Range<usize>; 2]> {
-    let within = |address: i32| usize::try_from(address.checked_sub(start)?).ok();
-    let place = within(place)?;
-    let place = place..place.checked_add(16)?;
-    let word =
-        |at: usize| Some(i32::from_le_bytes(bytes.get(place.clone())?[at..][..4].try_into().ok()?));
-    let name = within(word(0)?)?;
-    let name = name..name.checked_add(usize::try_from(word(4)?).ok()?)?;
-    bytes.get(name.clone())?.ends_with(b".rs").then_some([place, name])
 }
 
 fn replace(body: &mut LocalFunction, instruction: impl Into<Instr>) {
@@ -129,7 +74,7 @@ fn panics(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{forget, panics};
+    use super::panics;
 
     #[test]
     fn only_what_panics_in_the_standard_library_is_silenced() {
@@ -152,15 +97,5 @@ mod tests {
         ] {
             assert!(!panics(name), "{name}");
         }
-    }
-
-    #[test]
-    fn places_are_cleared_and_nothing_else() {
-        let place = |name: i32, len: i32| [name, len, 7, 9].map(i32::to_le_bytes).concat();
-        // Two places in one file, and what only looks like a place: its name is none.
-        let parts = [&place(148, 4), &place(148, 4), &place(152, 3), &b"a.rsabc"[..]];
-        let mut bytes = parts.concat();
-        forget(&mut bytes, 100, &[100, 116, 132, 150, -1, i32::MAX]);
-        assert_eq!(bytes, [&[0; 32][..], &place(152, 3), &[0; 4], b"abc"].concat());
     }
 }

@@ -1,6 +1,6 @@
 //! The labels in use, each once in memory.
 
-use std::collections::BTreeSet;
+use crate::small::BTreeSet;
 
 use crate::causal::Label;
 
@@ -29,6 +29,9 @@ impl Labels {
     /// The one label that says the same with names for the live slots alone.
     #[inline]
     pub(super) fn fitted(&mut self, label: &Label, live: u64) -> Label {
+        if !crate::HAS_SHORTCUTS {
+            return self.find_fitted(label, live);
+        }
         let is_it = |known: &&Fitted| known.live == live && known.of == *label;
         match self.recent.iter().find(is_it) {
             Some(known) => known.label.clone(),
@@ -49,6 +52,9 @@ impl Labels {
                 wanted
             }
         };
+        if !crate::HAS_SHORTCUTS {
+            return fitted;
+        }
         let found = Fitted { of: label.clone(), live, label: fitted.clone() };
         if self.recent.len() < RECENT {
             self.recent.push(found);

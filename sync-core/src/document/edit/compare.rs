@@ -1,6 +1,6 @@
 //! What is wanted in a place against what is there.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 
 use super::{Edit, Step};
 use crate::causal::{CausalContext, Dot, EntryView, PlaceId, PlaceStore};

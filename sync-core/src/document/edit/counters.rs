@@ -1,12 +1,11 @@
 //! Changes of counters: each opening of a replica replaces a share of its own.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 
 use super::{Edit, Step};
 use crate::causal::{CausalContext, Dot, PlaceId, PlaceStore, ReplicaId};
 use crate::document::target::Targets;
 use crate::document::undo::Count;
-use crate::types::element::SEPARATOR;
 use crate::types::place::Space;
 use crate::types::{Content, Field, Share};
 
@@ -129,7 +128,7 @@ pub(super) fn push_counter_paths(paths: &mut Vec<String>, path: &str, field: &Fi
         Field::Counter(_) => paths.push(path.to_owned()),
         Field::Map(fields) => fields.iter().for_each(|(name, field)| {
             if matches!(field, Field::Counter(_) | Field::Map(_)) {
-                push_counter_paths(paths, &format!("{path}{SEPARATOR}{name}"), field);
+                push_counter_paths(paths, &[path, name].join("\u{1f}"), field);
             }
         }),
         Field::Register(_) | Field::Latest(_) | Field::Set(_) => {}

@@ -1,12 +1,12 @@
 //! Changes of records.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 use std::mem::take;
 
 use super::counters::{may_count, push_counter_paths};
 use super::{Edit, Step};
-use crate::causal::{CausalContext, Dot, Entry, Overwrite, PlaceStore, ReplicaId};
-use crate::document::target::{Targets, check_path};
+use crate::causal::{CausalContext, Dot, DotRanges, Entry, Overwrite, PlaceStore, ReplicaId};
+use crate::document::target::{Targets, check_path, check_value};
 use crate::document::{Document, Refused};
 use crate::error::Misuse;
 use crate::sort::sort_by;
@@ -32,29 +32,61 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
+        if crate::HAS_SHORTCUTS && self.insert_registers(collection, id, fields)? {
+            return Ok(());
+        }
         let space = collection_space(collection)?;
         let place = self.look(&space, id.as_place_id())?;
         if place.is_shown() {
-            let (collection, id) = (collection.to_owned(), id.to_string());
+            let (collection, id) = (collection.to_owned(), id.text());
             return Err(Misuse::RecordExists { collection, id }.into());
         }
         let mut targets = take(&mut self.document.targets);
-        let is_known = targets.push_known(&self.document.labels, &space, fields)?;
-        if !is_known {
-            targets.push_existence();
-            push_fields(&mut targets, fields)?;
-            self.push_counters(&mut targets, fields)?;
-        }
+        targets.push_existence();
+        push_fields(&mut targets, fields)?;
+        self.push_counters(&mut targets, fields)?;
         self.document.kept.forget(&space, id.as_place_id());
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
         self.document.targets = targets.emptied();
-        if !is_known
+        if crate::HAS_SHORTCUTS
             && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
         {
             self.document.labels.learn_record(&written.label, fields);
         }
         Ok(())
+    }
+
+    /// Adds a record of registers in one go, if one with these fields was written lately and nothing is
+    /// left of an earlier one of this id. Does nothing otherwise, and says so.
+    fn insert_registers(
+        &mut self,
+        collection: &str,
+        id: &RecordId,
+        fields: &[(&str, &Field)],
+    ) -> Result<bool, Refused<S::Error>> {
+        let values = fields.iter().map(|(_, field)| match field {
+            Field::Register(value) | Field::Latest(value) => value,
+            Field::Set(_) | Field::Counter(_) | Field::Map(_) => &Value::Null,
+        });
+        let Document { store, labels, targets, kept, .. } = &mut *self.document;
+        let Some(label) = labels.of_record(collection, fields) else { return Ok(false) };
+        let (id, mut is_new) = (id.as_place_id(), true);
+        store.at(label.space(), id, &mut |_| is_new = false).map_err(Refused::Store)?;
+        if !is_new {
+            return Ok(false);
+        }
+        values.clone().try_for_each(check_value)?;
+        let slots = targets.packed(true, values);
+        let first = Dot::new(self.author.replica, self.next);
+        let entry = Entry { first, stamp: self.author.stamp, label, id: id.clone(), slots };
+        store.add(entry.clone()).map_err(Refused::Store)?;
+        store
+            .see(first.replica, &DotRanges::of(first.counter..=entry.last()))
+            .map_err(Refused::Store)?;
+        kept.forget(entry.label.space(), id);
+        self.wrote(entry, CausalContext::default());
+        Ok(true)
     }
 
     /// Writes fields of a record and leaves the others. What a field holds already is left as it is:
@@ -65,7 +97,18 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: impl IntoIterator<Item = (N, &'f Field)>,
     ) -> Step<S> {
-        let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        let mut fields = fields.into_iter();
+        let (Some(first), second) = (fields.next(), fields.next()) else {
+            return self.update_fields(collection, id, &[]);
+        };
+        // Mostly one field is all.
+        if crate::HAS_SHORTCUTS
+            && second.is_none()
+            && self.update_register(collection, id, first.0.as_ref(), first.1)?
+        {
+            return Ok(());
+        }
+        let fields: SmallVec<[_; 8]> = [first].into_iter().chain(second).chain(fields).collect();
         self.update_fields(collection, id, &by_name(&fields))
     }
 
@@ -75,11 +118,6 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
-        if let [(name, field)] = fields
-            && self.update_register(collection, id, name, field)?
-        {
-            return Ok(());
-        }
         let mut targets = take(&mut self.document.targets);
         push_fields(&mut targets, fields)?;
         let roots: SmallVec<[&str; 4]> = fields.iter().map(|(name, _)| *name).collect();
@@ -96,7 +134,8 @@ impl<S: PlaceStore> Edit<'_, S> {
         for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
-        if let [(name, _)] = fields
+        if crate::HAS_SHORTCUTS
+            && let [(name, _)] = fields
             && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
         {
             self.document.labels.learn_register(collection, name, &written.label);
@@ -104,8 +143,8 @@ impl<S: PlaceStore> Edit<'_, S> {
         Ok(())
     }
 
-    /// Updates one register in one go, if it was written lately, holds a value, and nothing about the
-    /// record is out of the ordinary. Does nothing otherwise, and says so.
+    /// Updates one register in one go, if it was written lately, and nothing about the record is out of the
+    /// ordinary. Does nothing otherwise, and says so.
     fn update_register(
         &mut self,
         collection: &str,
@@ -118,19 +157,17 @@ impl<S: PlaceStore> Edit<'_, S> {
             Field::Latest(value) => (kind::LATEST, value),
             Field::Set(_) | Field::Counter(_) | Field::Map(_) => return Ok(false),
         };
-        if matches!(value, Value::List(_) | Value::Map(_)) {
-            return Ok(false);
-        }
         let Document { store, labels, targets, .. } = &mut *self.document;
         let Some(label) = labels.of_register(collection, kind, name) else { return Ok(false) };
-        let (id, slots) = (id.as_place_id().clone(), targets.single(value));
+        check_value(value)?;
+        let (id, slots) = (id.as_place_id().clone(), targets.packed(false, [value].into_iter()));
         let first = Dot::new(self.author.replica, self.next);
         let entry = Entry { first, stamp: self.author.stamp, label, id, slots };
         let done = store.overwrite(&entry, None, Some(&mut self.killed), kind::EXISTS);
         match done.map_err(Refused::Store)? {
             Overwrite::StepByStep => return Ok(false),
             Overwrite::Same => {}
-            Overwrite::Done(dead) => self.overwrote(entry, dead),
+            Overwrite::Done(dead) => self.wrote(entry, [dead].into_iter().collect()),
         }
         Ok(true)
     }
@@ -203,7 +240,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         let (space, record) = self.find(collection, id, Record::is_shown)?;
         let versions = record.versions();
         let Some(version) = versions.iter().find(|version| version.author == author) else {
-            return Err(Misuse::NoSuchVersion { version: author.to_string() }.into());
+            return Err(Misuse::NoSuchVersion { version: author.text() }.into());
         };
         let clashing = versions.iter().flat_map(|version| version.fields.keys());
         let mut clashing: Vec<_> = clashing.collect();
@@ -297,5 +334,5 @@ fn is_partial(record: &Record) -> bool {
 }
 
 fn no_such_record<E>(collection: &str, id: &RecordId) -> Refused<E> {
-    Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.to_string() }.into()
+    Misuse::NoSuchRecord { collection: collection.to_owned(), id: id.text() }.into()
 }

@@ -1,6 +1,6 @@
 //! Changes of the sets, registers and counters of the document itself.
 
-use smallvec::SmallVec;
+use crate::small::SmallVec;
 
 use super::{Edit, Step};
 use crate::causal::{CausalContext, PlaceId, PlaceStore};

@@ -1,6 +1,6 @@
 //! Entries of the conflict log: what clashed, both sides, who and when.
 
-use std::collections::BTreeSet;
+use crate::small::BTreeSet;
 
 use super::{Client, ClientEvent, ClientOutput, Step};
 use crate::causal::ReplicaId;
@@ -45,7 +45,7 @@ impl LogEntry {
     #[must_use]
     pub fn key(&self) -> String {
         let field = self.field.as_deref().unwrap_or("");
-        format!("{}\u{1f}{}\u{1f}{field}", self.collection, self.record)
+        [&self.collection[..], &self.record, field].join("\u{1f}")
     }
 
     /// Whether it still clashes.
@@ -209,7 +209,7 @@ impl Client {
                 let removal = removed_at.binary_search_by(|(other, _)| other.cmp(place)).ok();
                 let removed_at = removal.map(|at| removed_at[at].1);
                 let (field, sides) = sides(&record, conflict, removed_at);
-                let (collection, id) = (collection.clone(), id.to_string());
+                let (collection, id) = (collection.clone(), id.text());
                 let entry = LogEntry { collection, record: id, field, sides, seen_ms: now.unix_ms };
                 let Some(entry) = opened.log.take(entry) else { continue };
                 steps.push(Step::Log(entry.clone()));

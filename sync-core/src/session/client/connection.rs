@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use litemap::LiteMap;
-
 use super::brief::Brief;
 use super::compare::Compare;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -20,6 +18,7 @@ use crate::session::limits::{
     HELD_BYTES_MAX, HUB_SILENCE_MS_MAX, PACKED_PUSH_BYTES_MAX, PING_MS, PUSH_BYTES_MAX,
     REFILL_RANGES_MAX,
 };
+use crate::small::SortedMap;
 use crate::wire::{
     CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
     Packing, REPLICAS_MAX, VERSION, decode_hub,
@@ -61,7 +60,7 @@ pub(super) struct Link {
     /// What the hub had then.
     pub(super) told: CausalContext,
     last_push: u64,
-    pub(super) under_way: LiteMap<u64, Sent>,
+    pub(super) under_way: SortedMap<u64, Sent>,
     /// Whether each item goes as a push of its own: the hub has refused several at once.
     goes_alone: bool,
     pub(super) brief: Brief,
@@ -167,7 +166,9 @@ impl Client {
                     self.disconnect(reason);
                 }
             }
-            Err(malformed) => self.disconnect(&format!("the hub sent no message: {malformed}")),
+            Err(malformed) => {
+                self.disconnect(&["the hub sent no message: ", &malformed.text()].concat());
+            }
         }
     }
 
@@ -185,7 +186,7 @@ impl Client {
                 self.connection.packing = self.config.packing;
             }
             let event = ClientEvent::Welcomed { hub_ms: welcome.now_ms };
-            self.outputs.push_back(ClientOutput::Event(event));
+            self.tell(event);
             for name in self.documents.keys().cloned().collect::<Vec<_>>() {
                 self.advance(&name);
             }
@@ -194,45 +195,36 @@ impl Client {
         if self.connection.state != Transport::Up {
             return Err("the hub did not begin with a welcome");
         }
+        let Some(channel) = message.channel() else { return Ok(()) };
+        let name = &self.name_of(channel)?;
         match message {
             HubMessage::Welcome(_) | HubMessage::Pong => Ok(()),
-            HubMessage::Opened { channel, context, resumed, openings } => {
-                let name = self.name_of(channel)?;
-                if self.phase(&name) == Ok(Phase::Opening)
-                    && self.resolve_forks(&name, &context, &openings)
+            HubMessage::Opened { channel: _, context, resumed, openings } => {
+                if self.phase(name) == Ok(Phase::Opening)
+                    && self.resolve_forks(name, &context, &openings)
                 {
                     return Ok(());
                 }
-                self.handle_opened(&name, &context, resumed)
+                self.handle_opened(name, &context, resumed)
             }
-            HubMessage::Chunk { channel, number, delta, cursor } => {
-                self.handle_chunk(now, &self.name_of(channel)?, number, &delta, cursor)
+            HubMessage::Chunk { channel: _, number, delta, cursor } => {
+                self.handle_chunk(now, name, number, &delta, cursor)
             }
-            HubMessage::Delta { channel, seq, delta } => {
-                self.handle_delta(now, &self.name_of(channel)?, seq, &delta)
+            HubMessage::Delta { channel: _, seq, delta } => {
+                self.handle_delta(now, name, seq, &delta)
             }
-            HubMessage::Stored { channel, id, seq } => {
-                self.handle_stored(&self.name_of(channel)?, id, seq)
-            }
-            HubMessage::Refused { channel, id, reason } => {
-                self.handle_refused(&self.name_of(channel)?, id, reason)
-            }
-            HubMessage::InUse { channel, replica } => {
-                self.give_way(&self.name_of(channel)?, replica);
+            HubMessage::Stored { channel: _, id, seq } => self.handle_stored(name, id, seq),
+            HubMessage::Refused { channel: _, id, reason } => self.handle_refused(name, id, reason),
+            HubMessage::InUse { channel: _, replica } => {
+                self.give_way(name, replica);
                 Ok(())
             }
-            HubMessage::Presence { channel, replica, shown } => {
-                self.handle_presence(&self.name_of(channel)?, replica, shown)
+            HubMessage::Presence { channel: _, replica, shown } => {
+                self.handle_presence(name, replica, shown)
             }
-            HubMessage::Sync { channel, message } => {
-                self.handle_sync(&self.name_of(channel)?, &message)
-            }
-            HubMessage::Names { channel, names } => {
-                self.handle_names(&self.name_of(channel)?, &names)
-            }
-            HubMessage::Unresolved { channel, id } => {
-                self.handle_unresolved(&self.name_of(channel)?, id)
-            }
+            HubMessage::Sync { channel: _, message } => self.handle_sync(name, &message),
+            HubMessage::Names { channel: _, names } => self.handle_names(name, &names),
+            HubMessage::Unresolved { channel: _, id } => self.handle_unresolved(name, id),
         }
     }
 
@@ -485,7 +477,7 @@ impl Client {
             }
         }
         let event = ClientEvent::Peers { document: name.to_owned() };
-        self.outputs.push_back(ClientOutput::Event(event));
+        self.tell(event);
         Ok(())
     }
 
@@ -654,7 +646,7 @@ impl Client {
         self.send_claims(name, vec![claim]);
         self.send_presence(name, fresh);
         let event = ClientEvent::Renewed { document: name.to_owned(), replica: fresh };
-        self.outputs.push_back(ClientOutput::Event(event));
+        self.tell(event);
     }
 
     /// Keeps the clock ahead of what was read.
@@ -667,11 +659,6 @@ impl Client {
     fn hear(&mut self, now: Now) {
         self.connection.ping_ms = now.monotonic_ms.saturating_add(PING_MS);
         self.connection.silent_ms = now.monotonic_ms.saturating_add(HUB_SILENCE_MS_MAX);
-    }
-
-    fn tell_status(&mut self, name: &str) {
-        let event = ClientEvent::Status { document: name.to_owned() };
-        self.outputs.push_back(ClientOutput::Event(event));
     }
 
     pub(super) fn disconnect(&mut self, reason: &str) {

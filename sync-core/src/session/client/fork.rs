@@ -4,11 +4,10 @@
 //! those here, what was written here from there on is written again under a replica of its own: others
 //! know the same dots as something else. What was written before the copy was made keeps its dots.
 
-use litemap::LiteMap;
-
 use super::connection::IN_USE;
-use super::{Claimed, Client, ClientEvent, ClientOutput, Opened, Step, Then};
+use super::{Claimed, Client, ClientEvent, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
+use crate::small::SortedMap;
 use crate::sort::sort_by;
 use crate::types::{Opening, Renaming, fork};
 use crate::wire::CLAIMS_MAX;
@@ -56,7 +55,7 @@ impl Client {
         self.persist(name, steps, then);
         if let Some(replica) = fresh {
             let event = ClientEvent::Renewed { document: name.to_owned(), replica };
-            self.outputs.push_back(ClientOutput::Event(event));
+            self.tell(event);
         }
         self.disconnect(IN_USE);
         true
@@ -104,8 +103,8 @@ impl Opened {
     }
 
     /// The first counter of each replica that waits.
-    fn waiting(&self) -> LiteMap<ReplicaId, u64> {
-        let mut waiting = LiteMap::new_vec();
+    fn waiting(&self) -> SortedMap<ReplicaId, u64> {
+        let mut waiting = SortedMap::new();
         for item in self.outbox.iter() {
             let first = waiting.entry(item.replica).or_insert(item.first);
             *first = item.first.min(*first);

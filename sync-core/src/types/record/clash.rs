@@ -1,8 +1,6 @@
 //! What clashes in a record: what two replicas did without knowing of each other.
 
-use std::collections::BTreeMap;
-
-use litemap::LiteMap;
+use crate::small::{BTreeMap, SortedMap};
 
 use super::{Record, put};
 use crate::causal::{Dot, ReplicaId};
@@ -109,7 +107,7 @@ impl Record {
     /// The clashing fields by author, the author whose values are shown first.
     #[must_use]
     pub fn versions(&self) -> Vec<Version> {
-        let mut versions: LiteMap<ReplicaId, Version> = LiteMap::new();
+        let mut versions: SortedMap<ReplicaId, Version> = SortedMap::new();
         for path in self.registers() {
             let values = self.values(path);
             if values.len() < 2 {

@@ -1,6 +1,6 @@
 //! Reading a record in which every slot stands for itself: no copies, and every path once. Most are so.
 
-use std::collections::BTreeMap;
+use crate::small::BTreeMap;
 
 use super::{Part, Record, put};
 use crate::causal::Label;

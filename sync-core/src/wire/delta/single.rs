@@ -10,6 +10,7 @@ use crate::causal::{
     PlaceId, ReplicaId, Slots,
 };
 use crate::pack::varint::{read, unzigzag, write, zigzag};
+use crate::small::SmallVec;
 use crate::time::Stamp;
 use crate::wire::Dictionary;
 
@@ -32,19 +33,19 @@ pub(super) fn write_single(
     else {
         return false;
     };
-    if dead.iter().any(|(replica, _)| number(&replica).is_none()) {
-        return false;
-    }
+    let of_dead: Option<SmallVec<[usize; 2]>> =
+        dead.iter().map(|(replica, _)| number(&replica)).collect();
+    let Some(of_dead) = of_dead else { return false };
     let named = match (IdWriter { dead, names, last: None }).name(label.space(), id) {
         Named::OfDot { replica, counter, .. } => match number(&replica) {
             Some(number) => Named::OfDot { replica, number: number as u64, counter },
             None => return false,
         },
-        named => named,
+        named @ (Named::InFull | Named::Same | Named::OfDead(_)) => named,
     };
     // No replica and no label stands at the front.
     out.extend_from_slice(&[0, 0]);
-    write_dead(out, dead, dead.iter().map(|(replica, _)| number(&replica).unwrap_or(0) as u64));
+    write_dead(out, dead, of_dead.into_iter().map(|number| number as u64));
     out.extend_from_slice(&[entries.len() as u8, notes.len() as u8]);
     write(out, label_number as u64);
     write(out, replica as u64);
