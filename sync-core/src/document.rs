@@ -77,6 +77,9 @@ pub struct Edited<T> {
     pub undo: Undo,
 }
 
+/// Is shown what was live and is no more.
+type Look<'a> = dyn FnMut(&[Entry]) + 'a;
+
 /// Why a change was not made. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused<E = std::convert::Infallible> {
@@ -135,7 +138,7 @@ impl<S: PlaceStore> Document<S> {
     fn join_with(
         &mut self,
         delta: &Delta,
-        look: Option<&mut dyn FnMut(&[Entry])>,
+        look: Option<&mut Look<'_>>,
     ) -> Result<Change, S::Error> {
         let mut killed = take(&mut self.killed);
         // Nothing clashes, and nothing is left in part, by what is merely overwritten.

@@ -8,7 +8,7 @@ use crate::error::Malformed;
 pub fn write(out: &mut Vec<u8>, number: u64) {
     match number {
         ..0x80 => out.push(number as u8),
-        ..0x4000 => out.extend_from_slice(&[number as u8 | 0x80, (number >> 7) as u8]),
+        0x80..0x4000 => out.extend_from_slice(&[number as u8 | 0x80, (number >> 7) as u8]),
         _ => write_long(out, number),
     }
 }

@@ -1,8 +1,6 @@
 //! A delta of one entry, or of one note: what most changes are. Each of its columns is one item, so it is
 //! written and read from front to back, to and from the same bytes as any other.
 
-use crate::small::SmallVec;
-
 use super::{
     ID_FULL, ID_OF_DEAD, ID_OF_DOT, ID_SAME, IdWriter, Named, Names, Objects, check_bytes,
     checked_with, nth_range, take, write_dead,
@@ -12,6 +10,7 @@ use crate::causal::{
     PlaceId, ReplicaId, Slots,
 };
 use crate::pack::varint::{read, unzigzag, write, zigzag};
+use crate::small::SmallVec;
 use crate::time::Stamp;
 use crate::wire::Dictionary;
 
@@ -42,7 +41,7 @@ pub(super) fn write_single(
             Some(number) => Named::OfDot { replica, number: number as u64, counter },
             None => return false,
         },
-        named => named,
+        named @ (Named::InFull | Named::Same | Named::OfDead(_)) => named,
     };
     // No replica and no label stands at the front.
     out.extend_from_slice(&[0, 0]);
