@@ -19,26 +19,55 @@ pub(crate) fn sort_by<T>(items: &mut [T], compare: impl FnMut(&T, &T) -> Orderin
 }
 
 #[cfg(any(test, target_arch = "wasm32"))]
-fn small<T>(items: &mut [T], mut compare: impl FnMut(&T, &T) -> Ordering) {
-    let mut heaped = items.len() / 2;
-    let mut len = items.len();
+fn small<T>(items: &mut [T], compare: impl FnMut(&T, &T) -> Ordering) {
+    heapsort(items.len(), &mut Sorting { items, compare });
+}
+
+/// Items by their places, whatever they are: so the steps are compiled once.
+#[cfg(any(test, target_arch = "wasm32"))]
+trait Places {
+    fn is_less(&mut self, one: usize, other: usize) -> bool;
+    fn swap(&mut self, one: usize, other: usize);
+}
+
+#[cfg(any(test, target_arch = "wasm32"))]
+struct Sorting<'a, T, F> {
+    items: &'a mut [T],
+    compare: F,
+}
+
+#[cfg(any(test, target_arch = "wasm32"))]
+impl<T, F: FnMut(&T, &T) -> Ordering> Places for Sorting<'_, T, F> {
+    fn is_less(&mut self, one: usize, other: usize) -> bool {
+        (self.compare)(&self.items[one], &self.items[other]).is_lt()
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.items.swap(one, other);
+    }
+}
+
+#[cfg(any(test, target_arch = "wasm32"))]
+fn heapsort(count: usize, places: &mut dyn Places) {
+    let mut heaped = count / 2;
+    let mut len = count;
     while len > 1 {
         if heaped > 0 {
             heaped -= 1;
         } else {
             len -= 1;
-            items.swap(0, len);
+            places.swap(0, len);
         }
         let mut parent = heaped;
         while 2 * parent + 1 < len {
             let mut child = 2 * parent + 1;
-            if child + 1 < len && compare(&items[child], &items[child + 1]).is_lt() {
+            if child + 1 < len && places.is_less(child, child + 1) {
                 child += 1;
             }
-            if compare(&items[parent], &items[child]).is_ge() {
+            if !places.is_less(parent, child) {
                 break;
             }
-            items.swap(parent, child);
+            places.swap(parent, child);
             parent = child;
         }
     }

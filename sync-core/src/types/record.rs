@@ -71,10 +71,16 @@ impl Record {
             self.is_mixed = true;
             elements.add(first, stamp, label, slots);
         } else {
-            self.is_mixed = self.is_mixed || !self.stays_plain_with(label);
+            self.is_mixed = !(self.is_plain() && self.stays_plain_with(label));
             let (label, slots) = (label.clone(), slots.clone());
             self.parts.push(Part { first, stamp, label, slots });
         }
+    }
+
+    /// Whether values are read without decoding the elements.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        crate::HAS_SHORTCUTS && !self.is_mixed
     }
 
     fn decoded(&self) -> &Elements {
@@ -186,7 +192,7 @@ impl Record {
     /// The value that reading a register gives.
     #[must_use]
     pub fn value(&self, path: &str) -> Option<Value> {
-        if crate::HAS_SHORTCUTS && !self.is_mixed {
+        if self.is_plain() {
             return self.plain_value(path);
         }
         match self.winner(path)? {
@@ -198,7 +204,7 @@ impl Record {
     /// Shows every register with the value that reading it gives, in no particular order: the quickest
     /// way to read a whole record.
     pub fn read(&self, show: &mut dyn FnMut(&str, Value)) {
-        if !self.is_mixed {
+        if self.is_plain() {
             return self.each_plain(|_, path, value| show(path, value));
         }
         let registers = self
@@ -270,7 +276,7 @@ impl Record {
     /// set, a set before a counter, a counter before a register.
     #[must_use]
     pub fn fields(&self) -> BTreeMap<String, Field> {
-        if !self.is_mixed {
+        if self.is_plain() {
             return self.plain_fields();
         }
         // Sorted as a vector: to look for the winner of each path takes longer than to insert it.

@@ -43,12 +43,9 @@ pub(super) fn run(compiled: &Path) -> Result<Bound> {
     }
     panics::silence(output.wasm_mut())?;
     let mut glue = output.js().to_owned();
-    shorten(output.wasm_mut(), &mut glue)?;
-    Ok(Bound {
-        glue,
-        types: output.ts().context("wasm-bindgen made no types")?.to_owned(),
-        wasm: output.wasm_mut().emit_wasm(),
-    })
+    let mut types = output.ts().context("wasm-bindgen made no types")?.to_owned();
+    shorten(output.wasm_mut(), &mut glue, &mut types)?;
+    Ok(Bound { glue, types, wasm: output.wasm_mut().emit_wasm() })
 }
 
 /// The imports that the glue does not provide, such as anything from `env`.
@@ -60,9 +57,9 @@ fn foreign<'a>(imports: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String>
         .collect()
 }
 
-/// Gives what the glue provides short names: those of wasm-bindgen are half a kilobyte that does not
-/// compress.
-fn shorten(module: &mut Module, glue: &mut String) -> Result<()> {
+/// Gives what the module and its glue have of each other short names: those of wasm-bindgen are a
+/// kilobyte that hardly compresses.
+fn shorten(module: &mut Module, glue: &mut String, types: &mut String) -> Result<()> {
     for (at, import) in module.imports.iter_mut().enumerate() {
         let (long, short) = (format!("{}: ", import.name), format!("i{at}"));
         if glue.matches(&long).count() != 1 {
@@ -71,12 +68,44 @@ fn shorten(module: &mut Module, glue: &mut String) -> Result<()> {
         *glue = glue.replace(&long, &format!("{short}: "));
         import.name = short;
     }
+    for (at, export) in module.exports.iter_mut().enumerate() {
+        let short = format!("e{at}");
+        let renamed = renamed(glue, &format!("wasm.{}", export.name), &format!("wasm.{short}"));
+        // What the glue does not use is of interest to nobody, but may be to a reader of its types.
+        if renamed != *glue {
+            *glue = renamed;
+            *types = self::renamed(
+                types,
+                &format!("readonly {}", export.name),
+                &format!("readonly {short}"),
+            );
+            export.name = short;
+        }
+    }
     Ok(())
+}
+
+/// A text with a word in place of another one.
+fn renamed(text: &str, long: &str, short: &str) -> String {
+    let mut parts = text.split(long);
+    let mut renamed = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_word = !part.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+        renamed += if is_word { short } else { long };
+        renamed += part;
+    }
+    renamed
 }
 
 #[cfg(test)]
 mod tests {
-    use super::foreign;
+    use super::{foreign, renamed};
+
+    #[test]
+    fn only_whole_words_are_renamed() {
+        let text = "wasm.get(1); wasm.get_all(2); wasm.get;";
+        assert_eq!(renamed(text, "wasm.get", "wasm.e0"), "wasm.e0(1); wasm.get_all(2); wasm.e0;");
+    }
 
     #[test]
     fn imports_from_outside_the_glue_are_named() {

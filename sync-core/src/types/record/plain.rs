@@ -21,7 +21,7 @@ impl Record {
 
     /// Whether a plain record exists.
     pub(super) fn exists_plainly(&self) -> bool {
-        !self.is_mixed && self.parts.iter().any(Part::exists)
+        self.is_plain() && self.parts.iter().any(Part::exists)
     }
 
     pub(super) fn plain_value(&self, path: &str) -> Option<Value> {
