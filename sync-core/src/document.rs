@@ -142,7 +142,7 @@ impl<S: PlaceStore> Document<S> {
     ) -> Result<Change, S::Error> {
         let mut killed = take(&mut self.killed);
         // Nothing clashes, and nothing is left in part, by what is merely overwritten.
-        if crate::HAS_SHORTCUTS
+        if crate::small::HAS_SHORTCUTS
             && let Some((entry, dead)) = delta.as_overwrite()
             && !broken!(JoinKeepsDead)
         {

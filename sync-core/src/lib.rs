@@ -23,10 +23,6 @@ const fn is_broken(_mutant: &str) -> bool {
     false
 }
 
-/// Whether the most common cases are done in fewer steps than by the general way. Each such way is code
-/// beside that one, and the module for browsers is smaller without.
-const HAS_SHORTCUTS: bool = cfg!(not(target_arch = "wasm32"));
-
 pub mod alone;
 pub mod causal;
 pub mod checksum;

@@ -21,3 +21,7 @@ pub use std::collections::{BTreeMap, BTreeSet};
 pub(crate) use list::SmallVec;
 #[cfg(target_arch = "wasm32")]
 pub use {map::SortedMap as BTreeMap, set::SortedSet as BTreeSet};
+
+/// Whether the most common cases are done in fewer steps than by the general way. Each such way is code
+/// beside that one, and the module for browsers is smaller without.
+pub(crate) const HAS_SHORTCUTS: bool = cfg!(not(target_arch = "wasm32"));

@@ -284,7 +284,7 @@ impl Labels {
     /// The label of a space and of the names of some leaves, which stand one behind the other.
     fn find(&mut self, space: &[u8], names: &[u8], leaves: &[Leaf]) -> Label {
         let new = || Label::new(space, leaves.iter().map(|leaf| part(names, &leaf.name)));
-        if !crate::HAS_SHORTCUTS {
+        if !crate::small::HAS_SHORTCUTS {
             return new();
         }
         let start = leaves.first().map_or(0, |leaf| leaf.name.start);

@@ -55,7 +55,7 @@ pub fn read(bytes: &mut &[u8]) -> Result<u64, Malformed> {
             *bytes = rest;
             Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7)
         }
-        _ if crate::HAS_SHORTCUTS => read_long(bytes),
+        _ if crate::small::HAS_SHORTCUTS => read_long(bytes),
         _ => read_each(bytes, 0, 0),
     }
 }

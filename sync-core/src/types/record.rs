@@ -80,7 +80,7 @@ impl Record {
     /// Whether values are read without decoding the elements.
     #[inline]
     fn is_plain(&self) -> bool {
-        crate::HAS_SHORTCUTS && !self.is_mixed
+        crate::small::HAS_SHORTCUTS && !self.is_mixed
     }
 
     fn decoded(&self) -> &Elements {

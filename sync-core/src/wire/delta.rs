@@ -144,7 +144,7 @@ pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, na
         let slots = entries.iter().map(|entry| entry.slots.as_packed().len() + 32);
         out.reserve(slots.sum::<usize>() + 32 * (1 + notes.len()) + 16 * dead.range_count());
     }
-    if crate::HAS_SHORTCUTS && single::write_single(out, delta, dictionary, names) {
+    if crate::small::HAS_SHORTCUTS && single::write_single(out, delta, dictionary, names) {
         return;
     }
     let mut replicas = Numbers::new(dictionary.replica_table());
@@ -364,7 +364,7 @@ pub fn read_delta(
     dictionary: &Dictionary,
     objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
-    if crate::HAS_SHORTCUTS
+    if crate::small::HAS_SHORTCUTS
         && let Some(delta) = single::read_single(bytes, dictionary, objects)
     {
         return Ok(delta);

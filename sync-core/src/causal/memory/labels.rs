@@ -29,7 +29,7 @@ impl Labels {
     /// The one label that says the same with names for the live slots alone.
     #[inline]
     pub(super) fn fitted(&mut self, label: &Label, live: u64) -> Label {
-        if !crate::HAS_SHORTCUTS {
+        if !crate::small::HAS_SHORTCUTS {
             return self.find_fitted(label, live);
         }
         let is_it = |known: &&Fitted| known.live == live && known.of == *label;
@@ -52,7 +52,7 @@ impl Labels {
                 wanted
             }
         };
-        if !crate::HAS_SHORTCUTS {
+        if !crate::small::HAS_SHORTCUTS {
             return fitted;
         }
         let found = Fitted { of: label.clone(), live, label: fitted.clone() };

@@ -69,7 +69,7 @@ impl MemoryStore {
     /// The row of a dot, if that belongs to the object that was looked at last.
     #[inline]
     fn row_at_hand(&self, writer: u32, counter: u64) -> Option<u32> {
-        if !crate::HAS_SHORTCUTS {
+        if !crate::small::HAS_SHORTCUTS {
             return None;
         }
         let first = self.hand.row();
@@ -117,7 +117,7 @@ impl MemoryStore {
         let runs = &self.writers[writer].runs;
         let hint = self.hand.run();
         match runs.row_of(hint, counter) {
-            Some(_) if crate::HAS_SHORTCUTS => Ok(hint),
+            Some(_) if crate::small::HAS_SHORTCUTS => Ok(hint),
             Some(_) | None => runs.find(counter, |_| Ordering::Equal),
         }
     }
@@ -142,7 +142,7 @@ impl MemoryStore {
         let ids = self.ids_of(space)?;
         let key = key_of(id);
         // What was taken out last is looked for once more.
-        if crate::HAS_SHORTCUTS && ids.would_stand(self.hand.place(), key) {
+        if crate::small::HAS_SHORTCUTS && ids.would_stand(self.hand.place(), key) {
             return None;
         }
         let found = ids.find(key, |row| (*self.rows.of(row).id).cmp(id));
@@ -156,7 +156,7 @@ impl MemoryStore {
     /// A row of an object, if that was looked at last.
     #[inline]
     pub(super) fn object_at_hand(&self, space: &[u8], id: &[u8]) -> Option<u32> {
-        if !crate::HAS_SHORTCUTS {
+        if !crate::small::HAS_SHORTCUTS {
             return None;
         }
         let number = self.hand.row();
@@ -171,7 +171,7 @@ impl MemoryStore {
         let hint = self.hand.place();
         let key = key_of(id);
         match ids.row_of(hint, key) {
-            _ if !crate::HAS_SHORTCUTS => {}
+            _ if !crate::small::HAS_SHORTCUTS => {}
             Some(row) if *self.rows.of(row).id == *id => return Ok(hint),
             None if ids.would_stand(hint, key) => return Err(hint),
             Some(_) | None => {}

@@ -32,7 +32,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
-        if crate::HAS_SHORTCUTS && self.insert_registers(collection, id, fields)? {
+        if crate::small::HAS_SHORTCUTS && self.insert_registers(collection, id, fields)? {
             return Ok(());
         }
         let space = collection_space(collection)?;
@@ -49,7 +49,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         // What is left of an earlier record of this id, hidden copies or an edit, is superseded.
         self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
         self.document.targets = targets.emptied();
-        if crate::HAS_SHORTCUTS
+        if crate::small::HAS_SHORTCUTS
             && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
         {
             self.document.labels.learn_record(&written.label, fields);
@@ -102,7 +102,7 @@ impl<S: PlaceStore> Edit<'_, S> {
             return self.update_fields(collection, id, &[]);
         };
         // Mostly one field is all.
-        if crate::HAS_SHORTCUTS
+        if crate::small::HAS_SHORTCUTS
             && second.is_none()
             && self.update_register(collection, id, first.0.as_ref(), first.1)?
         {
@@ -134,7 +134,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         for (name, field) in fields.iter().filter(|(_, field)| may_count(field)) {
             self.count_to(&space, id_bytes, &mut SmallVec::from_slice(&[*name]), field)?;
         }
-        if crate::HAS_SHORTCUTS
+        if crate::small::HAS_SHORTCUTS
             && let [(name, _)] = fields
             && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
         {
