@@ -1,8 +1,8 @@
 //! Makes the module that browsers and Node load out of the crate `sync-wasm`.
 //!
 //! Four steps, each in its own file: compile, bind, optimise, inline. After binding panics lose their
-//! words, and half-way through optimising the memory loses what these were. The module that tests load is the one that ships: nothing here has a mode
-//! for tests.
+//! words, and half-way through optimising the memory loses what these were. The module that tests load
+//! is the one that ships: nothing here has a mode for tests.
 
 mod bind;
 mod compile;
@@ -40,9 +40,10 @@ pub(crate) struct Built {
 pub(crate) fn build(workspace: &Workspace) -> Result<Built> {
     let way = toolchain::obtain(workspace)?;
     let compiled = compile::run(workspace, way)?;
-    let compiled_len = usize::try_from(fs::metadata(&compiled)?.len())?;
+    let linked = fs::read(&compiled)?;
     let bound = bind::run(&compiled)?;
-    let module = optimise::run(workspace, &bound.wasm)?;
+    let kept = sweep::named_from_beside(&linked)?;
+    let module = optimise::run(workspace, &bound.wasm, &kept)?;
     let optimised = fs::read(&module)?;
 
     let folder = workspace.package().join("src/wasm");
@@ -57,7 +58,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Built> {
     }
     Ok(Built {
         module,
-        compiled_len,
+        compiled_len: linked.len(),
         bound_len: bound.wasm.len(),
         optimised_len: optimised.len(),
         way,

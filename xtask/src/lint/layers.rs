@@ -226,7 +226,7 @@ mod tests {
             "utils.rs",
             "",
             &[
-                "module `utils` has no place in the order [\"error\", \"zoo\", \"checksum\", \"deflate\", \"sort\", \"pack\", \"time\", \"causal\", \"reconcile\", \"snapshot\", \"types\", \"document\", \"alone\", \"wire\", \"session\"]",
+                "module `utils` has no place in the order [\"text\", \"error\", \"zoo\", \"checksum\", \"deflate\", \"sort\", \"small\", \"pack\", \"time\", \"causal\", \"reconcile\", \"snapshot\", \"types\", \"document\", \"alone\", \"wire\", \"session\"]",
             ],
         );
         check("wire.rs", "use crate::Dot;", &["`crate::Dot` hides its module: name the module"]);

@@ -42,10 +42,21 @@ pub(super) fn run(compiled: &Path) -> Result<Bound> {
         );
     }
     panics::silence(output.wasm_mut())?;
+    forget_addresses(output.wasm_mut());
     let mut glue = output.js().to_owned();
     let mut types = output.ts().context("wasm-bindgen made no types")?.to_owned();
     shorten(output.wasm_mut(), &mut glue, &mut types)?;
     Ok(Bound { glue, types, wasm: output.wasm_mut().emit_wasm() })
+}
+
+/// Takes out the list of where addresses stand, which holds for the module as it was linked.
+fn forget_addresses(module: &mut Module) {
+    let is_of_linker = |name: &str| name == "linking" || name.starts_with("reloc.");
+    let customs = module.customs.iter().filter(|(_, custom)| is_of_linker(custom.name()));
+    let found: Vec<_> = customs.map(|(id, _)| id).collect();
+    for id in found {
+        module.customs.delete(id);
+    }
 }
 
 /// The imports that the glue does not provide, such as anything from `env`.

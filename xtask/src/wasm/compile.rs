@@ -51,12 +51,12 @@ fn use_debian(command: &mut Command) -> Result<()> {
 }
 
 /// Keeps the folders of this machine out of the module's panic messages, and each constant in a part of
-/// memory of its own.
+/// memory of its own, with a list of where its address stands.
 fn set_flags(command: &mut Command) {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-    let mut flags = "-Clink-arg=--no-merge-data-segments".to_owned();
+    let mut flags = "-Clink-arg=--no-merge-data-segments\u{1f}-Clink-arg=--emit-relocs".to_owned();
     if let Some(home) = home {
         let sources = home.join("registry/src");
         // Separated by this character, so that a folder with a blank in its name stays whole.

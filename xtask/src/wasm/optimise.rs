@@ -1,5 +1,6 @@
 //! Runs `wasm-opt` from the npm package `binaryen`, and keeps its output by its input.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -34,12 +35,13 @@ const FLAGS: [&str; 11] = [
     "--enable-multivalue",
 ];
 
-/// Optimises a module and returns the path of the result.
-pub(super) fn run(workspace: &Workspace, wasm: &[u8]) -> Result<PathBuf> {
+/// Optimises a module and returns the path of the result. Parts of its memory that begin at some
+/// addresses stay, also where nothing names them.
+pub(super) fn run(workspace: &Workspace, wasm: &[u8], kept: &BTreeSet<u32>) -> Result<PathBuf> {
     let binaryen = workspace.package().join("node_modules/binaryen");
     let version = version(&binaryen)?;
     let folder = workspace.cache().join("wasm-opt");
-    let key = key(&version, wasm);
+    let key = key(&version, wasm, kept);
     let optimised = folder.join(format!("{key}.opt.wasm"));
     if optimised.is_file() {
         return Ok(optimised);
@@ -54,7 +56,7 @@ pub(super) fn run(workspace: &Workspace, wasm: &[u8]) -> Result<PathBuf> {
     };
     fs::write(&before, wasm)?;
     wasm_opt(&FIRST)?;
-    fs::write(&before, sweep::run(&fs::read(&after)?)?)?;
+    fs::write(&before, sweep::run(&fs::read(&after)?, kept)?)?;
     wasm_opt(&SECOND)?;
     fs::rename(&after, &optimised)?;
     fs::remove_file(&before)?;
@@ -70,9 +72,9 @@ fn version(binaryen: &Path) -> Result<String> {
 }
 
 /// A name for the output that changes with all it depends on.
-fn key(version: &str, wasm: &[u8]) -> String {
+fn key(version: &str, wasm: &[u8], kept: &BTreeSet<u32>) -> String {
     let mut hasher = DefaultHasher::new();
-    (version, FIRST, SECOND, FLAGS, wasm).hash(&mut hasher);
+    (version, FIRST, SECOND, FLAGS, wasm, kept).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
@@ -82,8 +84,15 @@ mod tests {
 
     #[test]
     fn the_key_depends_on_tool_and_input() {
-        assert_eq!(key("132.0.0", b"a"), key("132.0.0", b"a"));
-        assert_ne!(key("132.0.0", b"a"), key("132.0.0", b"b"));
-        assert_ne!(key("132.0.0", b"a"), key("133.0.0", b"a"));
+        let of = |version, wasm: &[u8], kept: &[u32]| {
+            key(version, wasm, &kept.iter().copied().collect())
+        };
+        let one = of("132.0.0", b"a", &[1]);
+        assert_eq!(one, of("132.0.0", b"a", &[1]));
+        for other in
+            [of("132.0.0", b"b", &[1]), of("133.0.0", b"a", &[1]), of("132.0.0", b"a", &[])]
+        {
+            assert_ne!(one, other);
+        }
     }
 }

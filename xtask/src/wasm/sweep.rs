@@ -1,22 +1,81 @@
 //! Takes out of the module's memory what nothing names: mostly what only panics would have said, and
 //! where they stand in source files.
 //!
-//! The linker leaves each constant in a part of its own. A part is in use where its address, or one
-//! within it, stands among the instructions or in another part that is in use. What may be a table stays
-//! where an address shortly before it is named: its first item may not be the one of number zero.
+//! The linker leaves each constant in a part of its own, and a list of where each address stands. A part
+//! is in use where its address, or one within it, stands among the instructions or in another part that
+//! is in use. What the compiler ever named by an address beside it stays: a table by an item before its
+//! first, or a list by its end.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use walrus::ir::{Load, Store, Value, Visitor, dfs_in_order};
 use walrus::{ConstExpr, DataId, DataKind, GlobalKind, MemoryId, Module, ModuleConfig};
+use wasmparser::{
+    Data, KnownCustom, Linking, Operator, Parser, Payload, RelocationType, SymbolInfo,
+};
 
-/// How far before a table an address may stand that names it. Arbitrary: a few items.
-const TABLE_BYTES: u32 = 64;
+/// Where the parts begin that the compiler names by an address beside them, in a module as it is linked.
+pub(super) fn named_from_beside(linked: &[u8]) -> Result<BTreeSet<u32>> {
+    let (mut parts, mut symbols, mut named) = (Vec::new(), Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(linked) {
+        let payload = payload?;
+        if let Payload::DataSection(section) = &payload {
+            for data in section.clone() {
+                parts.push(range_of(&data?)?);
+            }
+        }
+        let Payload::CustomSection(section) = payload else { continue };
+        let known = section.as_known();
+        if let KnownCustom::Reloc(list) = &known {
+            named.extend(list.entries().into_iter().collect::<Result<Vec<_>, _>>()?);
+        }
+        let KnownCustom::Linking(linking) = known else { continue };
+        for subsection in linking.subsections() {
+            if let Linking::SymbolTable(table) = subsection? {
+                symbols.extend(table.into_iter().collect::<Result<Vec<_>, _>>()?);
+            }
+        }
+    }
+    let mut beside = BTreeSet::new();
+    let mut is_listed = false;
+    for entry in named {
+        if let Some(SymbolInfo::Data { symbol: Some(symbol), .. }) =
+            symbols.get(entry.index as usize)
+            && is_address(entry.ty)
+        {
+            let part: &Range<u32> = parts.get(symbol.index as usize).context("no such part")?;
+            let within = i64::from(symbol.offset) + entry.addend;
+            if !(0..i64::from(part.end - part.start)).contains(&within) {
+                beside.insert(part.start);
+            }
+            is_listed = true;
+        }
+    }
+    ensure!(is_listed, "the linker left no list of where addresses stand");
+    Ok(beside)
+}
 
-/// The module with this cleared, and its memory in one part.
-pub(super) fn run(wasm: &[u8]) -> Result<Vec<u8>> {
+fn range_of(data: &Data<'_>) -> Result<Range<u32>> {
+    let wasmparser::DataKind::Active { offset_expr, .. } = &data.kind else {
+        bail!("a part of memory has no address")
+    };
+    let Operator::I32Const { value } = offset_expr.get_operators_reader().read()? else {
+        bail!("the address of a part of memory is not a number")
+    };
+    let start = value.cast_unsigned();
+    Ok(start..start + u32::try_from(data.data.len())?)
+}
+
+fn is_address(relocation: RelocationType) -> bool {
+    use RelocationType::{MemoryAddrI32, MemoryAddrLeb, MemoryAddrSleb};
+    matches!(relocation, MemoryAddrI32 | MemoryAddrLeb | MemoryAddrSleb)
+}
+
+/// The module with what nothing names cleared but for some parts, by where they begin, and its memory in
+/// one part.
+pub(super) fn run(wasm: &[u8], kept: &BTreeSet<u32>) -> Result<Vec<u8>> {
     let mut config = ModuleConfig::new();
     config.generate_producers_section(false);
     let mut module = config.parse(wasm)?;
@@ -30,7 +89,7 @@ pub(super) fn run(wasm: &[u8]) -> Result<Vec<u8>> {
         }
     }
     let (ids, mut parts, memory) = parts(&module)?;
-    clear(&mut parts, &named.addresses);
+    clear(&mut parts, &named.addresses, kept);
     ids.into_iter().for_each(|id| module.data.delete(id));
     let whole = whole(&parts).context("no part of memory is filled")?;
     let offset = ConstExpr::Value(Value::I32(whole.start.cast_signed()));
@@ -74,12 +133,6 @@ impl Part {
     fn words(&self) -> impl Iterator<Item = u32> {
         self.bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word))
     }
-
-    /// Whether it is text, or pieces of text with a byte between them that says what stands there.
-    fn is_text(&self) -> bool {
-        let printed = self.bytes.iter().filter(|byte| matches!(byte, b' '..=b'~' | b'\n'));
-        !self.bytes.is_empty() && printed.count() >= self.bytes.len() / 4 * 3
-    }
 }
 
 fn parts(module: &Module) -> Result<(Vec<DataId>, Vec<Part>, MemoryId)> {
@@ -95,10 +148,11 @@ fn parts(module: &Module) -> Result<(Vec<DataId>, Vec<Part>, MemoryId)> {
     Ok((ids, parts, memory))
 }
 
-/// Clears the parts that stand for nothing, given the addresses among instructions.
-fn clear(parts: &mut [Part], named: &BTreeSet<u32>) {
+/// Clears the parts that stand for nothing, given the addresses among instructions and where parts begin
+/// that stay.
+fn clear(parts: &mut [Part], named: &BTreeSet<u32>, kept: &BTreeSet<u32>) {
     let mut used = vec![false; parts.len()];
-    let mut waiting: Vec<u32> = named.iter().copied().collect();
+    let mut waiting: Vec<u32> = named.union(kept).copied().collect();
     while let Some(address) = waiting.pop() {
         let at = parts.partition_point(|part| part.range().end <= address);
         if parts.get(at).is_some_and(|part| part.start <= address) && !used[at] {
@@ -106,18 +160,8 @@ fn clear(parts: &mut [Part], named: &BTreeSet<u32>) {
             waiting.extend(parts[at].words());
         }
     }
-    let texts: BTreeSet<_> =
-        parts.iter().filter(|part| part.is_text()).map(|part| part.start).collect();
-    for (part, is_used) in parts.iter_mut().zip(used) {
-        // A place is the address and the length of the file's name, a line and a column.
-        let is_place =
-            part.bytes.len() == 16 && part.words().next().is_some_and(|name| texts.contains(&name));
-        let before = part.start.saturating_sub(TABLE_BYTES)..part.start;
-        let is_apart = named.range(before).next().is_none();
-        if !is_used && (is_place || part.is_text() || is_apart) {
-            part.bytes.fill(0);
-        }
-    }
+    let unused = parts.iter_mut().zip(used).filter(|(_, is_used)| !is_used);
+    unused.for_each(|(part, _)| part.bytes.fill(0));
 }
 
 /// All parts as one.
@@ -136,7 +180,7 @@ mod tests {
     use super::{Part, clear, whole};
 
     #[test]
-    fn what_nothing_names_is_cleared_but_for_tables_near_what_is_named() {
+    fn what_nothing_names_is_cleared() {
         let part = |start, bytes: &[u8]| Part { start, bytes: bytes.to_vec() };
         let words = |start, words: &[u32]| {
             let bytes = words.iter().flat_map(|word| word.to_le_bytes());
@@ -146,17 +190,15 @@ mod tests {
             part(1000, b"used"),
             part(1004, b"named"),
             part(1009, b"\x06unused"),
-            part(1016, b"a.rs"),
-            // A table in use, one that is not, and two places.
+            part(1016, b"kept"),
+            // A table in use, one that is not, and one that stays.
             words(1020, &[1005, 0, 0]),
             words(1032, &[1009, 1, 2]),
             words(1044, &[1016, 4, 3, 9]),
-            words(1060, &[1016, 4, 5, 9]),
-            words(1200, &[1, 2]),
         ];
         let mut expected = whole(&parts).unwrap().bytes;
-        clear(&mut parts, &[999, 1002, 1020, 1060].into());
-        for cleared in [9..16, 44..60, 200..208] {
+        clear(&mut parts, &[999, 1002, 1020].into(), &[1044].into());
+        for cleared in [9..16, 32..44] {
             expected[cleared].fill(0);
         }
         let after = whole(&parts).unwrap();
