@@ -459,8 +459,7 @@ pub(crate) fn stranger(delta: &Delta, store: &MemoryStore) -> Option<Dot> {
         entry.view().hashes().map(move |(counter, content)| (Dot::new(replica, counter), content))
     });
     let other = live.filter(|(dot, content)| is_other(*dot, *content)).map(|(dot, _)| dot);
-    let first = dots(&unseen).chain(other).next();
-    first
+    dots(&unseen).chain(other).next()
 }
 
 /// The dots below the last one of their replica that were never seen.
