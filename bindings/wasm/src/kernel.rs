@@ -340,8 +340,7 @@ impl Kernel {
     /// Says that a claimed replica is online.
     pub fn show(&mut self, replica: &str, name: String) -> Result<(), JsValue> {
         let peer = Peer { name, state: Vec::new() };
-        opened(self.client.show(&self.name, replica_from_js(replica)?, peer));
-        Ok(())
+        self.client.show(&self.name, replica_from_js(replica)?, peer).map_err(misuse)
     }
 
     /// No longer speaks for a replica of another tab.
