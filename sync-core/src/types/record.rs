@@ -280,19 +280,16 @@ impl Record {
             return self.plain_fields();
         }
         // Sorted as a vector: to look for the winner of each path takes longer than to insert it.
-        let mut by_path: SortedMap<&str, Field> = SortedMap::new();
+        let mut by_path = self.sets();
         for element in self.counted() {
             let path = element.path();
             let field = match (&element.content, by_path.get_mut(path)) {
-                (Content::Exists, _)
-                | (Content::Member(_) | Content::Share(_), Some(Field::Set(_)))
+                (Content::Exists | Content::Member(_), _)
+                | (Content::Share(_), Some(Field::Set(_)))
                 | (
                     Content::Register(_) | Content::Latest(_),
                     Some(Field::Set(_) | Field::Counter(_)),
                 ) => continue,
-                (Content::Member(_), _) => {
-                    Field::Set(self.members(path).into_iter().cloned().collect())
-                }
                 (Content::Share(_), _) => Field::Counter(self.count(path)),
                 (Content::Register(_) | Content::Latest(_), Some(_)) => continue,
                 (register, None) => match self.winner(path).unwrap_or(register) {
@@ -308,6 +305,22 @@ impl Record {
             put(&mut fields, path, field);
         }
         fields
+    }
+
+    /// The sets by their paths.
+    fn sets(&self) -> SortedMap<&str, Field> {
+        let members = self.counted().filter_map(|element| match &element.content {
+            Content::Member(value) => Some((element.path(), value)),
+            Content::Exists | Content::Register(_) | Content::Latest(_) | Content::Share(_) => None,
+        });
+        let mut members: Vec<(&str, &Value)> = members.collect();
+        sort_by(&mut members, |(a, _), (b, _)| a.cmp(b));
+        let of_paths = members.chunk_by(|(a, _), (b, _)| a == b);
+        let set =
+            |of_path: &[(&str, &Value)]| of_path.iter().map(|(_, one)| (*one).clone()).collect();
+        let sets =
+            of_paths.filter_map(|of_path| Some((of_path.first()?.0, Field::Set(set(of_path)))));
+        sets.collect()
     }
 
     /// The distinct values of a register, the winner first: by stamp, then by replica and counter of

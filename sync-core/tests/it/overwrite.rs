@@ -239,3 +239,23 @@ fn an_ordinary_edit_is_taken_in_one_go() {
     let again = store.overwrite(entry, Some(dead), Some(&mut killed), 0).sure();
     assert_eq!(again, Overwrite::StepByStep);
 }
+
+/// What is shown where a new dot is within a run of which nobody has the rest.
+fn within_a_run<S: Store>() -> (Option<String>, usize) {
+    let (mut writer, mut reader) = (Device::<MemoryStore>::new(1), Device::<S>::new(2));
+    let fields = [("title", "a".into()), ("u", "u".into()), ("v", "v".into())];
+    let mut insert = writer.write(&fields);
+    let mut edit = writer.write(&[("title", "b".into())]);
+    for run in &mut insert.entries {
+        *run = run.only(0b0011);
+    }
+    let first = insert.entries[0].first;
+    edit.entries[0].first.counter = first.counter + 2;
+    reader.hear(&[&insert, &edit]);
+    (reader.text("title"), reader.document.store().entries().len())
+}
+
+#[test]
+fn no_dot_is_taken_within_a_run() {
+    assert_eq!(within_a_run::<MemoryStore>(), within_a_run::<PagedStore>());
+}

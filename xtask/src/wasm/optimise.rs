@@ -18,6 +18,9 @@ const FIRST: [&str; 4] = ["--flatten", "--rereloop", "-Oz", "--skip-pass=memory-
 /// What to do once text that nothing names is gone: a second round still finds one part in a hundred.
 const SECOND: [&str; 2] = ["-Oz", "--skip-pass=memory-packing"];
 
+/// What is done in between.
+const SWEEP: &str = include_str!("sweep.rs");
+
 /// What holds for both. The features are those that rustc and wasm-bindgen use, one by one: `-all` lets
 /// `wasm-opt` write what browsers do not run. The lowest kilobyte is the end of the stack, which Rust's
 /// linker puts below all else: no address is less than a field's offset above it.
@@ -74,7 +77,7 @@ fn version(binaryen: &Path) -> Result<String> {
 /// A name for the output that changes with all it depends on.
 fn key(version: &str, wasm: &[u8], kept: &BTreeSet<u32>) -> String {
     let mut hasher = DefaultHasher::new();
-    (version, FIRST, SECOND, FLAGS, wasm, kept).hash(&mut hasher);
+    (version, FIRST, SECOND, FLAGS, SWEEP, wasm, kept).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 

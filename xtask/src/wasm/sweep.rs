@@ -97,7 +97,8 @@ pub(super) fn run(wasm: &[u8], kept: &BTreeSet<u32>) -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
-/// The addresses among instructions.
+/// The addresses among instructions. Two numbers may stand as one of twice the size. Instructions of SIMD
+/// and atomic ones would have addresses too: the optimiser refuses them.
 #[derive(Default)]
 struct Named {
     addresses: BTreeSet<u32>,
@@ -105,9 +106,14 @@ struct Named {
 
 impl<'a> Visitor<'a> for Named {
     fn visit_value(&mut self, value: &Value) {
-        if let Value::I32(address) = value {
-            self.addresses.insert(address.cast_unsigned());
-        }
+        let bits = match *value {
+            Value::I32(value) => value.cast_unsigned().into(),
+            Value::I64(value) => value.cast_unsigned().into(),
+            Value::F32(value) => value.to_bits().into(),
+            Value::F64(value) => value.to_bits().into(),
+            Value::V128(value) => value,
+        };
+        self.addresses.extend([0, 32, 64, 96].map(|shift| (bits >> shift) as u32));
     }
 
     fn visit_load(&mut self, load: &Load) {
@@ -138,10 +144,11 @@ impl Part {
 fn parts(module: &Module) -> Result<(Vec<DataId>, Vec<Part>, MemoryId)> {
     let (mut ids, mut parts) = (Vec::new(), Vec::new());
     for data in module.data.iter() {
-        if let DataKind::Active { offset: ConstExpr::Value(Value::I32(start)), .. } = data.kind {
-            ids.push(data.id());
-            parts.push(Part { start: start.cast_unsigned(), bytes: data.value.clone() });
-        }
+        let DataKind::Active { offset: ConstExpr::Value(Value::I32(start)), .. } = data.kind else {
+            bail!("the address of a part of memory is not a number")
+        };
+        ids.push(data.id());
+        parts.push(Part { start: start.cast_unsigned(), bytes: data.value.clone() });
     }
     parts.sort_by_key(|part| part.start);
     let memory = module.memories.iter().next().context("the module has no memory")?.id();
@@ -177,7 +184,16 @@ fn whole(parts: &[Part]) -> Option<Part> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, clear, whole};
+    use walrus::ir::{Value, Visitor};
+
+    use super::{Named, Part, clear, whole};
+
+    #[test]
+    fn two_numbers_may_stand_as_one() {
+        let mut named = Named::default();
+        named.visit_value(&Value::I64(0x19_0010_2039));
+        assert!(named.addresses.contains(&0x0010_2039));
+    }
 
     #[test]
     fn what_nothing_names_is_cleared() {

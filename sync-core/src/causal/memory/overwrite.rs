@@ -38,7 +38,8 @@ impl MemoryStore {
         let Some(at) = self.writers[writer].runs.end_above(first.counter) else {
             return Overwrite::StepByStep;
         };
-        if !self.context.push(*first) {
+        // A run may reach beyond what of it was seen.
+        if self.overlaps(writer, at, first.counter, 1) || !self.context.push(*first) {
             return Overwrite::StepByStep;
         }
         self.fingerprints.change_one(*first, is, true);

@@ -80,6 +80,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         let slots = targets.packed(true, values);
         let first = Dot::new(self.author.replica, self.next);
         let entry = Entry { first, stamp: self.author.stamp, label, id: id.clone(), slots };
+        self.next = entry.last() + 1;
         store.add(entry.clone()).map_err(Refused::Store)?;
         store
             .see(first.replica, &DotRanges::of(first.counter..=entry.last()))

@@ -71,7 +71,7 @@ pub(super) fn read_single(
     let mut rest = bytes.strip_prefix(&[0, 0])?;
     let mut dead = CausalContext::default();
     for _ in 0..few(&mut rest, DEAD_REPLICAS_MAX)? {
-        let replica = *replicas.item(number(&mut rest)? as usize)?;
+        let replica = *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?;
         few(&mut rest, 1).filter(|ranges| *ranges == 1)?;
         let start = number(&mut rest)?;
         let end = start.checked_add(number(&mut rest)?)?;
@@ -83,8 +83,8 @@ pub(super) fn read_single(
         (0, 1) => true,
         _ => return None,
     };
-    let label = labels.item(number(&mut rest)? as usize)?;
-    let replica = *replicas.item(number(&mut rest)? as usize)?;
+    let label = labels.item(usize::try_from(number(&mut rest)?).ok()?)?;
+    let replica = *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?;
     let counter = unzigzag(number(&mut rest)?).cast_unsigned();
     let stamp = Stamp::from_bits(unzigzag(number(&mut rest)?).cast_unsigned());
     let id = match number(&mut rest)? {
@@ -95,9 +95,10 @@ pub(super) fn read_single(
         ID_SAME => return None,
         named => {
             let dot = match named {
-                ID_OF_DOT => {
-                    Dot::new(*replicas.item(number(&mut rest)? as usize)?, number(&mut rest)?)
-                }
+                ID_OF_DOT => Dot::new(
+                    *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?,
+                    number(&mut rest)?,
+                ),
                 range => nth_range(&dead, range - ID_OF_DEAD).ok()?,
             };
             let (of, id) = objects.object_of(dot)?;
