@@ -262,37 +262,3 @@ fn a_first_sync_that_is_cut_leaves_nobody_to_list_a_record_without_a_field() {
         assert!(matches!(conflicts[..], [(_, Conflict::Partial { .. })]));
     }
 }
-
-#[test]
-fn whoever_was_cut_off_behind_the_last_run_of_a_replica_has_it_in_part_too() {
-    let size = ChunkSize { bytes: 100, items: 20 };
-    let mut world = World::with_chunk_size(3, 2, size);
-    world.connect(0);
-    world.connect(1);
-    // The last that the first replica writes is the record, and another replaces its last field.
-    world.write(0, "n", &[("done", "no"), ("title", "t")]);
-    world.settle();
-    for number in 0..20 {
-        world.write(1, &format!("other {number}"), &[("title", "t")]);
-    }
-    world.write(1, "n", &[("title", "new")]);
-    world.settle();
-    world.add_device();
-    world.connect(2);
-    while world.fields(2, "n").is_none() {
-        world.carry(2, true);
-        world.carry(2, false);
-        world.store_one(2);
-    }
-    world.disconnect(2);
-    world.write(2, "n", &[("done", "maybe")]);
-    while world.store_one(2) {}
-    world.remove(1, "n");
-    world.settle();
-    for at in 0..2 {
-        world.disconnect(at);
-        world.crash(at);
-    }
-    world.heal();
-    assert_eq!(world.fields(2, "n"), None);
-}
