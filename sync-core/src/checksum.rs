@@ -1,7 +1,7 @@
 //! CRC-32 (IEEE), over frames and over what is stored: it finds damage, and keeps nobody out.
 //!
 //! Native builds use `crc32fast`, at the speed of memory. Its tables are 16 KB that do not compress, so
-//! the module for browsers has one of 64 bytes, some hundred megabytes a second.
+//! the module for browsers has one of 64 bytes.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 

@@ -10,8 +10,9 @@ mod target;
 mod touched;
 mod undo;
 
-use crate::small::BTreeSet;
 use std::mem::take;
+
+use crate::small::BTreeSet;
 
 pub use edit::{Author, Edit};
 pub use ordered::KEY_BYTES_MAX;

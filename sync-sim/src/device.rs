@@ -336,7 +336,7 @@ impl World<'_> {
             let Ok(opened) = process.client.document(&persist.document) else { continue };
             let last = opened.context().max_of(renaming.to);
             process.written.insert((document, renaming.to), last);
-            process.removed.clear();
+            process.removed.retain(|(of, _)| *of != document);
         }
         let mut changes = Vec::new();
         for accepted in kernel::accepted(&persist.steps) {

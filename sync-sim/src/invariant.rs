@@ -10,7 +10,7 @@ pub enum Invariant {
     NoLostWrite,
     /// What was removed or replaced does not come back.
     NoResurrection,
-    /// No record is listed in parts, but for what no disk has.
+    /// No record is listed in parts.
     RecordsWhole,
     /// A counter stands at the sum of what was added to it, each once.
     CountersExact,

@@ -172,9 +172,9 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
     );
     println!("{} counters exact", tally.counters);
     println!(
-        "{} writes replaced by a change that was lost with its disks; {} partial records; {} gaps, and {} \
-         records in part, of which no disk has the rest",
-        tally.lost_with_successor, tally.partial_records, tally.gaps, tally.cut_records
+        "{} writes replaced by a change that was lost with its disks; {} partial records; {} gaps of \
+         what no disk has",
+        tally.lost_with_successor, tally.partial_records, tally.gaps
     );
     if arguments.marks {
         for mark in Mark::ALL {

@@ -74,8 +74,6 @@ pub struct Tally {
     pub partial_records: u64,
     /// Gaps that stay in contexts: what was there went with every disk that had it.
     pub gaps: u64,
-    /// Objects that have such a gap in documents where a record lacks something.
-    pub cut_records: u64,
 }
 
 impl Tally {
@@ -95,6 +93,5 @@ impl Tally {
         self.lost_with_successor += other.lost_with_successor;
         self.partial_records += other.partial_records;
         self.gaps += other.gaps;
-        self.cut_records += other.cut_records;
     }
 }

@@ -280,22 +280,23 @@ impl World<'_> {
         let (ranges, replicas) = (context.range_count(), context.replica_count());
         let gaps = kernel::gaps(context);
         self.tally.gaps += gaps.range_count() as u64;
-        let is_known = |dot: Dot| !spoiled.dots.contains(&dot) && self.is_written(document, dot);
-        let filled = kernel::dots(&gaps).filter(|dot| is_known(*dot)).count();
-        if filled > 0 {
+        let is_gone = |dot: Dot| spoiled.dots.contains(&dot) || self.is_gone(document, dot);
+        if !kernel::dots(&gaps).all(is_gone) {
             let detail = format!("{ranges} ranges for {replicas} replicas: {context:?}");
             self.fail(Invariant::ContextCompact, detail);
         }
     }
 
-    /// Whether a dot is of a change that must be there.
-    fn is_written(&self, document: usize, dot: Dot) -> bool {
-        self.model.changes().iter().enumerate().any(|(id, change)| {
+    /// Whether a dot is of changes of which none must be there.
+    fn is_gone(&self, document: usize, dot: Dot) -> bool {
+        let changes = self.model.changes().iter().enumerate();
+        let mut of_dot = changes.filter(|(_, change)| {
             (change.document, change.replica) == (document, dot.replica)
                 && (change.first..=change.last).contains(&dot.counter)
-                && !change.is_void
-                && self.is_promised(id)
-        })
+        });
+        let is_gone = |(id, change): (_, &Change)| change.is_void || !self.is_promised(id);
+        let first = of_dot.next();
+        first.is_some_and(is_gone) && of_dot.all(is_gone)
     }
 
     /// A device that removed a record, and keeps what it was.
@@ -311,7 +312,6 @@ impl World<'_> {
         let name = document_name(document);
         let mut found = None;
         let (mut partial, mut unexplained) = (0, 0);
-        let mut in_part = BTreeSet::new();
         for (at, device) in self.devices.iter().enumerate() {
             let Some(process) = &device.process else { continue };
             let Ok(opened) = process.client.document(&name) else { continue };
@@ -319,7 +319,6 @@ impl World<'_> {
                 found = Some(format!("device {at}, {name}: {detail}"));
             }
             if at == 0 {
-                in_part = kernel::in_part(opened.store());
                 let conflicts = opened.conflicts().sure();
                 let is_partial = |(_, conflict): &&(Place, Conflict)| {
                     matches!(conflict, Conflict::Partial { .. })
@@ -351,11 +350,8 @@ impl World<'_> {
         if let Some(detail) = found {
             if !spoiled.places.is_empty() {
                 self.tally.apart_by_twice += 1;
-            } else if in_part.is_empty() {
-                self.fail(Invariant::RecordsWhole, detail);
             } else {
-                // The rest of it went with every disk that had it.
-                self.tally.cut_records += in_part.len() as u64;
+                self.fail(Invariant::RecordsWhole, detail);
             }
         }
     }

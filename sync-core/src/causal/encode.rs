@@ -6,6 +6,7 @@ use super::{
 };
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
+use crate::small::SmallVec;
 use crate::time::Stamp;
 
 impl ReplicaId {
@@ -58,7 +59,7 @@ impl Entry {
         let first = Dot::decode(reader)?;
         let stamp = Stamp::from_bits(reader.uint()?);
         let space = reader.bytes()?;
-        let mut names: crate::small::SmallVec<[&[u8]; 16]> = crate::small::SmallVec::new();
+        let mut names: SmallVec<[&[u8]; 16]> = SmallVec::new();
         for _ in 0..reader.array()?.min(RUN_DOTS_MAX) {
             names.push(reader.bytes()?);
         }

@@ -14,8 +14,9 @@ mod rings;
 mod rows;
 mod sorted;
 
-use crate::small::BTreeSet;
 use std::cmp::Ordering;
+
+use crate::small::BTreeSet;
 
 pub(crate) use self::build::Builder;
 use self::hand::Hand;

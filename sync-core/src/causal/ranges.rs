@@ -1,9 +1,9 @@
 //! A set of counters of one replica, as sorted disjoint ranges.
 
-use crate::small::SmallVec;
 use std::ops::RangeInclusive;
 
 use crate::error::Malformed;
+use crate::small::SmallVec;
 
 /// Counters of one replica: sorted, disjoint, non-adjacent inclusive ranges, none holding 0.
 ///

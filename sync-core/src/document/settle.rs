@@ -2,6 +2,7 @@
 
 use super::Document;
 use crate::causal::{EntryView, Label, PlaceId, PlaceStore};
+use crate::small::SmallVec;
 use crate::types::Conflict;
 use crate::types::element::kind;
 use crate::types::place::is_collection;
@@ -75,7 +76,7 @@ struct Scan {
     has_copy: bool,
     has_any: bool,
     /// The labels that name registers.
-    labels: crate::small::SmallVec<[Label; 2]>,
+    labels: SmallVec<[Label; 2]>,
     is_double: bool,
 }
 

@@ -1,11 +1,12 @@
 //! What a change wants to stand in a place, as names and bytes of slots.
 
-use crate::small::SmallVec;
+use std::mem::take;
 use std::ops::Range;
 
 use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
 use crate::error::Misuse;
 use crate::pack::varint;
+use crate::small::SmallVec;
 use crate::types::element::{SEPARATOR, kind};
 use crate::types::place::is_collection;
 use crate::types::{Content, Field, Share, VALUE_DEPTH_MAX, Value, check_name};
@@ -178,7 +179,7 @@ impl Targets {
             self.push_packed(|slots| value.encode_into(slots));
         }
         let slots = Slots::of_live(&self.slots);
-        self.slots.clear();
+        *self = take(self).emptied();
         slots
     }
 
@@ -352,7 +353,7 @@ impl Labels {
         let is_it = label.len() == 1
             && matches!(label.name(0), [kind::REGISTER | kind::LATEST, path @ ..] if path == name.as_bytes())
             && is_space_of(label, collection);
-        if is_it {
+        if is_it && !self.registers.contains(label) {
             self.registers.truncate(LABELS_MAX - 1);
             self.registers.push(label.clone());
         }

@@ -1,8 +1,7 @@
 //! Which places a change touched.
 
 use crate::checksum::hash;
-use crate::small::BTreeSet;
-use crate::small::SmallVec;
+use crate::small::{BTreeSet, SmallVec};
 
 use crate::causal::{Delta, Joined, Label, PlaceId};
 use crate::types::Place;

@@ -86,7 +86,7 @@ fn read_long(bytes: &mut &[u8]) -> Result<u64, Malformed> {
 /// Takes what is left of a number of which so many bytes are read.
 fn read_each(bytes: &mut &[u8], read: usize, number: u64) -> Result<u64, Malformed> {
     let (mut number, mut shift) = (number, 7 * read);
-    for (at, byte) in bytes.iter().enumerate().skip(read) {
+    for (at, byte) in (read..).zip(bytes.get(read..).unwrap_or_default()) {
         number |= u64::from(byte & 0x7f) << shift;
         if *byte < 0x80 {
             // The tenth byte has one bit left, and no number ends in zeros.

@@ -12,6 +12,8 @@ use crate::types::Value;
 
 /// Stands between the names of a path.
 pub const SEPARATOR: char = '\u{1f}';
+/// [`SEPARATOR`] as text.
+pub(crate) const SEPARATOR_TEXT: &str = "\u{1f}";
 
 /// The types of elements, as the first byte of a slot's name says.
 pub(crate) mod kind {

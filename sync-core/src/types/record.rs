@@ -3,14 +3,13 @@
 mod clash;
 mod plain;
 
-use crate::small::{BTreeMap, BTreeSet, SortedMap};
 use std::sync::OnceLock;
 
 pub use self::clash::{Conflict, Version, Written};
 use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
 use super::{Field, Value};
 use crate::causal::{Dot, EntryView, Label, Slots};
-use crate::small::SmallVec;
+use crate::small::{BTreeMap, BTreeSet, SmallVec, SortedMap};
 use crate::sort::sort_by;
 use crate::time::Stamp;
 

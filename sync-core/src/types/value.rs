@@ -1,10 +1,10 @@
 //! Values of fields and members, as MessagePack with a depth limit.
 
-use crate::small::BTreeMap;
 use std::cmp::Ordering;
 
 use crate::error::Malformed;
 use crate::pack::{self, Kind, Reader};
+use crate::small::BTreeMap;
 
 /// How deep lists and maps may nest. Arbitrary; it bounds the stack that a hostile value can take.
 pub const VALUE_DEPTH_MAX: usize = 32;

@@ -1,11 +1,11 @@
 //! Changes of counters: each opening of a replica replaces a share of its own.
 
-use crate::small::SmallVec;
-
 use super::{Edit, Step};
 use crate::causal::{CausalContext, Dot, PlaceId, PlaceStore, ReplicaId};
 use crate::document::target::Targets;
 use crate::document::undo::Count;
+use crate::small::SmallVec;
+use crate::types::element::SEPARATOR_TEXT;
 use crate::types::place::Space;
 use crate::types::{Content, Field, Share};
 
@@ -54,7 +54,7 @@ impl<S: PlaceStore> Edit<'_, S> {
     ) -> Step<S> {
         match field {
             Field::Counter(sum) => {
-                let joined = path.join("\u{1f}");
+                let joined = path.join(SEPARATOR_TEXT);
                 let at = self.record_at(space, id)?.count(&joined);
                 self.add_share(space, id, path, sum.saturating_sub(at))
             }
@@ -77,7 +77,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         amount: i64,
     ) -> Step<S> {
         let owner = self.owner()?;
-        let joined = path.join("\u{1f}");
+        let joined = path.join(SEPARATOR_TEXT);
         let record = self.record_at(space, id)?;
         let elements = record.elements().iter().filter(|element| element.path() == joined);
         let shares = elements.filter_map(|element| match element.content {
@@ -128,7 +128,7 @@ pub(super) fn push_counter_paths(paths: &mut Vec<String>, path: &str, field: &Fi
         Field::Counter(_) => paths.push(path.to_owned()),
         Field::Map(fields) => fields.iter().for_each(|(name, field)| {
             if matches!(field, Field::Counter(_) | Field::Map(_)) {
-                push_counter_paths(paths, &[path, name].join("\u{1f}"), field);
+                push_counter_paths(paths, &[path, name].join(SEPARATOR_TEXT), field);
             }
         }),
         Field::Register(_) | Field::Latest(_) | Field::Set(_) => {}

@@ -1,7 +1,8 @@
 //! Changes of records.
 
-use crate::small::SmallVec;
 use std::mem::take;
+
+use crate::small::SmallVec;
 
 use super::counters::{may_count, push_counter_paths};
 use super::{Edit, Step};
@@ -10,7 +11,7 @@ use crate::document::target::{Targets, check_path, check_value};
 use crate::document::{Document, Refused};
 use crate::error::Misuse;
 use crate::sort::sort_by;
-use crate::types::element::{self, kind};
+use crate::types::element::{self, SEPARATOR_TEXT, kind};
 use crate::types::place::{Space, collection_space};
 use crate::types::{Content, Field, Record, RecordId, Value, check_name};
 
@@ -327,7 +328,7 @@ fn joined_path(path: &[&str]) -> Result<String, Misuse> {
     }
     path.iter().try_for_each(|name| check_name("a field's name", name))?;
     check_path(path)?;
-    Ok(path.join("\u{1f}"))
+    Ok(path.join(SEPARATOR_TEXT))
 }
 
 fn is_partial(record: &Record) -> bool {

@@ -55,7 +55,9 @@ impl CatchUp {
         up_to: u64,
         size: ChunkSize,
     ) -> Self {
-        let (gaps, stage) = (Gaps::of(&theirs), Stage::Entries(None));
+        // Only what comes in the order of dots leaves gaps.
+        let gaps = if resume.is_none() { Gaps::of(&theirs) } else { Gaps::default() };
+        let stage = Stage::Entries(None);
         Self { resume, theirs, gaps, up_to, sent: 0, confirmed: 0, stage, size }
     }
 

@@ -5,7 +5,7 @@ use crate::causal::{CausalContext, DotRanges};
 use crate::session::limits::GAPPED_RANGES_MAX;
 
 /// The gaps in a client's context.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Gaps {
     /// Those that it had when it opened the channel.
     known: CausalContext,
