@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::measure::{Measured, measure};
+use crate::measure::{Measured, Watcher, measure};
 use crate::plan::{self, Files, LOCAL};
 use crate::subject::Subject;
 use crate::workload::{LARGE, OPERATIONS};
@@ -68,6 +68,9 @@ enum Task {
         data: PathBuf,
         #[arg(long, default_value_t = OPERATIONS)]
         count: usize,
+        /// Says when the measured parts begin and end, and waits for a line each time.
+        #[arg(long)]
+        watched: bool,
     },
     /// Measures what records leave behind that were added and removed.
     Churn { name: Name },
@@ -95,14 +98,17 @@ pub fn main(live_bytes: Option<LiveBytes>) -> ExitCode {
                 }
             })
         }
-        Task::Measure { name, workload, n, data, count } => {
+        Task::Measure { name, workload, n, data, count, watched } => {
+            let watcher = if watched { Watcher::Parent } else { Watcher::None };
             let files = Files::new(&data, name.as_str(), n);
             let measured = match name {
-                Name::Ours => measure::<ours::Ours>(&workload, n, count, &files),
-                Name::Automerge => measure::<automerge::Automerge>(&workload, n, count, &files),
-                Name::Yrs => measure::<yrs::Yrs>(&workload, n, count, &files),
-                Name::Loro => measure::<loro::Loro>(&workload, n, count, &files),
-                Name::Floor => measure::<floor::Floor>(&workload, n, count, &files),
+                Name::Ours => measure::<ours::Ours>(&workload, n, count, &files, watcher),
+                Name::Automerge => {
+                    measure::<automerge::Automerge>(&workload, n, count, &files, watcher)
+                }
+                Name::Yrs => measure::<yrs::Yrs>(&workload, n, count, &files, watcher),
+                Name::Loro => measure::<loro::Loro>(&workload, n, count, &files, watcher),
+                Name::Floor => measure::<floor::Floor>(&workload, n, count, &files, watcher),
             };
             measured.map(|measured| print(&measured))
         }

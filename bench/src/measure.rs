@@ -2,9 +2,10 @@
 //! knows by their name.
 
 use std::hint::black_box;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::data::{Id, Model};
 use crate::plan::{self, Files, LOCAL, Part};
@@ -12,6 +13,30 @@ use crate::subject::Subject;
 
 /// The name of the function that callgrind collects in, with its path.
 pub const MEASURED_PART: &str = "sync_bench::measure::sync_bench_measured_part";
+
+/// What a process says before its measured parts, and waits for a line then.
+pub const BEGIN: &str = "begin";
+/// What it says after them.
+pub const END: &str = "end";
+
+/// Whoever watches a process, and is asked before the measured parts and after them.
+#[derive(Debug, Clone, Copy)]
+pub enum Watcher {
+    /// Nobody.
+    None,
+    /// Reads what this process prints, and answers each mark with a line.
+    Parent,
+}
+
+impl Watcher {
+    fn pass(self, mark: &str) -> Result<()> {
+        let Self::Parent = self else { return Ok(()) };
+        writeln!(io::stdout(), "{mark}")?;
+        io::stdout().flush()?;
+        ensure!(io::stdin().read_line(&mut String::new())? > 0, "nobody answers `{mark}`");
+        Ok(())
+    }
+}
 
 /// What a process measured.
 #[derive(Debug, Default)]
@@ -53,26 +78,33 @@ pub fn measure<S: Subject>(
     n: usize,
     count: usize,
     files: &Files,
+    watcher: Watcher,
 ) -> Result<Measured> {
     match workload.trim_end_matches("_100k") {
-        "insert" => write::<S>(Part::inserts(n, count), files, false),
-        "edit" => write::<S>(Part::edits(n, count), files, true),
-        "remove" => write::<S>(Part::removes(n, count), files, false),
-        "apply_edit" => apply::<S>(Part::edits(n, count), files, "edits"),
-        "apply_add" => apply::<S>(Part::inserts(n, count), files, "inserts"),
-        "apply_remove" => apply::<S>(Part::removes(n, count), files, "removes"),
-        "load" => load::<S>(n, files),
-        "snapshot" => snapshot::<S>(n, files, |document| Some(document.snapshot())),
-        "snapshot_plain" => snapshot::<S>(n, files, S::snapshot_plain),
-        "exchange_apply" => exchange::<S>(n, files),
+        "insert" => write::<S>(Part::inserts(n, count), files, watcher, false),
+        "edit" => write::<S>(Part::edits(n, count), files, watcher, true),
+        "remove" => write::<S>(Part::removes(n, count), files, watcher, false),
+        "apply_edit" => apply::<S>(Part::edits(n, count), files, watcher, "edits"),
+        "apply_add" => apply::<S>(Part::inserts(n, count), files, watcher, "inserts"),
+        "apply_remove" => apply::<S>(Part::removes(n, count), files, watcher, "removes"),
+        "load" => load::<S>(n, files, watcher),
+        "snapshot" => snapshot::<S>(n, files, watcher, |document| Some(document.snapshot())),
+        "snapshot_plain" => snapshot::<S>(n, files, watcher, S::snapshot_plain),
+        "exchange_apply" => exchange::<S>(n, files, watcher),
         _ => bail!("`{workload}` is no workload that is measured in a process of its own"),
     }
 }
 
-fn write<S: Subject>(part: Part, files: &Files, encode: bool) -> Result<Measured> {
+fn write<S: Subject>(
+    part: Part,
+    files: &Files,
+    watcher: Watcher,
+    encode: bool,
+) -> Result<Measured> {
     let mut document = loaded::<S>(&files.read("fresh")?, &part.before)?;
     document.write_and_encode(&part.operations[0]);
     let mut bytes = 0;
+    watcher.pass(BEGIN)?;
     let time = measured(&mut || {
         for operation in &part.operations[1..] {
             if encode {
@@ -83,39 +115,48 @@ fn write<S: Subject>(part: Part, files: &Files, encode: bool) -> Result<Measured
         }
     });
     black_box(bytes);
-    finish(&document, &part, 1, time)
+    finish(&document, &part, 1, time, watcher)
 }
 
-fn apply<S: Subject>(part: Part, files: &Files, deltas: &str) -> Result<Measured> {
+fn apply<S: Subject>(
+    part: Part,
+    files: &Files,
+    watcher: Watcher,
+    deltas: &str,
+) -> Result<Measured> {
     let deltas = files.read_deltas(deltas)?;
     let mut document = loaded::<S>(&files.read("fresh")?, &part.before)?;
     document.apply(&deltas[0]);
+    watcher.pass(BEGIN)?;
     let time = measured(&mut || {
         for delta in &deltas[1..part.operations.len()] {
             document.apply(delta);
         }
     });
-    finish(&document, &part, 1, time)
+    finish(&document, &part, 1, time, watcher)
 }
 
-fn exchange<S: Subject>(n: usize, files: &Files) -> Result<Measured> {
+fn exchange<S: Subject>(n: usize, files: &Files, watcher: Watcher) -> Result<Measured> {
     let part = Part::offline(n);
     let message = files.read("exchange")?;
     let mut document = loaded::<S>(&files.read("aged")?, &part.before)?;
+    watcher.pass(BEGIN)?;
     let time = measured(&mut || document.apply(&message));
-    finish(&document, &part, 0, time)
+    finish(&document, &part, 0, time, watcher)
 }
 
-fn load<S: Subject>(n: usize, files: &Files) -> Result<Measured> {
+fn load<S: Subject>(n: usize, files: &Files, watcher: Watcher) -> Result<Measured> {
     let snapshot = files.read("fresh")?;
     let model = Part::inserts(n, 0).before;
     let mut document = None;
     let mut bodies = 0;
+    watcher.pass(BEGIN)?;
     let time = measured(&mut || {
         let loaded = S::load(&snapshot, LOCAL);
         loaded.read_all(&mut |record| bodies += black_box(record).body.len());
         document = Some(loaded);
     });
+    watcher.pass(END)?;
     black_box(bodies);
     if let Some(document) = document {
         plan::check(&document, &model)?;
@@ -126,12 +167,15 @@ fn load<S: Subject>(n: usize, files: &Files) -> Result<Measured> {
 fn snapshot<S: Subject>(
     n: usize,
     files: &Files,
+    watcher: Watcher,
     encode: impl Fn(&mut S) -> Option<Vec<u8>>,
 ) -> Result<Measured> {
     let model = Part::inserts(n, 0).before;
     let mut document = loaded::<S>(&files.read("fresh")?, &model)?;
     let mut bytes = None;
+    watcher.pass(BEGIN)?;
     let time = measured(&mut || bytes = encode(&mut document));
+    watcher.pass(END)?;
     if bytes.is_none() {
         bail!("this subject makes no such snapshot");
     }
@@ -152,6 +196,7 @@ fn finish<S: Subject>(
     part: &Part,
     warm_up: usize,
     time: Duration,
+    watcher: Watcher,
 ) -> Result<Measured> {
     let measured_operations = &part.operations[warm_up..];
     let ids: Vec<Id> = measured_operations.iter().map(crate::data::Operation::id).collect();
@@ -161,6 +206,7 @@ fn finish<S: Subject>(
             records.push(document.read(id));
         }
     });
+    watcher.pass(END)?;
     let after = part.after();
     for (id, record) in ids.iter().zip(&records) {
         if after.get(id) != record.as_ref() {
