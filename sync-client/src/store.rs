@@ -302,7 +302,7 @@ fn log(connection: &Connection, document: i64, entry: &LogEntry) -> Result<(), S
     connection.prepare_cached(sql)?.execute(row)?;
     let sql = "DELETE FROM conflicts WHERE document = ?1 AND key IN (
                    SELECT key FROM conflicts WHERE document = ?1
-                   ORDER BY seen_ms DESC, key LIMIT -1 OFFSET ?2)";
+                   ORDER BY seen_ms DESC, key DESC LIMIT -1 OFFSET ?2)";
     connection.prepare_cached(sql)?.execute(params![document, LOG_ENTRIES_MAX as i64])?;
     Ok(())
 }
@@ -373,9 +373,10 @@ mod tests {
         let (mut store, _) = opened(folder.path());
         let (collection, field, sides) = ("notes".to_owned(), None, Vec::new());
         let entry = |number: usize| {
-            // The oldest is not the first by its key.
+            // Two are of one time, and what is older is not what comes first by its key.
             let record = format!("n{}", number ^ 1);
-            let (collection, sides, seen_ms) = (collection.clone(), sides.clone(), number as u64);
+            let (collection, sides, seen_ms) =
+                (collection.clone(), sides.clone(), number as u64 / 2);
             LogEntry { collection, record, field: field.clone(), sides, seen_ms }
         };
         let mut kept = Vec::new();
@@ -385,11 +386,12 @@ mod tests {
             let batch = Persist { id: id as u64, document: "notes".to_owned(), steps };
             store.persist(&batch).unwrap();
             let log = store.load("notes").unwrap().saved.log;
-            kept.push((until, log.iter().map(|entry| entry.seen_ms).min()));
+            let oldest = log.iter().map(|entry| (entry.seen_ms, entry.record.clone())).min();
+            kept.push((until, oldest));
             assert_eq!(log.len(), until.min(LOG_ENTRIES_MAX));
         }
-        let oldest: Vec<_> = kept.into_iter().map(|(_, oldest)| oldest).collect();
-        assert_eq!(oldest, [Some(0), Some(0), Some(1)]);
+        let oldest: Vec<_> = kept.into_iter().filter_map(|(_, oldest)| oldest).collect();
+        assert_eq!(oldest, [(0, "n0".to_owned()), (0, "n0".to_owned()), (0, "n1".to_owned())]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 /** Writes what the core wants stored, within a transaction. */
 import { renamed, renamedItem, renamingMark, type Item, type Step } from "./kernel.js";
-import type { OutboxRow, SlotRow, Tables } from "./store.js";
+import { answer, type ConflictRow, type OutboxRow, type SlotRow, type Tables } from "./store.js";
 
 /** Steps that are stored together or not at all. */
 export interface Batch {
@@ -50,7 +50,7 @@ export async function write(
         break;
       case "log":
         if (!batch.repeated || step.clash || !(await hasConflict(tables, doc, step.key))) {
-          tables.table("conflicts").put({ doc, key: step.key, entry: step.entry });
+          await logConflict(tables, { doc, key: step.key, seenMs: step.seenMs, entry: step.entry });
         }
         break;
       case "renew":
@@ -124,9 +124,16 @@ async function change(
 }
 
 async function hasConflict(tables: Tables, doc: string, key: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const request = tables.table("conflicts").count([doc, key]);
-    request.onsuccess = () => resolve(request.result > 0);
-    request.onerror = () => reject(request.error);
-  });
+  return (await answer(tables.table("conflicts").count([doc, key]))) > 0;
+}
+
+/** How many conflicts of a document are kept, the oldest go first: as many as the core keeps. */
+export const CONFLICTS_MAX = 1_000;
+
+async function logConflict(tables: Tables, row: ConflictRow): Promise<void> {
+  tables.table("conflicts").put(row);
+  if ((await tables.conflictCount(row.doc)) <= CONFLICTS_MAX) return;
+  const rows = await tables.conflicts(row.doc);
+  rows.sort((a, b) => a.seenMs - b.seenMs || (a.key < b.key ? -1 : 1));
+  for (const { doc, key } of rows.slice(0, -CONFLICTS_MAX)) tables.table("conflicts").delete([doc, key]);
 }

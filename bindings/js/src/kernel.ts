@@ -34,7 +34,13 @@ export type Step =
   | { readonly type: "settle"; readonly key: ItemKey }
   | { readonly type: "park"; readonly key: ItemKey; readonly reason: string }
   | { readonly type: "follow"; readonly cursor: Uint8Array }
-  | { readonly type: "log"; readonly key: string; readonly clash: boolean; readonly entry: Uint8Array }
+  | {
+      readonly type: "log";
+      readonly key: string;
+      readonly clash: boolean;
+      readonly seenMs: number;
+      readonly entry: Uint8Array;
+    }
   | { readonly type: "renew"; readonly replica: string }
   | { readonly type: "rename"; readonly renaming: Uint8Array };
 

@@ -72,6 +72,8 @@ export interface CursorRow {
 export interface ConflictRow {
   readonly doc: string;
   readonly key: string;
+  /** When it was first seen, in milliseconds since 1970. */
+  readonly seenMs: number;
   readonly entry: Uint8Array;
 }
 
@@ -207,6 +209,10 @@ export class Tables {
   async cursor(doc: string): Promise<Uint8Array | undefined> {
     const row: CursorRow | undefined = await answer(this.table("cursors").get(doc));
     return row?.cursor;
+  }
+
+  conflictCount(doc: string): Promise<number> {
+    return answer(this.table("conflicts").count(all(doc)));
   }
 
   conflicts(doc: string): Promise<ConflictRow[]> {

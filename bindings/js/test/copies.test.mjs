@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RENAMINGS_MAX, write } from "../dist/commit.js";
+import { CONFLICTS_MAX, RENAMINGS_MAX, write } from "../dist/commit.js";
 import { instantiate } from "../dist/kernel.js";
 import { Store } from "../dist/store.js";
 import { Profile, plain, settle, until } from "./support/profile.mjs";
@@ -67,5 +67,31 @@ test("the renamings that are kept for tabs that were away are limited, and the o
     kept.push([renamings.length, renamings[0].renaming.at(-1)]);
   }
   assert.deepEqual(kept.slice(-3), [[RENAMINGS_MAX - 1, 1], [RENAMINGS_MAX, 1], [RENAMINGS_MAX, 2]]);
+  store.close();
+});
+
+test("the conflicts on disk are limited, and the oldest go", async () => {
+  const store = await Store.open(new Profile().databases, () => {});
+  const slot = { doc: "a", slot: 0 };
+  const log = (seenMs, key) => ({ type: "log", key, clash: true, seenMs, entry: new Uint8Array() });
+  const put = (doc, steps) =>
+    store.transact("readwrite", (tables) => write(tables, { ...slot, doc }, { steps, held: false, repeated: false }, []));
+  const rows = (doc) => store.transact("readonly", (tables) => tables.conflicts(doc));
+  await put("b", [log(0, "of another document")]);
+  // The oldest is not the first by its key; of those of one time the first by its key goes.
+  const many = Array.from({ length: CONFLICTS_MAX - 1 }, (_, at) => log(7, `m${String(at).padStart(4, "0")}`));
+  await put("a", many);
+  assert.equal((await rows("a")).length, CONFLICTS_MAX - 1);
+  await put("a", [log(6, "z")]);
+  assert.equal((await rows("a")).length, CONFLICTS_MAX);
+  await put("a", [log(8, "a")]);
+  let keys = (await rows("a")).map(({ key }) => key);
+  assert.equal(keys.length, CONFLICTS_MAX);
+  assert.deepEqual([keys[0], keys.at(-1)], ["a", many.at(-1).key]);
+  await put("a", [log(8, "b")]);
+  keys = (await rows("a")).map(({ key }) => key);
+  assert.equal(keys.length, CONFLICTS_MAX);
+  assert.deepEqual(keys.slice(0, 3), ["a", "b", "m0001"]);
+  assert.equal((await rows("b")).length, 1);
   store.close();
 });

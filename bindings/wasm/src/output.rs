@@ -69,6 +69,7 @@ fn step_to_js(step: &Step) -> JsValue {
             ("type", "log".into()),
             ("key", entry.key().into()),
             ("clash", entry.field.is_some().into()),
+            ("seenMs", (entry.seen_ms as f64).into()),
             ("entry", js_bytes(&encode_log(entry))),
         ]),
         Step::Renew(replica) => {

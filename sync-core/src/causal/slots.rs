@@ -232,7 +232,7 @@ impl Slots {
     pub(super) fn bytes_of(&self, span: &Span) -> &[u8] {
         let slot = self.as_packed().get(span.start..span.end).unwrap_or_default();
         match slot {
-            [..0x80, bytes @ ..] | [_, 1..0x80, bytes @ ..] => bytes,
+            [0..0x80, bytes @ ..] | [_, 1..0x80, bytes @ ..] => bytes,
             long => {
                 let mut bytes = long;
                 let _ = varint::read(&mut bytes);
@@ -387,7 +387,7 @@ fn skip(packed: &[u8], mut at: usize, count: usize) -> usize {
 #[inline]
 fn behind(packed: &[u8], at: usize) -> usize {
     match packed.get(at..) {
-        Some([header @ ..0x80, ..]) => at + usize::from((*header).max(1)),
+        Some([header @ 0..0x80, ..]) => at + usize::from((*header).max(1)),
         Some([low, high @ 1..0x80, ..]) => {
             at + 1 + (usize::from(*high) << 7 | usize::from(*low & 0x7f))
         }
