@@ -247,3 +247,135 @@ impl FromIterator<Dot> for CausalContext {
         context
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn replica(number: u8) -> ReplicaId {
+        ReplicaId::from_bytes([number; 16])
+    }
+
+    fn dots() -> impl Strategy<Value = BTreeSet<Dot>> {
+        let runs = proptest::collection::vec((0u8..4, 1u64..20, 0u64..5), 0..8);
+        runs.prop_map(|runs| {
+            let dots =
+                |(id, start, len)| (start..=start + len).map(move |at| Dot::new(replica(id), at));
+            runs.into_iter().flat_map(dots).collect()
+        })
+    }
+
+    fn context(dots: &BTreeSet<Dot>) -> CausalContext {
+        dots.iter().copied().collect()
+    }
+
+    fn set(context: &CausalContext) -> BTreeSet<Dot> {
+        let counters = context.iter().flat_map(|(replica, ranges)| {
+            ranges.iter().flat_map(move |(start, end)| {
+                (start..=end).map(move |counter| Dot::new(replica, counter))
+            })
+        });
+        let dots = counters.collect();
+        assert!(context.iter().all(|(_, ranges)| !ranges.is_empty()), "{context:?}");
+        assert!(context.iter().map(|(replica, _)| replica).is_sorted_by(|a, b| a < b));
+        dots
+    }
+
+    fn ranges(dots: &BTreeSet<Dot>, replica: ReplicaId) -> DotRanges {
+        let own = dots.iter().filter(|dot| dot.replica == replica);
+        own.map(|dot| (dot.counter, dot.counter)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_asked_is_answered_as_by_a_set_of_dots(a in dots(), b in dots()) {
+            let (x, y) = (context(&a), context(&b));
+            prop_assert_eq!(&set(&x), &a);
+            prop_assert_eq!(x.is_empty(), a.is_empty());
+            prop_assert_eq!(x == y, a == b);
+            prop_assert_eq!(x.covers(&y), b.is_subset(&a));
+            prop_assert_eq!(set(&x.difference(&y)), &a - &b);
+            prop_assert_eq!(set(&x.intersection(&y)), &a & &b);
+            for id in (0..5).map(replica) {
+                prop_assert_eq!(x.of(id).cloned().unwrap_or_default(), ranges(&a, id));
+                let own = a.iter().filter(|dot| dot.replica == id).map(|dot| dot.counter);
+                prop_assert_eq!(x.max_of(id), own.max().unwrap_or(0));
+                for counter in 0..26 {
+                    let dot = Dot::new(id, counter);
+                    prop_assert_eq!(x.contains(dot), a.contains(&dot));
+                }
+            }
+            let single = (a.len() == 1).then(|| a.first().copied()).flatten();
+            prop_assert_eq!(x.single_dot(), single);
+            prop_assert_eq!(x.replica_count(), x.iter().count());
+            let counts = x.iter().map(|(_, ranges)| ranges.range_count());
+            prop_assert_eq!(x.range_count(), counts.sum::<usize>());
+        }
+
+        #[test]
+        fn what_is_changed_is_changed_as_in_a_set_of_dots(
+            a in dots(),
+            b in dots(),
+            id in 0u8..5,
+            start in 0u64..24,
+            len in 0u64..6,
+        ) {
+            let (id, end) = (replica(id), start + len);
+            // No range begins at 0, and nothing is done with one that does.
+            let counters = if start == 0 { 0..0 } else { start..end + 1 };
+            let range: BTreeSet<Dot> = counters.map(|at| Dot::new(id, at)).collect();
+            let change = |change: &dyn Fn(&mut CausalContext)| {
+                let mut changed = context(&a);
+                change(&mut changed);
+                set(&changed)
+            };
+            let without: BTreeSet<Dot> = a.iter().copied().filter(|dot| dot.replica != id).collect();
+            let new = ranges(&b, id);
+            let of_b: BTreeSet<Dot> = b.iter().copied().filter(|dot| dot.replica == id).collect();
+            prop_assert_eq!(change(&|x| x.union(&context(&b))), &a | &b);
+            prop_assert_eq!(change(&|x| x.insert_ranges(id, &new)), &a | &of_b);
+            prop_assert_eq!(change(&|x| x.set(id, new.clone())), &without | &of_b);
+            prop_assert_eq!(change(&|x| x.remove_range(id, start, end)), &a - &range);
+            prop_assert_eq!(change(&|x| x.insert_range(id, start, end)), &a | &range);
+            prop_assert_eq!(change(&|x| x.insert_range(id, end + 2, end + 1)), a.clone());
+            let is_new = without == a && !new.is_empty();
+            let put = if is_new { &a | &of_b } else { a.clone() };
+            prop_assert_eq!(change(&|x| assert_eq!(x.put(id, new.clone()), is_new)), put);
+            let dot = Dot::new(id, start.max(1));
+            let is_above = a.iter().all(|other| other.replica != id || other.counter < dot.counter);
+            let pushed = if is_above { &a | &[dot].into() } else { a.clone() };
+            prop_assert_eq!(change(&|x| assert_eq!(x.push(dot), is_above)), pushed);
+        }
+
+        #[test]
+        fn a_part_is_cut_out_by_the_order_of_dots(
+            all in dots(),
+            after in proptest::option::of((0u8..5, 1u64..26)),
+            end in (0u8..5, 1u64..26),
+            ranges_max in 0usize..8,
+            whole in 0u8..5,
+        ) {
+            let after = after.map(|(id, counter)| Dot::new(replica(id), counter));
+            let end = Dot::new(replica(end.0), end.1);
+            let x = context(&all);
+            let between = all.iter().copied();
+            let between = between.filter(|dot| after.is_none_or(|after| after < *dot) && *dot <= end);
+            prop_assert_eq!(set(&x.between(after, end)), between.collect::<BTreeSet<Dot>>());
+            let part = x.truncated(ranges_max, |id| id == replica(whole));
+            if x.range_count() <= ranges_max {
+                prop_assert_eq!(part, x);
+            } else {
+                let each = (ranges_max / x.replica_count()).max(1);
+                for (id, ranges) in x.iter() {
+                    let count = if id == replica(whole) { usize::MAX } else { each };
+                    let first: DotRanges = ranges.iter().take(count).collect();
+                    prop_assert_eq!(part.of(id), Some(&first));
+                }
+            }
+        }
+    }
+}

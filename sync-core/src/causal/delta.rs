@@ -101,3 +101,83 @@ impl Delta {
         self.notes = notes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{ReplicaId, Slots};
+
+    fn dot(counter: u64) -> Dot {
+        Dot::new(ReplicaId::from_bytes([1; 16]), counter)
+    }
+
+    fn entry(counter: u64, slots: usize) -> Entry {
+        let label = Label::new(b"space", (0..slots).map(|_| &b"name"[..]));
+        let slots = Slots::new((0..slots).map(|_| Some(&b"value"[..])));
+        Entry {
+            first: dot(counter),
+            stamp: Stamp::from_bits(1),
+            label,
+            id: PlaceId::new(b"id"),
+            slots,
+        }
+    }
+
+    fn note(counter: u64) -> Note {
+        let label = Label::new(b"space", []);
+        Note { dot: dot(counter), stamp: Stamp::from_bits(1), label, id: PlaceId::new(b"id") }
+    }
+
+    #[test]
+    fn one_dot_in_place_of_one_other_and_nothing_else_is_an_overwrite() {
+        let dead = |dots: &[u64]| dots.iter().map(|counter| dot(*counter)).collect();
+        let one = Delta { entries: vec![entry(5, 1)], dead: dead(&[2]), notes: Vec::new() };
+        assert_eq!(one.as_overwrite(), Some((&one.entries[0], dot(2))));
+        let others = [
+            Delta { entries: vec![entry(5, 2)], ..one.clone() },
+            Delta { entries: vec![entry(5, 1), entry(6, 1)], ..one.clone() },
+            Delta { entries: Vec::new(), ..one.clone() },
+            Delta { dead: dead(&[]), ..one.clone() },
+            Delta { dead: dead(&[2, 3]), ..one.clone() },
+            Delta { dead: dead(&[2, 4]), ..one.clone() },
+            Delta { notes: vec![note(2)], ..one.clone() },
+        ];
+        for other in others {
+            assert_eq!(other.as_overwrite(), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_delta_costs_covers_each_of_its_parts() {
+        let empty = Delta::default();
+        assert_eq!((empty.byte_count(), empty.cost()), (0, 32));
+        let entries = Delta { entries: vec![entry(1, 3), entry(4, 1)], ..Delta::default() };
+        let bytes: usize = entries.entries.iter().map(Entry::byte_count).sum();
+        assert_eq!((entries.byte_count(), entries.cost()), (bytes, 32 + bytes + 2 * 56 + 2 * 4));
+        let mut dead: CausalContext = [1, 3, 5].map(dot).into_iter().collect();
+        dead.insert(Dot::new(ReplicaId::from_bytes([2; 16]), 1));
+        let dead = Delta { dead, ..Delta::default() };
+        assert_eq!((dead.byte_count(), dead.cost()), (0, 32 + 4 * 20 + 2 * 32));
+        let notes = Delta { notes: vec![note(1), note(2)], ..Delta::default() };
+        let bytes = 2 * (notes.notes[0].label.byte_count() + "id".len());
+        assert_eq!((notes.byte_count(), notes.cost()), (bytes, 32 + bytes + 2 * 56));
+    }
+
+    #[test]
+    fn what_is_joined_says_each_note_once() {
+        let noted = |counters: &[u64]| {
+            let notes = counters.iter().map(|counter| note(*counter)).collect();
+            Delta {
+                dead: counters.iter().map(|counter| dot(*counter)).collect(),
+                notes,
+                ..Delta::default()
+            }
+        };
+        let mut joined = noted(&[1, 2]);
+        joined.join(noted(&[2, 3]));
+        assert_eq!(joined, noted(&[1, 2, 3]));
+        let mut notes_alone = Delta { notes: vec![note(1)], ..Delta::default() };
+        notes_alone.join(noted(&[2]));
+        assert_eq!(notes_alone.notes, [note(1), note(2)]);
+    }
+}

@@ -251,7 +251,110 @@ impl<'a> EntryView<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn entry(live: u64, len: usize) -> Entry {
+        // A label names what is live; names begin with bytes of both halves.
+        let name = |slot: usize| match live >> slot & 1 {
+            0 => Vec::new(),
+            _ => vec![(slot % 7) as u8 | if slot % 3 == 0 { 0x80 } else { 0 }, slot as u8],
+        };
+        let names: Vec<Vec<u8>> = (0..len).map(name).collect();
+        let label = Label::new(b"space", names.iter().map(|name| &name[..]));
+        let bytes: Vec<[u8; 2]> = (0..len).map(|slot| [slot as u8, 1]).collect();
+        let slots = bytes.iter().enumerate();
+        let slots = slots.map(|(slot, bytes)| (live >> slot & 1 == 1).then_some(&bytes[..]));
+        let first = Dot::new(ReplicaId::from_bytes([1; 16]), 10);
+        let stamp = Stamp::from_bits(7);
+        Entry { first, stamp, label, id: PlaceId::new(b"id"), slots: Slots::new(slots) }
+    }
+
+    fn bits(mask: u64) -> impl Iterator<Item = u64> {
+        (0..64).filter(move |slot| mask >> slot & 1 == 1)
+    }
+
+    proptest! {
+        #[test]
+        fn parts_of_a_run_are_those_of_its_dots(
+            live: u64,
+            other: u64,
+            len in 1usize..=64,
+            start in 0u64..90,
+            count in 0u64..70,
+        ) {
+            let within = u64::MAX >> (64 - len);
+            let (live, other) = (live & within, other & within);
+            let run = entry(live, len);
+            prop_assert_eq!(run.last(), 10 + len as u64 - 1);
+            let counters: Vec<u64> = bits(live).map(|slot| 10 + slot).collect();
+            let ranges: DotRanges = counters.iter().map(|at| (*at, *at)).collect();
+            prop_assert_eq!(&run.live_ranges(), &ranges);
+            let shown: Vec<u64> = run.live().map(|(dot, _)| dot.counter).collect();
+            prop_assert_eq!(shown, counters);
+            for (dot, name, slot) in run.view().named() {
+                prop_assert_eq!(name[1], (dot.counter - 10) as u8);
+                prop_assert_eq!(slot[0], (dot.counter - 10) as u8);
+            }
+
+            let end = start + count;
+            let mask = bits(live).filter(|slot| (start..=end).contains(&(10 + slot)));
+            let mask = mask.fold(0, |mask, slot| mask | 1 << slot);
+            let mut rest = run.clone();
+            let taken = rest.take(start, end);
+            prop_assert_eq!(&taken, &(mask != 0).then(|| run.only(mask)));
+            prop_assert_eq!(&rest, &run.only(live & !mask));
+            prop_assert_eq!(run.only(mask).live_ranges(), entry(mask, len).live_ranges());
+
+            let mut laid = entry(live & other, len);
+            prop_assert!(laid.overlay(&entry(live & !other, len)));
+            prop_assert_eq!(&laid, &run);
+            prop_assert_eq!(entry(live & !other, len).laid_over(vec![entry(live & other, len)]), Some(run.clone()));
+            prop_assert_eq!(run.clone().laid_over(Vec::new()), Some(run));
+        }
+
+        #[test]
+        fn tags_are_those_of_the_live_names(live: u64, dead: u64) {
+            let mut run = entry(live | dead, 64);
+            // As it is where slots died and the label is yet to follow.
+            run.slots = run.slots.only(live);
+            let names = run.view().named().map(|(_, name, _)| name.to_vec()).collect::<Vec<_>>();
+            let (tags, shown) = run.view().tags();
+            prop_assert_eq!(shown, live);
+            for tag in 0..32 {
+                prop_assert_eq!(tags.has(tag), names.iter().any(|name| name[0] & 0x7f == tag));
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_begins_alike_is_one_run() {
+        let run = entry(0b11, 2);
+        let first = Dot::new(run.first.replica, 11);
+        let others = [
+            Entry { first, ..run.clone() },
+            Entry { stamp: Stamp::from_bits(8), ..run.clone() },
+            Entry { id: PlaceId::new(b"other"), ..run.clone() },
+            Entry { label: Label::new(b"other", [&b"n"[..], b"m"]), ..run.clone() },
+        ];
+        for other in others {
+            assert!(!run.view().is_one_run(other.view()), "{other:?}");
+            let mut laid = run.clone();
+            assert!(!laid.overlay(&other));
+            assert_eq!(laid, run);
+            assert_eq!(other.laid_over(vec![run.clone()]), None);
+        }
+        assert_eq!(run.clone().laid_over(vec![run.clone(), run.clone()]), None);
+    }
+
+    #[test]
+    fn an_entry_costs_its_label_its_id_and_its_slots() {
+        let run = entry(0b11, 2);
+        let packed = run.slots.as_packed().len();
+        assert_eq!(run.byte_count(), run.label.byte_count() + "id".len() + packed);
+        assert!(packed > 4, "two slots of two bytes each");
+    }
 
     #[test]
     fn a_mask_is_the_part_of_a_range_within_the_run() {
