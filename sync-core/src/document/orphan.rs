@@ -1,6 +1,6 @@
 //! An edit that meets a delete: what is left of the record, and what can be asserted again.
 
-use crate::small::BTreeSet;
+use crate::small::{BTreeSet, SmallVec};
 
 use super::edit::Author;
 use super::target::Targets;
@@ -178,7 +178,7 @@ impl<S: PlaceStore> Document<S> {
         killed: impl Iterator<Item = &'a Entry>,
         came: &CausalContext,
     ) -> Result<bool, S::Error> {
-        let mut runs: Vec<Run> = killed.map(|killed| run_of(killed.view())).collect();
+        let mut runs: SmallVec<[Run; 4]> = killed.map(|killed| run_of(killed.view())).collect();
         let taken = runs.len();
         self.store.at(space, id, &mut |entry| runs.push(run_of(entry)))?;
         let is_behind = |one: &Run, other: &Run| {
