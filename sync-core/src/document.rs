@@ -175,7 +175,7 @@ impl<S: PlaceStore> Document<S> {
                 Left::Other => {}
             }
         }
-        let mut orphans = orphan::find(self, partial, &joined, &delta.notes)?;
+        let mut orphans = orphan::find(self, partial, &joined, delta)?;
         if !mixed.is_empty() || orphan::may_tear(&joined, &delta.notes, &touched, stands) {
             orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
         }

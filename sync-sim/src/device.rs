@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sync_core::causal::{Dot, ReplicaId};
+use sync_core::causal::{Dot, MemoryStore, ReplicaId};
 use sync_core::session::{
     Backoff, Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, HubInput, IN_USE, Now,
     Persist,
@@ -150,12 +150,18 @@ impl World<'_> {
     fn put_on_disk(&mut self, device: usize, batch: Batch) {
         let document = batch.document;
         let renamings = kernel::renamings(&batch.persist.steps);
+        for (removal, place, dead) in kernel::removals(&batch.persist.steps) {
+            let store = &self.devices[device].disk.documents[document].saved.store;
+            self.model.hear(document, removal, &dead, kernel::fields(store, &place));
+        }
         if let Err(violation) = self.devices[device].disk.apply(batch) {
             self.fail(violation.invariant, violation.detail);
         }
         for renaming in renamings {
             self.rename_changes(device, document, &renaming);
         }
+        let store = &self.devices[device].disk.documents[document].saved.store;
+        self.model.complete(document, device, store);
     }
 
     /// What a device has under other dots from here on.
@@ -163,7 +169,10 @@ impl World<'_> {
         self.marks.hit(Mark::WrittenAgain);
         let Device { disk, process, .. } = &mut self.devices[device];
         let store = &disk.documents[document].saved.store;
-        let (moved, count) = self.model.rename(document, renaming, &disk.has, store);
+        let name = document_name(document);
+        let hubs = self.hubs.iter().filter_map(|hub| hub.disk.store.state(&name));
+        let hubs: Vec<&MemoryStore> = hubs.collect();
+        let (moved, count) = self.model.rename(document, renaming, &disk.has, store, &hubs);
         for (old, new) in moved {
             disk.has.remove(&old);
             disk.has.insert(new);
@@ -304,6 +313,7 @@ impl World<'_> {
         let mut in_part = process.in_part.clone();
         in_part.retain(|place| accepted.live.iter().any(|brought| brought.place == *place));
         let renamed = renamed.map(|renaming| renaming.to).collect();
+        let in_part = in_part.into_iter().map(|place| (place, device)).collect();
         Maker { is_copied: disk.is_copied, in_part, renamed }
     }
 

@@ -473,13 +473,41 @@ pub(crate) fn gaps(context: &CausalContext) -> CausalContext {
 
 /// The places of which a run has a dot that was never seen: what they hold is here in part.
 pub(crate) fn in_part(store: &MemoryStore) -> BTreeSet<String> {
-    let gaps = gaps(store.context());
     let has_gap = |entry: &EntryView<'_>| {
         let Dot { replica, counter: first } = entry.first;
         let last = first + (entry.slots.len() as u64).saturating_sub(1);
-        gaps.of(replica).is_some_and(|gaps| gaps.overlaps(first, last))
+        !has_seen(store, replica, first, last)
     };
-    let entries = store.iter().filter(|entry| !gaps.is_empty() && has_gap(entry));
+    let entries = store.iter().filter(has_gap);
     let places = entries.filter_map(|entry| Place::of(entry.label.space(), entry.id));
     places.map(|place| name_of(&place)).collect()
+}
+
+/// What a state has of a place: its live dots, and what each is called.
+pub(crate) fn fields(store: &MemoryStore, place: &str) -> Vec<(Dot, String)> {
+    let is_it = |entry: &EntryView<'_>| {
+        Place::of(entry.label.space(), entry.id).is_some_and(|of| name_of(&of) == place)
+    };
+    let elements = store.iter().filter(is_it).flat_map(|entry| {
+        entry.live().filter_map(move |(dot, slot)| {
+            let at = (dot.counter - entry.first.counter) as usize;
+            Element::decode(dot, entry.stamp, entry.label, at, slot).ok()
+        })
+    });
+    elements.map(|element| (element.claim.dot, field_of(&element))).collect()
+}
+
+/// The removals that a batch of steps tells of: their dots and their places, and what died with them.
+pub(crate) fn removals(steps: &[Step]) -> Vec<(Dot, String, CausalContext)> {
+    let mut removals = Vec::new();
+    for step in steps {
+        if let Step::Join(delta) = step {
+            let places = delta.notes.iter().filter_map(|note| {
+                let place = name_of(&Place::of(note.label.space(), &note.id)?);
+                Some((note.dot, place, delta.dead.clone()))
+            });
+            removals.extend(places);
+        }
+    }
+    removals
 }

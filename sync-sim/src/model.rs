@@ -11,6 +11,7 @@ use sync_core::types::{MARKS_MAX, Renaming};
 
 use crate::invariant::{Invariant, Violation};
 use crate::kernel::{self, Accepted, Brought, Counter, EXISTENCE};
+use crate::workload::Torn;
 
 /// Numbers a change within a run.
 pub(crate) type ChangeId = usize;
@@ -48,8 +49,10 @@ struct Dots {
     marks: BTreeSet<Dot>,
     /// The first dot of each replica that two devices wrote, each another change.
     contested: BTreeMap<ReplicaId, u64>,
-    /// Places that somebody wrote to who had them in part.
-    in_part: BTreeSet<String>,
+    /// Places that devices wrote to which had them in part, and have not had them whole since.
+    in_part: BTreeSet<(String, usize)>,
+    /// The removals that somebody heard of who held the record, with each field that it had there.
+    heard: BTreeSet<(Dot, String)>,
     /// The first contested dot of replicas of which a copy found too late that it is one: the other has
     /// opened them more often since than marks are kept.
     found_late: BTreeMap<ReplicaId, u64>,
@@ -60,8 +63,8 @@ struct Dots {
 pub(crate) struct Maker {
     /// Whether its disk was ever copied or put back: only then two devices may write one dot.
     pub(crate) is_copied: bool,
-    /// The places that it has in part.
-    pub(crate) in_part: BTreeSet<String>,
+    /// The device, and the places that it has in part.
+    pub(crate) in_part: BTreeSet<(String, usize)>,
     /// As which replicas it has what is on its disk under other dots yet.
     pub(crate) renamed: BTreeSet<ReplicaId>,
 }
@@ -149,11 +152,12 @@ impl Model {
         renaming: &Renaming,
         has: &BTreeSet<ChangeId>,
         store: &MemoryStore,
+        hubs: &[&MemoryStore],
     ) -> (Vec<(ChangeId, ChangeId)>, u64) {
         if renaming.mark.is_some() {
             self.documents[document].marks.insert(Dot::new(renaming.to, 1));
         }
-        self.note_late(document, renaming, has);
+        self.note_late(document, renaming, has, hubs);
         let twice = self.taken_twice(document);
         if twice.get(&renaming.from).is_some_and(|first| *first <= renaming.last) {
             // A device may have been given some of it, mixed with what it wrote itself.
@@ -193,18 +197,37 @@ impl Model {
         (moved, count)
     }
 
-    /// Notes where a copy keeps under the old dots what it wrote first: so many marks of the other's are
-    /// not kept that none says where the two part.
-    fn note_late(&mut self, document: usize, renaming: &Renaming, has: &BTreeSet<ChangeId>) {
-        let Dots { by_replica, contested, .. } = &self.documents[document];
-        let Some(parted) = contested.get(&renaming.from).copied() else { return };
+    /// Notes where a copy keeps under the old dots what it wrote first: a hub has so many marks of the other
+    /// behind that place that none which it keeps says where the two part.
+    fn note_late(
+        &mut self,
+        document: usize,
+        renaming: &Renaming,
+        has: &BTreeSet<ChangeId>,
+        hubs: &[&MemoryStore],
+    ) {
+        let Dots { by_replica, found_late, .. } = &mut self.documents[document];
         let all = by_replica.get(&renaming.from).into_iter().flatten();
-        let others = all.filter(|id| !has.contains(id)).map(|id| &self.changes[*id]);
-        let marks = others
-            .flat_map(|change| &change.live)
-            .filter(|brought| brought.place.is_empty() && brought.counter >= parted);
-        if parted < renaming.first && marks.count() >= MARKS_MAX {
-            self.documents[document].found_late.insert(renaming.from, parted);
+        let (own, others): (Vec<&ChangeId>, Vec<&ChangeId>) = all.partition(|id| has.contains(id));
+        for hub in hubs {
+            let others = others.iter().map(|id| &self.changes[**id]);
+            let theirs = others.filter(|change| {
+                change.was_taken && kernel::has_seen(hub, change.replica, change.first, change.last)
+            });
+            let met = own.iter().map(|id| &self.changes[**id]).flat_map(|change| {
+                let met = theirs
+                    .clone()
+                    .filter(|other| other.first <= change.last && change.first <= other.last);
+                met.map(|other| other.first.max(change.first))
+            });
+            let Some(parted) = met.min() else { continue };
+            let live = theirs.flat_map(|change| &change.live);
+            let is_mark =
+                |brought: &&Brought| brought.place.is_empty() && brought.counter >= parted;
+            if parted < renaming.first && live.filter(is_mark).count() >= MARKS_MAX {
+                let first = found_late.entry(renaming.from).or_insert(parted);
+                *first = parted.min(*first);
+            }
         }
     }
 
@@ -336,9 +359,63 @@ impl Model {
         }
     }
 
-    /// Whether somebody wrote to a place who had it in part.
+    /// Whether somebody wrote to a place who had it in part, and has not had it whole since.
     pub(crate) fn was_in_part(&self, document: usize, place: &str) -> bool {
-        self.documents[document].in_part.contains(place)
+        self.documents[document].in_part.iter().any(|(of, _)| of == place)
+    }
+
+    /// Notes which places a device has whole that it had in part.
+    pub(crate) fn complete(&mut self, document: usize, device: usize, store: &MemoryStore) {
+        let places = &mut self.documents[document].in_part;
+        if places.iter().any(|(_, of)| *of == device) {
+            let in_part = kernel::in_part(store);
+            let exists = |place: &String| {
+                kernel::fields(store, place).iter().any(|(_, field)| field == EXISTENCE)
+            };
+            places.retain(|(place, of)| *of != device || in_part.contains(place) || !exists(place));
+        }
+    }
+
+    /// Notes that a device hears of a removal, and of what died with that, which has this of the place on
+    /// its disk.
+    pub(crate) fn hear(
+        &mut self,
+        document: usize,
+        removal: Dot,
+        dead: &CausalContext,
+        held: Vec<(Dot, String)>,
+    ) {
+        if held.iter().any(|(dot, field)| field == EXISTENCE && !dead.contains(*dot)) {
+            let heard = held.into_iter().map(|(_, field)| (removal, field));
+            self.documents[document].heard.extend(heard);
+        }
+    }
+
+    /// The fields of a document whose last value went with a removal that had not seen a record which is
+    /// live, and of which nobody heard who held the record with that field.
+    pub(crate) fn torn(&self, document: usize, live: &BTreeMap<Dot, u64>) -> Torn {
+        let heard = &self.documents[document].heard;
+        let existing: BTreeSet<&String> = live
+            .keys()
+            .filter_map(|dot| self.brought(document, *dot))
+            .filter(|brought| brought.field == EXISTENCE)
+            .map(|brought| &brought.place)
+            .collect();
+        let mut torn = BTreeSet::new();
+        let changes = self.changes.iter().filter(|change| change.document == document);
+        for change in changes.filter(|change| !change.is_void && !change.removed.is_empty()) {
+            let taken = change.kills.iter().filter_map(|dot| self.brought(document, *dot));
+            let of_others = taken.filter(|taken| existing.contains(&taken.place));
+            for Brought { place, field, .. } in of_others {
+                let was_heard = (change.first..=change.last).any(|counter| {
+                    heard.contains(&(Dot::new(change.replica, counter), field.clone()))
+                });
+                if change.removed.contains(place) && !was_heard {
+                    torn.insert((place.clone(), field.clone()));
+                }
+            }
+        }
+        Torn(torn)
     }
 
     pub(crate) fn changes(&self) -> &[Change] {

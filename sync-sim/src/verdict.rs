@@ -45,7 +45,7 @@ impl World<'_> {
             self.hold_against_model(document, &states[0], &spoiled);
             self.check_counters(document, &states[0], &spoiled);
             self.check_context(document, &states[0], &spoiled);
-            self.ask_application(document, &spoiled);
+            self.ask_application(document, &states[0], &spoiled);
         }
     }
 
@@ -308,14 +308,15 @@ impl World<'_> {
         self.devices.iter().position(keeps)
     }
 
-    fn ask_application(&mut self, document: usize, spoiled: &Spoiled) {
+    fn ask_application(&mut self, document: usize, hub: &MemoryStore, spoiled: &Spoiled) {
         let name = document_name(document);
+        let torn = self.model.torn(document, &kernel::live(hub));
         let mut found = None;
         let (mut partial, mut unexplained) = (0, 0);
         for (at, device) in self.devices.iter().enumerate() {
             let Some(process) = &device.process else { continue };
             let Ok(opened) = process.client.document(&name) else { continue };
-            if let Err(detail) = self.workload.check(opened) {
+            if let Err(detail) = self.workload.check(opened, &torn) {
                 found = Some(format!("device {at}, {name}: {detail}"));
             }
             if at == 0 {

@@ -16,8 +16,22 @@ pub trait Workload {
     fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Refused>;
 
     /// Says what is wrong with a document. It is asked of every document at the end, when all devices
-    /// hold the same state.
-    fn check(&mut self, document: &Document) -> Result<(), String>;
+    /// hold the same state. Records may lack the fields that are torn.
+    fn check(&mut self, document: &Document, torn: &Torn) -> Result<(), String>;
+}
+
+/// Fields of records that stand, whose last value went with a removal that had seen this value, and not the
+/// record. It is asserted again by those who hold the record and hear of the removal; where none of them
+/// does, it looks as if the field alone was taken out.
+#[derive(Debug, Clone, Default)]
+pub struct Torn(pub(crate) BTreeSet<(String, String)>);
+
+impl Torn {
+    /// Whether a field of a record is torn.
+    #[must_use]
+    pub fn has(&self, collection: &str, id: &RecordId, field: &str) -> bool {
+        self.0.contains(&(format!("{collection}/{id}"), field.to_owned()))
+    }
 }
 
 /// Notes with a title, a body, a flag, tags and a counter, a set of favourites, a counter that only
@@ -195,9 +209,11 @@ impl Workload for Notes {
         Ok(())
     }
 
-    fn check(&mut self, document: &Document) -> Result<(), String> {
+    fn check(&mut self, document: &Document, torn: &Torn) -> Result<(), String> {
         for (id, record) in document.records(NOTES).sure() {
-            let missing = FIELDS.iter().find(|name| record.value(name).is_none());
+            let is_missing =
+                |name: &&&str| record.value(name).is_none() && !torn.has(NOTES, &id, name);
+            let missing = FIELDS.iter().find(is_missing);
             if let Some(name) = missing {
                 return Err(format!("note {id} is listed without its {name}"));
             }

@@ -12,7 +12,7 @@ use super::undo::{Count, Replaced};
 use super::{Document, Edited, Left, Refused, Touched, Undo};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Label, MemoryStore, Note, PlaceId,
-    PlaceStore, ReplicaId, ranges_of,
+    PlaceStore, RUN_DOTS_MAX, ReplicaId, ranges_of,
 };
 use crate::error::Misuse;
 use crate::time::Stamp;
@@ -43,6 +43,8 @@ pub struct Edit<'a, S = MemoryStore> {
     killed: Vec<Entry>,
     counts: Vec<Count>,
     touched: Touched,
+    /// Removals of what was here in part.
+    in_part: Vec<Dot>,
 }
 
 /// What a step of a change gives.
@@ -57,8 +59,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let before = seen.max();
         let (seen, next) = (before, before + 1);
         let (delta, touched, counts) = (None, Touched::default(), Vec::new());
-        let killed = take(&mut document.killed);
-        Ok(Self { document, author, before, seen, next, delta, killed, counts, touched })
+        let (killed, in_part) = (take(&mut document.killed), Vec::new());
+        Ok(Self { document, author, before, seen, next, delta, killed, counts, touched, in_part })
     }
 
     #[inline]
@@ -75,7 +77,18 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 return Err(refused);
             }
         };
-        let Self { document, author, before, seen, delta, mut killed, counts, touched, .. } = self;
+        let Self {
+            document,
+            author,
+            before,
+            seen,
+            delta,
+            mut killed,
+            counts,
+            touched,
+            in_part,
+            ..
+        } = self;
         let delta = delta.unwrap_or_default();
         let added = CausalContext::of_one(author.replica, DotRanges::of(before + 1..=seen));
         // What the change itself wrote and took back was not there before.
@@ -83,7 +96,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let replaced = Replaced::of(&mut killed, !delta.notes.is_empty());
         document.keep_memory(killed);
         if let Replaced::Shared(killed) = &replaced {
-            document.kept.put(&delta.notes, killed);
+            let is_whole = |note: &&Note| !in_part.contains(&note.dot);
+            document.kept.put(delta.notes.iter().filter(is_whole), killed);
         }
         Ok(Edited { value, delta, touched, undo: Undo { added, killed: replaced, counts } })
     }
@@ -138,7 +152,14 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let label = self.document.labels.of_space(space);
         let note = Note { dot, stamp: self.author.stamp, label, id: id.clone() };
         dead.insert(dot);
-        self.step(Delta { entries: Vec::new(), dead, notes: vec![note] })
+        let known = self.killed.len();
+        self.step(Delta { entries: Vec::new(), dead, notes: vec![note] })?;
+        let (taken, none) = (self.killed[known..].iter(), CausalContext::default());
+        let was_whole = self.document.was_whole(space, id, taken, &none);
+        if !was_whole.map_err(Refused::Store)? {
+            self.in_part.push(dot);
+        }
+        Ok(())
     }
 
     /// Writes elements in runs, and supersedes dots. A step that only removes takes a dot of its own.
@@ -167,6 +188,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             written += slots.len();
             self.next += slots.len() as u64;
             delta.entries.push(Entry { first, stamp, label, id: id.clone(), slots });
+        }
+        // A run of the most dots goes on: who has it alone knows that by the dot behind it.
+        if delta.entries.last().is_some_and(|last| last.slots.len() == RUN_DOTS_MAX) {
+            delta.dead.insert(self.take_dot());
         }
         self.step(delta)
     }

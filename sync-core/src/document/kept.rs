@@ -39,15 +39,19 @@ fn key_of(space: &[u8], id: &[u8]) -> u64 {
 }
 
 impl Kept {
-    /// Keeps what removals took. The entries may be of several places.
-    pub(super) fn put(&mut self, notes: &[Note], killed: &Arc<[Entry]>) {
-        if notes.is_empty() {
+    /// Keeps what removals took of records that were here whole. The entries may be of several places.
+    pub(super) fn put<'a>(
+        &mut self,
+        notes: impl Iterator<Item = &'a Note> + Clone,
+        killed: &Arc<[Entry]>,
+    ) {
+        let count = notes.clone().count();
+        if count == 0 {
             return;
         }
         // The entries are shared, and each removal counts for its part of them.
-        let bytes =
-            RECORD_BYTES + killed.iter().map(Entry::byte_count).sum::<usize>() / notes.len();
-        for note in notes.iter().filter(|note| is_collection(note.label.space())) {
+        let bytes = RECORD_BYTES + killed.iter().map(Entry::byte_count).sum::<usize>() / count;
+        for note in notes.filter(|note| is_collection(note.label.space())) {
             let key = key_of(note.label.space(), &note.id);
             let turn = self.first_turn + self.removed.len() as u64;
             if let Some(earlier) = self.turns.insert(key, turn) {
@@ -130,7 +134,7 @@ mod tests {
         entry.slots = Slots::new([Some(&vec![0; room][..])].into_iter());
         assert_eq!(RECORD_BYTES + entry.byte_count(), bytes);
         let note = Note { dot: entry.first, stamp, label: Label::new(SPACE, []), id };
-        kept.put(&[note], &Arc::from([entry]));
+        kept.put([note].iter(), &Arc::from([entry]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::edit::Step;
 use super::{Document, Edit, Refused};
-use crate::causal::{Delta, Dot, PlaceStore, ReplicaId};
+use crate::causal::{Delta, Dot, Entry, PlaceStore, ReplicaId};
 use crate::types::opening::{self, opening_at, successor};
 use crate::types::{MARKS_MAX, Opening, Renaming, fork};
 
@@ -14,12 +14,18 @@ impl<S: PlaceStore> Document<S> {
 
     /// Under which replicas that stands which is here of a replica from a counter on, of which somebody
     /// else has another history. Whoever has the same gives the same, also where it was done before by
-    /// somebody else: then only what parts from that once more stands apart.
-    pub fn renamings(&self, replica: ReplicaId, first: u64) -> Result<Vec<Renaming>, S::Error> {
+    /// somebody else: then only what parts from that once more stands apart. No run is parted that is here or
+    /// that `waits` to be sent, though it may have died here since.
+    pub fn renamings(
+        &self,
+        replica: ReplicaId,
+        first: u64,
+        waits: &[&Entry],
+    ) -> Result<Vec<Renaming>, S::Error> {
         let openings = self.openings(replica)?;
         let seen = self.store.seen(replica)?.into_owned();
         let mut renamings = Vec::new();
-        let mut next = Some(self.run_start(replica, first)?);
+        let mut next = Some(self.run_start(replica, first, waits)?);
         while let Some(first) = next.take()
             && let Some(of) = opening_at(&openings, first)
         {
@@ -34,7 +40,7 @@ impl<S: PlaceStore> Document<S> {
                 let seen = renaming.counters(&seen);
                 let apart = fork((&own, &seen), (&self.openings(to)?, &known));
                 if let Some(apart) = apart.and_then(|apart| renaming.before(apart)) {
-                    let apart = self.run_start(replica, apart)?;
+                    let apart = self.run_start(replica, apart, waits)?;
                     if apart <= first {
                         break;
                     }
@@ -48,9 +54,18 @@ impl<S: PlaceStore> Document<S> {
     }
 
     /// Where the run begins that a counter is within: nobody wrote a part of it.
-    fn run_start(&self, replica: ReplicaId, counter: u64) -> Result<u64, S::Error> {
+    fn run_start(
+        &self,
+        replica: ReplicaId,
+        counter: u64,
+        waits: &[&Entry],
+    ) -> Result<u64, S::Error> {
         let runs = self.store.overlapping(replica, counter, counter)?;
-        Ok(runs.first().map_or(counter, |run| run.first.counter))
+        let has = |run: &&&Entry| {
+            run.replica() == replica && (run.first.counter..=run.last()).contains(&counter)
+        };
+        let run = runs.first().or_else(|| waits.iter().find(has).copied());
+        Ok(run.map_or(counter, |run| run.first.counter))
     }
 
     /// Lets a part of a replica's history stand under another one. What was removed and kept for an

@@ -1,13 +1,13 @@
 //! An edit that meets a delete: what is left of the record, and what can be asserted again.
 
-use crate::small::BTreeSet;
+use crate::small::{BTreeSet, SmallVec};
 
 use super::edit::Author;
 use super::target::Targets;
 use super::{Document, EditAgainstDelete, Edited, Refused, Touched};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Joined, Label, Note, PlaceId,
-    PlaceStore,
+    PlaceStore, RUN_DOTS_MAX, ranges_of,
 };
 use crate::sort::sort_by;
 use crate::time::Stamp;
@@ -89,32 +89,35 @@ pub(super) fn find<S: PlaceStore>(
     document: &Document<S>,
     partial: Vec<(Label, PlaceId)>,
     joined: &Joined,
-    notes: &[Note],
+    delta: &Delta,
 ) -> Result<Vec<Orphan>, S::Error> {
     let mut orphans = Vec::new();
+    if partial.is_empty() {
+        return Ok(orphans);
+    }
+    let came = came(joined, delta);
     for (label, id) in partial {
         let space = label.space();
         let is_it = |of: &Label, other: &PlaceId| of.space() == space && *other == id;
         let mut taken = Record::default();
         let killed = joined.killed.iter().filter(|killed| is_it(&killed.label, &killed.id));
-        let mut held: Vec<&Entry> = killed.collect();
-        held.iter().for_each(|held| taken.add(held.view()));
-        let mut note = notes.iter().find(|note| is_it(&note.label, &note.id));
-        if taken.existence().next().is_none()
-            && let Some((removal, kept)) = document.kept.find(space, &id)
+        killed.clone().for_each(|killed| taken.add(killed.view()));
+        let mut note = delta.notes.iter().find(|note| is_it(&note.label, &note.id));
+        if taken.existence().next().is_some() {
+            if !document.was_whole(space, &id, killed, &came)? {
+                continue;
+            }
+        } else if let Some((removal, kept)) = document.kept.find(space, &id)
             && !broken!(DeleterForgets)
         {
-            (note, held) = (Some(removal), kept);
+            note = Some(removal);
             taken = Record::default();
-            held.iter().for_each(|held| taken.add(held.view()));
+            kept.iter().for_each(|kept| taken.add(kept.view()));
         }
         let left = document.record_at(space, &id)?;
         let originals = left.claims().filter(|claim| claim.copy.is_none());
         let edit = originals.map(|claim| claim.dot).max();
         let (Some(edit), Some(_)) = (edit, taken.existence().next()) else { continue };
-        if !was_whole(document, &held, joined)? {
-            continue;
-        }
         orphans.push(Orphan {
             edit,
             removal: note.map(|note| note.dot),
@@ -128,23 +131,14 @@ pub(super) fn find<S: PlaceStore>(
     Ok(orphans)
 }
 
-/// Whether every dot of a run that says that the record exists was seen before a join. Where one was not,
-/// its value, or what took the place of it, was still to come from a catch-up that was cut.
-fn was_whole<S: PlaceStore>(
-    document: &Document<S>,
-    runs: &[&Entry],
-    joined: &Joined,
-) -> Result<bool, S::Error> {
-    for run in runs.iter().filter(|run| takes_record(run)) {
-        let (replica, first, last) = (run.replica(), run.first.counter, run.last());
-        let is_new = |unseen: &DotRanges| unseen.overlaps(first, last);
-        if !joined.unseen.of(replica).is_some_and(is_new)
-            && document.store.seen(replica)?.covers(&DotRanges::of(first..=last))
-        {
-            return Ok(true);
-        }
+/// What a join brought, live or dead, and nobody had seen here before.
+fn came(joined: &Joined, delta: &Delta) -> CausalContext {
+    let mut came = joined.unseen.clone();
+    for (at, fresh) in &joined.added {
+        let Dot { replica, counter } = delta.entries[*at].first;
+        came.insert_ranges(replica, &ranges_of(counter, *fresh));
     }
-    Ok(false)
+    came
 }
 
 /// Of how many removals it is looked up whether they touched something. Arbitrary.
@@ -157,6 +151,64 @@ pub(super) fn may_tear(joined: &Joined, notes: &[Note], touched: &Touched, stand
     let is_removal = (!notes.is_empty() && !joined.killed.is_empty()) || killed.any(takes_record);
     let is_elsewhere = |note: &Note| !touched.has(&note.label, &note.id);
     is_removal && (stands || notes.len() > NOTES_LOOKED_AT || notes.iter().any(is_elsewhere))
+}
+
+/// A run: its first dot, the counter of its last one, and whether it says that a record exists.
+type Run = (Dot, u64, bool);
+
+fn run_of(entry: EntryView<'_>) -> Run {
+    let last = entry.first.counter + (entry.slots.len() as u64).saturating_sub(1);
+    (entry.first, last, entry.tags().0.has(kind::EXISTS))
+}
+
+/// Whether a run goes on in the dot behind it, in another run or as a dot that was dead from the start:
+/// so whoever writes has it with one of the most dots.
+fn goes_on((first, last, _): &Run) -> bool {
+    last - first.counter + 1 == RUN_DOTS_MAX as u64
+}
+
+impl<S: PlaceStore> Document<S> {
+    /// Whether a record was held whole before a change that took `killed` of it, and brought what `came`:
+    /// every dot was seen of a run that says that it exists, and of those that it goes on in. Where one was
+    /// not, its value, or what took the place of it, was still to come from a catch-up that was cut.
+    pub(super) fn was_whole<'a>(
+        &self,
+        space: &[u8],
+        id: &[u8],
+        killed: impl Iterator<Item = &'a Entry>,
+        came: &CausalContext,
+    ) -> Result<bool, S::Error> {
+        let mut runs: SmallVec<[Run; 4]> = killed.map(|killed| run_of(killed.view())).collect();
+        let taken = runs.len();
+        self.store.at(space, id, &mut |entry| runs.push(run_of(entry)))?;
+        let is_behind = |one: &Run, other: &Run| {
+            goes_on(one) && (one.0.replica, one.1 + 1) == (other.0.replica, other.0.counter)
+        };
+        for says_so in runs[..taken].iter().filter(|(_, _, exists)| *exists) {
+            let mut start = says_so;
+            while let Some(before) = runs.iter().find(|run| is_behind(run, start)) {
+                start = before;
+            }
+            let mut next = Some(start);
+            let mut is_whole = true;
+            while let Some(run) = next.filter(|_| is_whole) {
+                is_whole = self.was_seen(run, came)?;
+                next = runs.iter().find(|other| is_behind(run, other));
+            }
+            if is_whole {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether every dot of a run, and the one behind it where it goes on, was seen before something came.
+    fn was_seen(&self, run: &Run, came: &CausalContext) -> Result<bool, S::Error> {
+        let (Dot { replica, counter: first }, last, _) = *run;
+        let last = last + u64::from(goes_on(run));
+        let is_new = came.of(replica).is_some_and(|came| came.overlaps(first, last));
+        Ok(!is_new && self.store.seen(replica)?.covers(&DotRanges::of(first..=last)))
+    }
 }
 
 /// What takes an existence removes a record, and not a field.

@@ -329,7 +329,9 @@ impl Labels {
     /// Remembers the label of a new record, if its fields are registers and all in it.
     pub(super) fn learn_record(&mut self, label: &Label, fields: &[(&str, &Field)]) {
         let is_register = |field: &Field| matches!(field, Field::Register(_) | Field::Latest(_));
-        let is_plain = fields.iter().all(|(_, field)| is_register(field));
+        // Behind a run of the most dots comes more.
+        let is_plain =
+            label.len() < RUN_DOTS_MAX && fields.iter().all(|(_, field)| is_register(field));
         if is_plain && label.len() == fields.len() + 1 && !self.records.contains(label) {
             self.records.truncate(RECORDS_MAX - 1);
             self.records.insert(0, label.clone());

@@ -390,15 +390,27 @@ fn what_a_copy_wrote_under_a_name_that_was_used_is_written_again_and_not_early_c
 #[test]
 fn a_run_is_never_parted() {
     let mut world = World::new(1, 1);
+    world.connect(0);
     write(&mut world, 0, "a", &[("title", "t")]);
+    world.settle();
     write(&mut world, 0, "n", &[("body", "b"), ("done", "no"), ("title", "t")]);
     let replica = world.devices[0].client.replica(DOCUMENT).unwrap();
     let document = world.devices[0].client.document(DOCUMENT).unwrap();
     let run = document.store().iter().last().unwrap().first.counter;
     assert!(run > 2);
-    for first in run..run + 4 {
-        let renamings = document.renamings(replica, first).sure();
-        assert_eq!(renamings.len(), 1);
-        assert_eq!(renamings[0].first, run);
+    for is_removed in [false, true] {
+        if is_removed {
+            // What was sent stays as it is until the hub has it.
+            assert!(world.remove(0, "n"));
+        }
+        let client = &world.devices[0].client;
+        let waits = client.outbox(DOCUMENT).unwrap().flat_map(|item| &item.delta.entries);
+        let waits: Vec<_> = waits.collect();
+        let document = client.document(DOCUMENT).unwrap();
+        for first in run..run + 4 {
+            let renamings = document.renamings(replica, first, &waits).sure();
+            assert_eq!(renamings.len(), 1);
+            assert_eq!(renamings[0].first, run);
+        }
     }
 }

@@ -262,3 +262,160 @@ fn a_first_sync_that_is_cut_leaves_nobody_to_list_a_record_without_a_field() {
         assert!(matches!(conflicts[..], [(_, Conflict::Partial { .. })]));
     }
 }
+
+#[test]
+fn the_end_of_a_run_that_nothing_follows_is_missed_where_it_is_yet_to_come() {
+    let size = ChunkSize { bytes: 100, items: 20 };
+    let mut world = World::with_chunk_size(3, 2, size);
+    (0..2).for_each(|at| world.connect(at));
+    // The record is the last that replica 0 writes, and its last field is replaced by replica 1.
+    world.write(0, "n", &[("done", "no"), ("title", "t")]);
+    world.settle();
+    for number in 0..20 {
+        world.write(1, &format!("other {number}"), &[("title", "t")]);
+    }
+    world.write(1, "n", &[("title", "new")]);
+    world.settle();
+    world.add_device();
+    world.connect(2);
+    while world.fields(2, "n").is_none() {
+        world.carry(2, true);
+        world.carry(2, false);
+        world.store_one(2);
+    }
+    world.disconnect(2);
+    assert!(!world.fields(2, "n").unwrap().contains_key("title"), "its value is yet to come");
+    world.write(2, "n", &[("done", "maybe")]);
+    while world.store_one(2) {}
+    world.remove(1, "n");
+    world.settle();
+    for at in 0..2 {
+        world.disconnect(at);
+        world.crash(at);
+    }
+    world.heal();
+    for at in 0..3 {
+        assert_eq!(world.fields(at, "n"), None);
+    }
+}
+
+#[test]
+fn whoever_removed_a_part_of_a_record_does_not_assert_it() {
+    for is_whole in [true, false] {
+        let [mut owner, mut remover, mut editor, mut other] =
+            [1, 2, 3, 4].map(Device::<MemoryStore>::new);
+        let insert =
+            owner.write(&[("a", field("a")), ("done", field("no")), ("title", field("t"))]);
+        editor.hear(&[&insert]);
+        other.hear(&[&insert]);
+        let done = other.write(&[("done", field("yes"))]);
+        if is_whole {
+            remover.hear(&[&insert, &done]);
+        } else {
+            // A catch-up brought the record without what was replaced in it, and was cut.
+            let mut part = insert.clone();
+            part.entries = part.entries.iter().map(|run| run.only(0b1011)).collect();
+            remover.hear(&[&part]);
+        }
+        remover.remove();
+        let removal = other.remove();
+        // The rest of the catch-up: what replaced the field is dead everywhere.
+        let mut rest = Delta::default();
+        for dead in [&removal.dead, &done.dead, &done.context()] {
+            rest.dead.union(dead);
+        }
+        assert!(remover.hear(&[&rest]).is_empty());
+        let edit = editor.write(&[("a", field("b"))]);
+        assert_eq!(remover.hear(&[&edit]).len(), usize::from(is_whole));
+        assert_eq!(remover.text("done"), is_whole.then(|| "yes".to_owned()));
+    }
+}
+
+#[test]
+fn whoever_holds_one_of_two_runs_of_a_record_does_not_assert_it() {
+    // The existence counts too; a run has at most 64 dots.
+    for count in [62, 63, 64, 80] {
+        let names: Vec<String> = (0..count).map(|number| format!("f{number:02}")).collect();
+        let fields: Vec<_> = names.iter().map(|name| (name.as_str(), field("v"))).collect();
+        for is_whole in [true, false] {
+            let [mut owner, mut editor] = [1, 2].map(Device::<MemoryStore>::new);
+            let insert = owner.write(&fields);
+            let runs = insert.entries.len();
+            assert_eq!(runs, if count < 64 { 1 } else { 2 });
+            let mut part = insert;
+            part.entries.truncate(if is_whole { 2 } else { 1 });
+            editor.hear(&[&part]);
+            editor.write(&[("f00", field("u"))]);
+            let asserted = editor.hear(&[&owner.remove()]);
+            assert_eq!(asserted.is_empty(), !is_whole && runs > 1, "{count} fields");
+        }
+    }
+}
+
+#[test]
+fn whoever_holds_one_of_two_runs_misses_the_other_where_all_of_it_was_replaced() {
+    let size = ChunkSize { bytes: 100, items: 20 };
+    let mut world = World::with_chunk_size(3, 2, size);
+    (0..2).for_each(|at| world.connect(at));
+    let names: Vec<String> = (0..66).map(|number| format!("f{number:02}")).collect();
+    let of = |value| names.iter().map(|name| (name.as_str(), value)).collect::<Vec<_>>();
+    world.write(0, "n", &of("old"));
+    world.write(0, "next", &[("title", "t")]);
+    world.settle();
+    for number in 0..20 {
+        world.write(1, &format!("other {number}"), &[("title", "t")]);
+    }
+    // The last fields, which are those of the second run.
+    world.write(1, "n", &of("new")[60..]);
+    world.settle();
+    world.add_device();
+    world.connect(2);
+    while world.fields(2, "next").is_none() {
+        world.carry(2, true);
+        world.carry(2, false);
+        world.store_one(2);
+    }
+    world.disconnect(2);
+    assert_eq!(world.fields(2, "n").unwrap().len(), 60, "their values are yet to come");
+    world.write(2, "n", &[("f00", "edited")]);
+    while world.store_one(2) {}
+    world.remove(1, "n");
+    world.settle();
+    for at in 0..2 {
+        world.disconnect(at);
+        world.crash(at);
+    }
+    world.heal();
+    for at in 0..3 {
+        assert_eq!(world.fields(at, "n"), None);
+    }
+}
+
+#[test]
+fn without_a_note_a_removal_that_did_not_see_the_record_looks_as_if_one_field_was_taken_out() {
+    // Somebody puts a title in the place of the first one. Another one takes it: as a field of a record
+    // that it holds, or as all that it ever saw of that.
+    let [mut owner, mut editor, mut holder] = [1, 2, 3].map(Device::<MemoryStore>::new);
+    let insert = owner.write(&[("title", field("t")), ("done", field("no"))]);
+    editor.hear(&[&insert]);
+    holder.hear(&[&insert]);
+    let title = editor.write(&[("title", field("u"))]);
+    let [mut takes_field, mut removes] = [4, 4].map(Device::<MemoryStore>::new);
+    takes_field.hear(&[&insert, &title]);
+    let unset = takes_field.change(|edit| edit.unset("notes", &id(), &["title"]));
+    removes.hear(&[&title]);
+    let mut removal = removes.change(|edit| edit.dismiss("notes", &id()));
+    assert_eq!((unset.notes.len(), removal.notes.len()), (0, 1));
+    for is_told in [true, false] {
+        if !is_told {
+            removal.notes.clear();
+            assert_eq!(removal, unset);
+        }
+        // Both come at once, as from a catch-up.
+        let mut both = title.clone();
+        both.join(removal.clone());
+        let mut holder = holder.clone();
+        assert_eq!(holder.hear(&[&both]).len(), usize::from(is_told));
+        assert_eq!(holder.text("title"), is_told.then(|| "t".to_owned()));
+    }
+}

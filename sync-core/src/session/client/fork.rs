@@ -34,7 +34,8 @@ impl Client {
                 continue;
             }
             let first = if broken!(RenamesTooMuch) { 1 } else { first };
-            let Ok(found) = opened.document.renamings(replica, first);
+            let waits: Vec<_> = opened.outbox.iter().flat_map(|item| &item.delta.entries).collect();
+            let Ok(found) = opened.document.renamings(replica, first, &waits);
             renamings.extend(found);
         }
         let reason = WRITTEN_ELSEWHERE.to_owned();

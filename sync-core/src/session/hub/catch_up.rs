@@ -4,7 +4,7 @@
 //! concurrent edit would leave half a record. A dot enters the client's context only with its entry or
 //! as dead, never before.
 
-use super::gaps::Gaps;
+use super::gaps::{Gaps, end_of};
 use super::parts::Parts;
 use crate::causal::{CausalContext, Delta, Dot, Note};
 use crate::session::chunks::{ChunkSize, split};
@@ -44,7 +44,7 @@ enum Stage {
 struct Position {
     seq: u64,
     first: Dot,
-    /// The last dot of its run.
+    /// The last dot before the next entry.
     last: Dot,
 }
 
@@ -138,9 +138,10 @@ impl CatchUp {
     }
 
     /// A page of entries that the client lacks. Where they come in the order of dots, the dead dots
-    /// between them that the client never saw come along: they take nothing from it, and its context
-    /// stays in one piece, so that a first sync that is cut goes on where it was. But for those within
-    /// runs: what took their place may be yet to come. Moves on to the removals after the last one.
+    /// between them and up to the next one that the client never saw come along: they take nothing from
+    /// it, and its context stays in one piece, so that a first sync that is cut goes on where it was. But
+    /// for those within runs: what took their place may be yet to come. Moves on to the removals after
+    /// the last one.
     fn entries<S: HubStore>(
         &mut self,
         store: &S,
@@ -155,10 +156,19 @@ impl CatchUp {
             }
             None => store.entries(document, first, self.size.bytes)?,
         };
+        let next = match page.entries.last() {
+            Some((_, last)) if self.resume.is_none() && !page.is_last => {
+                store.entries(document, Some(last.first), 1)?.entries.pop()
+            }
+            Some(_) | None => None,
+        };
+        let next = next.map(|(_, entry)| entry.first);
         let end = page.entries.last().map(|(seq, entry)| Position {
             seq: *seq,
             first: entry.first,
-            last: Dot::new(entry.replica(), entry.last()),
+            last: next.map_or(Dot::new(entry.replica(), entry.last()), |next| {
+                Dot::new(next.replica, next.counter.saturating_sub(1))
+            }),
         });
         self.stage = match end {
             Some(end) if !page.is_last => Stage::Entries(Some(end)),
@@ -167,9 +177,12 @@ impl CatchUp {
         let mut delta = Delta::default();
         let mut runs = CausalContext::default();
         let mut sent = CausalContext::default();
+        let firsts: Vec<Dot> = page.entries.iter().map(|(_, entry)| entry.first).collect();
+        let mut firsts = firsts.into_iter().skip(1).chain(next);
         for (_, entry) in page.entries {
             let live = entry.live_ranges();
-            runs.insert_range(entry.replica(), entry.first.counter, entry.last());
+            let end = end_of(&entry, firsts.next());
+            runs.insert_range(entry.replica(), entry.first.counter, end);
             sent.insert_ranges(entry.replica(), &live);
             if self.theirs.of(entry.replica()).is_some_and(|seen| seen.covers(&live)) {
                 continue;

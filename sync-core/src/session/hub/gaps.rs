@@ -1,7 +1,7 @@
 //! Which dead dots a catch-up keeps for its end, so that gaps in the client's context say what it has in
 //! part until then.
 
-use crate::causal::{CausalContext, DotRanges};
+use crate::causal::{CausalContext, Dot, DotRanges, Entry, RUN_DOTS_MAX};
 use crate::session::limits::GAPPED_RANGES_MAX;
 
 /// The gaps in a client's context.
@@ -9,24 +9,34 @@ use crate::session::limits::GAPPED_RANGES_MAX;
 pub(super) struct Gaps {
     /// Those that it had when it opened the channel.
     known: CausalContext,
+    /// The dots behind the last one that it had of each replica.
+    ends: CausalContext,
     /// How many more ranges it may have.
     left: usize,
 }
 
 impl Gaps {
     pub(super) fn of(theirs: &CausalContext) -> Self {
-        let mut known = CausalContext::default();
+        let (mut known, mut ends) = (CausalContext::default(), CausalContext::default());
         for (replica, seen) in theirs.iter() {
             known.insert_ranges(replica, &DotRanges::of(1..=seen.max()).difference(seen));
+            ends.insert(Dot::new(replica, seen.max().saturating_add(1)));
         }
-        Self { known, left: GAPPED_RANGES_MAX.saturating_sub(theirs.range_count()) }
+        Self { known, ends, left: GAPPED_RANGES_MAX.saturating_sub(theirs.range_count()) }
     }
 
     /// Of dead dots those that come last: what lies in gaps, and may have lain within a run that the
-    /// client has; and, while there is room for more of them, what lies within runs.
+    /// client has; and, while there is room for more of them, what lies within runs, or directly behind
+    /// what the client has of a replica, where a run may go on.
     pub(super) fn keep(&mut self, dead: &CausalContext, runs: &CausalContext) -> CausalContext {
         let mut kept = dead.intersection(&self.known);
-        let more = dead.intersection(runs).difference(&kept);
+        let mut more = dead.intersection(runs);
+        for (replica, ends) in dead.intersection(&self.ends).iter() {
+            let (of_it, end) = (dead.of(replica), ends.max());
+            let behind = of_it.and_then(|dead| dead.overlapping(end, end).next());
+            more.insert_range(replica, end, behind.map_or(end, |(_, last)| last));
+        }
+        let more = more.difference(&kept);
         if let Some(left) = self.left.checked_sub(more.range_count()) {
             self.left = left;
             kept.union(&more);
@@ -35,10 +45,20 @@ impl Gaps {
     }
 }
 
+/// Up to which counter dead dots may be of a record that an entry is of, which another one follows: one of
+/// the most dots goes on.
+pub(super) fn end_of(entry: &Entry, next: Option<Dot>) -> u64 {
+    if entry.slots.len() < RUN_DOTS_MAX {
+        return entry.last();
+    }
+    let next = next.filter(|next| next.replica == entry.replica());
+    next.map_or(Dot::COUNTER_MAX, |next| next.counter.saturating_sub(1).max(entry.last()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causal::{Dot, ReplicaId};
+    use crate::causal::ReplicaId;
 
     /// Every other dot of a replica, so many of them.
     fn scattered(replica: u8, count: usize) -> CausalContext {
@@ -70,8 +90,10 @@ mod tests {
             dead.insert_range(replica, 1, 9 * count as u64);
             let kept = Gaps::of(&theirs).keep(&dead, &CausalContext::default());
             let gaps = (1..=count as u64).map(|at| (2 * at - 1, 2 * at - 1));
+            let behind = Some((2 * count as u64 + 1, 9 * count as u64));
+            let behind = behind.filter(|_| count < GAPPED_RANGES_MAX);
             let kept = kept.of(replica).into_iter().flat_map(DotRanges::iter);
-            assert!(kept.eq(gaps), "{count} gaps need no room");
+            assert!(kept.eq(gaps.chain(behind)), "{count} gaps need no room");
         }
     }
 }

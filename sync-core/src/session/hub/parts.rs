@@ -1,7 +1,7 @@
 //! The entries of exactly the dots that a comparison found to be lacking, in chunks.
 
-use super::gaps::Gaps;
-use crate::causal::{CausalContext, Delta, DotRanges, Entry, ReplicaId};
+use super::gaps::{Gaps, end_of};
+use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, ReplicaId};
 use crate::session::chunks::ChunkSize;
 use crate::session::hub_store::{DocumentId, HubStore, Page};
 
@@ -24,9 +24,10 @@ impl Parts {
         self.left.is_empty()
     }
 
-    /// The next entries, with the dead dots between them: the client never saw these, so they take
-    /// nothing from it, and its context stays in one piece. Those within runs come last, as what took
-    /// their place may be yet to come. About so many bytes, and at most so many ranges of dead dots.
+    /// The next entries, with the dead dots between them and up to the next one: the client never saw these,
+    /// so they take nothing from it, and its context stays in one piece. Those within runs come last, as
+    /// what took their place may be yet to come. About so many bytes, and at most so many ranges of dead
+    /// dots.
     pub(super) fn next<S: HubStore>(
         &mut self,
         store: &S,
@@ -41,13 +42,22 @@ impl Parts {
             && let Some((replica, start, end)) = first_range(&self.left)
         {
             let page = store.overlapping(document, replica, start, end, room)?;
-            let last = page.entries.last().map_or(end, |(_, entry)| entry.last());
+            let next = match page.entries.last() {
+                Some((_, last)) if !page.is_last => {
+                    let from = last.last().saturating_add(1);
+                    store.overlapping(document, replica, from, end, 1)?.entries.pop()
+                }
+                Some(_) | None => None,
+            };
             // What lies beyond the last entry of a full page comes with the next.
-            let until = if page.is_last { end } else { last.clamp(start, end) };
+            let next = next.map(|(_, entry)| entry.first);
+            let until = next.map_or(end, |next| next.counter.saturating_sub(1).clamp(start, end));
+            let firsts: Vec<Dot> = page.entries.iter().map(|(_, entry)| entry.first).collect();
+            let mut firsts = firsts.into_iter().skip(1).chain(next);
             let mut runs = DotRanges::default();
             let mut live = DotRanges::default();
             for (_, mut entry) in page.entries {
-                runs.insert(entry.first.counter, entry.last());
+                runs.insert(entry.first.counter, end_of(&entry, firsts.next()));
                 let Some(entry) = entry.take(start, until) else { continue };
                 room = room.saturating_sub(Page::cost(&entry));
                 live.union(&entry.live_ranges());
