@@ -7,7 +7,7 @@ use super::rows::Row;
 use super::sorted::{Position, Sorted};
 use super::{MemoryStore, Space};
 use crate::causal::slots::Span;
-use crate::causal::{Dot, Entry};
+use crate::causal::{Dot, Entry, Label};
 
 impl MemoryStore {
     /// Puts a row into both indexes; `at` is where it stands among the runs.
@@ -21,13 +21,10 @@ impl MemoryStore {
         self.writers[writer].runs.insert(at, counter, number);
     }
 
-    /// Puts an entry behind a row of its object; `at` is where it stands among the runs.
-    pub(super) fn link_to(&mut self, known: u32, entry: &Entry, writer: usize, at: Position) {
-        let Entry { first, stamp, label, id, slots } = entry;
-        let (stamp, counter, slots) = (*stamp, first.counter, slots.clone());
-        let label = self.labels.fitted(label, slots.live());
-        let row =
-            Row { id: id.clone(), stamp, counter, label, slots, writer: writer as u32, next: 0 };
+    /// Puts a row behind another one of its object; `at` is where it stands among the runs.
+    #[inline]
+    pub(super) fn link_to(&mut self, known: u32, row: Row, at: Position) {
+        let (writer, counter) = (row.writer as usize, row.counter);
         let number = self.link_behind(known, row);
         self.hand.set_row(number);
         self.writers[writer].runs.insert(at, counter, number);
@@ -105,39 +102,50 @@ impl MemoryStore {
     pub(super) fn take(&mut self, number: u32, live: u64, mask: u64) -> Entry {
         let first = self.view(number).first;
         if mask == live {
-            let Row { id, stamp, label, slots, .. } = self.unlink(number);
-            return Entry { first, stamp, label, id, slots };
+            let Row { id, stamp, label, slots, sum, .. } = self.unlink(number);
+            let taken = Entry { first, stamp, label, id, slots };
+            self.fingerprints.take_out_run(taken.view(), sum);
+            return taken;
         }
-        let Self { rows, labels, .. } = self;
-        let Row { id, stamp, label, slots, .. } = rows.of_mut(number);
+        let Self { rows, labels, fingerprints, .. } = self;
+        let Row { id, stamp, label, slots, sum, .. } = rows.of_mut(number);
         let left = labels.fitted(label, live & !mask);
-        let taken = labels.fitted(label, mask);
-        *label = left;
-        Entry { first, stamp: *stamp, label: taken, id: id.clone(), slots: slots.take_out(mask) }
+        let label = std::mem::replace(label, left);
+        let label = labels.fitted(&label, mask);
+        let slots = slots.take_out(mask);
+        let taken = Entry { first, stamp: *stamp, label, id: id.clone(), slots };
+        *sum = sum.minus(fingerprints.take_out_part(taken.view()));
+        taken
     }
 
-    /// Takes slots that are live out of a row, and gives them to `killed`, if that is there.
-    pub(super) fn take_slot(&mut self, number: u32, span: &Span, killed: Option<&mut Vec<Entry>>) {
-        let Self { rows, labels, writers, .. } = self;
+    /// Takes slots that are live out of a row that has the label `left` then, and gives them to `killed`, if
+    /// that is there.
+    #[inline]
+    pub(super) fn take_slot(
+        &mut self,
+        number: u32,
+        span: &Span,
+        left: Label,
+        taken: Label,
+        killed: Option<&mut Vec<Entry>>,
+    ) {
+        let Self { rows, writers, .. } = self;
         let Row { id, stamp, counter, label, slots, writer, .. } = rows.of_mut(number);
-        let (live, mask) = (slots.live(), span.mask());
-        if live == mask {
-            let taken = self.take(number, live, mask);
+        let first = Dot::new(writers[*writer as usize].replica, *counter);
+        if slots.live() == span.mask() {
+            let Row { id, stamp, label, slots, .. } = self.unlink(number);
             if let Some(killed) = killed {
-                killed.push(taken);
+                killed.push(Entry { first, stamp, label, id, slots });
             }
             return;
         }
-        let left = labels.fitted(label, live & !mask);
+        *label = left;
         if let Some(killed) = killed {
-            let first = Dot::new(writers[*writer as usize].replica, *counter);
-            let label = labels.fitted(label, mask);
             let slots = slots.take_span(span);
-            killed.push(Entry { first, stamp: *stamp, label, id: id.clone(), slots });
+            killed.push(Entry { first, stamp: *stamp, label: taken, id: id.clone(), slots });
         } else {
             slots.drop_out(span);
         }
-        *label = left;
     }
 
     /// Whether a run of `len` dots from `counter`, which would stand at a position, would overlap
