@@ -80,11 +80,9 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let added = CausalContext::of_one(author.replica, DotRanges::of(before + 1..=seen));
         // What the change itself wrote and took back was not there before.
         killed.retain(|entry| !is_new(entry, author, before));
-        let replaced = Replaced::of(&mut killed, !delta.notes.is_empty());
+        let replaced = Replaced::of(&mut killed);
         document.keep_memory(killed);
-        if let Replaced::Shared(killed) = &replaced {
-            document.kept.put(&delta.notes, killed);
-        }
+        document.kept.put(&delta.notes, &replaced);
         Ok(Edited { value, delta, touched, undo: Undo { added, killed: replaced, counts } })
     }
 
@@ -240,6 +238,14 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.seen = self.next - 1;
         self.touched.push(&entry.label, &entry.id);
         self.add_step(Delta { entries: vec![entry], dead, notes: Vec::new() });
+    }
+
+    /// Notes that a removal, which has the next dot, took all that was live of a place.
+    fn took(&mut self, note: Note, dead: CausalContext) {
+        self.seen = self.next;
+        self.next += 1;
+        self.touched.push(&note.label, &note.id);
+        self.add_step(Delta { entries: Vec::new(), dead, notes: vec![note] });
     }
 
     fn add_step(&mut self, delta: Delta) {

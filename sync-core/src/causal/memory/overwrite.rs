@@ -64,14 +64,11 @@ impl MemoryStore {
             return None;
         }
         let sum = self.fingerprints.change_one(*first, is, true);
-        let lost = self.fingerprints.change_one(old, was, false);
         let Exchanged { row, span, left, taken, new } = exchanged;
         let (id, stamp, counter) = (id.clone(), entry.stamp, first.counter);
         let (label, slots, writer) = (new, slots.clone(), writer as u32);
         self.link_to(row, Row { id, stamp, counter, label, slots, sum, writer, next: 0 }, at);
-        let known = self.rows.of_mut(row);
-        known.sum = known.sum.minus(lost);
-        self.take_slot(row, &span, left, taken, killed);
+        self.take_slot(row, &span, was, (left, taken), killed);
         Some(Overwrite::Done(old))
     }
 
