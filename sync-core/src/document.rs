@@ -142,22 +142,15 @@ impl<S: PlaceStore> Document<S> {
         look: Option<&mut Look<'_>>,
     ) -> Result<Change, S::Error> {
         let mut killed = take(&mut self.killed);
-        // Nothing clashes, and nothing is left in part, by what is merely overwritten.
         if crate::small::HAS_SHORTCUTS
-            && let Some((entry, dead)) = delta.as_overwrite()
             && !broken!(JoinKeepsDead)
+            && let Some(touched) = self.join_at_once(delta, look.is_some(), &mut killed)?
         {
-            let taken = look.is_some().then_some(&mut killed);
-            let done = self.store.overwrite(entry, Some(dead), taken, kind::EXISTS)?;
-            if matches!(done, Overwrite::Done(_)) {
-                self.kept.forget(entry.label.space(), &entry.id);
-                let touched = Touched::only(&entry.label, &entry.id);
-                if let Some(look) = look {
-                    look(&killed);
-                }
-                self.keep_memory(killed);
-                return Ok(Change { touched, orphans: Vec::new(), is_new: true });
+            if let Some(look) = look {
+                look(&killed);
             }
+            self.keep_memory(killed);
+            return Ok(Change { touched, orphans: Vec::new(), is_new: true });
         }
         let joined = join_into(&mut self.store, delta, killed)?;
         let touched = Touched::by(&joined, delta);
@@ -185,6 +178,31 @@ impl<S: PlaceStore> Document<S> {
         }
         self.keep_memory(joined.killed);
         Ok(Change { touched, orphans, is_new })
+    }
+
+    /// Joins a delta that puts one element in place of another, or takes a record whole: nothing clashes by
+    /// that, and nothing is left in part. Gives the place. Does nothing otherwise.
+    #[inline]
+    fn join_at_once(
+        &mut self,
+        delta: &Delta,
+        is_shown: bool,
+        killed: &mut Vec<Entry>,
+    ) -> Result<Option<Touched>, S::Error> {
+        if let Some((entry, dead)) = delta.as_overwrite() {
+            let taken = is_shown.then_some(killed);
+            let done = self.store.overwrite(entry, Some(dead), taken, kind::EXISTS)?;
+            if matches!(done, Overwrite::Done(_)) {
+                self.kept.forget(entry.label.space(), &entry.id);
+                return Ok(Some(Touched::only(&entry.label, &entry.id)));
+            }
+        } else if let Some(note) = delta.as_removal()
+            && !broken!(JoinForgetsUnseen)
+            && self.store.bury(note, Some(&delta.dead), kind::EXISTS, killed)?
+        {
+            return Ok(Some(Touched::only(&note.label, &note.id)));
+        }
+        Ok(None)
     }
 
     /// Keeps the memory of what died for the next change.

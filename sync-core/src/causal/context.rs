@@ -38,6 +38,11 @@ impl CausalContext {
         self.0.len()
     }
 
+    /// How many dots there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.iter().fold(0, |sum, (_, ranges)| sum.saturating_add(ranges.len()))
+    }
+
     /// How many ranges there are in all: what the context costs.
     #[must_use]
     pub fn range_count(&self) -> usize {

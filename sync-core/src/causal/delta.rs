@@ -45,6 +45,12 @@ impl Delta {
         if is_one { Some((entry, self.dead.single_dot()?)) } else { None }
     }
 
+    /// The removal, if it says that there was one and nothing else.
+    pub(crate) fn as_removal(&self) -> Option<&Note> {
+        let [note] = &self.notes[..] else { return None };
+        self.entries.is_empty().then_some(note)
+    }
+
     /// The live dots that it brings.
     #[must_use]
     pub fn live(&self) -> CausalContext {

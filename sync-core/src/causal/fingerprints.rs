@@ -4,10 +4,10 @@ mod buckets;
 mod element;
 
 use self::buckets::{Buckets, Cover};
-pub(super) use self::element::ODD;
 pub(crate) use self::element::mix;
 use self::element::narrow;
 pub use self::element::{ElementKey, Root, Sum, Total, context_hash};
+pub(super) use self::element::{ODD, RunSum};
 use super::{CausalContext, Dot, EntryView, ReplicaId};
 
 /// Sums over the live dots of each replica and over all.
@@ -74,7 +74,7 @@ impl Fingerprints {
 
     /// Adds the live dots of an entry.
     pub fn add(&mut self, entry: EntryView<'_>) {
-        self.change(entry, true);
+        self.add_run(entry);
     }
 
     /// Takes out the live dots of an entry.
@@ -82,24 +82,63 @@ impl Fingerprints {
         self.change(entry, false);
     }
 
-    /// As [`insert`](Self::insert) and [`remove`](Self::remove), where anybody asks for it.
-    #[inline]
-    pub(super) fn change_one(&mut self, dot: Dot, content: u64, is_added: bool) {
-        match is_added {
-            _ if cfg!(not(feature = "compare")) => {}
-            true => self.insert(dot, content),
-            false => self.remove(dot, content),
-        }
+    /// Adds the live dots of an entry, and gives what they sum up to.
+    pub(super) fn add_run(&mut self, entry: EntryView<'_>) -> RunSum {
+        self.change(entry, true)
     }
 
-    /// Sums up an entry, which is in one block or two, before it looks for their buckets.
-    fn change(&mut self, entry: EntryView<'_>, is_added: bool) {
+    /// Takes out the live dots of an entry, and gives what they sum up to.
+    pub(super) fn take_out_part(&mut self, entry: EntryView<'_>) -> RunSum {
+        self.change(entry, false)
+    }
+
+    /// Takes out the live dots of an entry, which sum up to this.
+    #[inline]
+    pub(super) fn take_out_run(&mut self, entry: EntryView<'_>, run: RunSum) {
         if cfg!(not(feature = "compare")) {
             return;
         }
+        let (first, len) = (entry.first, entry.slots.len());
+        if len > Buckets::room(first.counter) {
+            self.change(entry, false);
+            return;
+        }
+        let count = u64::from(entry.slots.live().count_ones());
+        let sum = Sum { hash: run.narrow, count };
+        self.replica_mut(first.replica).buckets.remove(Buckets::block(first.counter), sum);
+        self.lessen(Total { hash: run.wide(), count });
+    }
+
+    /// As [`insert`](Self::insert) and [`remove`](Self::remove), where anybody asks for it. Gives what the
+    /// dot sums up to.
+    #[inline]
+    pub(super) fn change_one(&mut self, dot: Dot, content: u64, is_added: bool) -> RunSum {
+        if cfg!(not(feature = "compare")) {
+            return RunSum::default();
+        }
+        let replica = self.replica_mut(dot.replica);
+        let hash = replica.key.wide(dot.counter, content);
+        let sum = Sum { hash: narrow(hash), count: 1 };
+        let block = Buckets::block(dot.counter);
+        if is_added {
+            replica.buckets.add(block, sum);
+            self.total.hash = self.total.hash.wrapping_add(hash);
+            self.total.count = self.total.count.wrapping_add(1);
+        } else {
+            replica.buckets.remove(block, sum);
+            self.lessen(Total { hash, count: 1 });
+        }
+        RunSum::of(hash, sum.hash)
+    }
+
+    /// Sums up an entry, which is in one block or two, before it looks for their buckets.
+    fn change(&mut self, entry: EntryView<'_>, is_added: bool) -> RunSum {
+        if cfg!(not(feature = "compare")) {
+            return RunSum::default();
+        }
         let replica = self.replica_mut(entry.first.replica);
         let key = replica.key;
-        let (mut wide, mut count) = (0u128, 0u64);
+        let (mut wide, mut count, mut before) = (0u128, 0u64, 0u64);
         let (mut block, mut sum) = (Buckets::block(entry.first.counter), Sum::default());
         let mut put = |block: u64, sum: Sum| {
             if sum.count > 0 && is_added {
@@ -111,6 +150,7 @@ impl Fingerprints {
         entry.each_hash(|counter, content| {
             if Buckets::block(counter) != block {
                 put(block, sum);
+                before = before.wrapping_add(sum.hash);
                 (block, sum) = (Buckets::block(counter), Sum::default());
             }
             let hash = key.wide(counter, content);
@@ -125,6 +165,7 @@ impl Fingerprints {
         } else {
             self.lessen(Total { hash: wide, count });
         }
+        RunSum::of(wide, before.wrapping_add(sum.hash))
     }
 
     /// Takes out a dot that was live with this content.

@@ -3,6 +3,7 @@
 //! A row is an entry; two indexes find it, by dot and by object. Rows of one object form a ring.
 
 mod build;
+mod bury;
 mod dots;
 mod hand;
 mod labels;

@@ -217,6 +217,16 @@ impl Slots {
         self.span_of(slot).map(|span| self.bytes_of(&span))
     }
 
+    /// The bytes of the only slot, if there is just one, and live.
+    #[inline]
+    pub(super) fn only_slot(&self) -> Option<&[u8]> {
+        match self.as_packed() {
+            [1, header @ 1..0x80, bytes @ ..] => bytes.get(..usize::from(*header) - 1),
+            [1, ..] => self.get(0),
+            _ => None,
+        }
+    }
+
     /// Where a slot stands; none for a dead one, or where there is none.
     #[inline]
     pub(super) fn span_of(&self, slot: usize) -> Option<Span> {
@@ -296,9 +306,13 @@ impl Slots {
 
     fn part_of(&self, span: &Span, taken: u64) -> Self {
         let packed = self.as_packed();
-        let count_byte = [packed.first().copied().unwrap_or(0)];
-        let dead_after = usize::from(count_byte[0]).saturating_sub(span.first + span.count);
-        Self::spliced(&count_byte, span.first, &packed[span.start..span.end], dead_after, taken)
+        let count = packed.first().copied().unwrap_or(0);
+        let dead_after = usize::from(count).saturating_sub(span.first + span.count);
+        let (start, slots) = (1 + span.first, &packed[span.start..span.end]);
+        Self::filled(start + slots.len() + dead_after, taken, |packed| {
+            packed[0] = count;
+            packed[start..][..slots.len()].copy_from_slice(slots);
+        })
     }
 
     /// Where the slots of a mask stand, if no other live one stands between them: mostly one slot is taken,
@@ -321,7 +335,7 @@ impl Slots {
         let Span { count, start, end, .. } = *span;
         if !self.cut(start, end, count, left) {
             let packed = self.as_packed();
-            *self = Self::spliced(&packed[..start], count, &packed[end..], 0, left);
+            *self = Self::spliced(&packed[..start], count, &packed[end..], left);
         }
     }
 
@@ -342,13 +356,12 @@ impl Slots {
         true
     }
 
-    /// Two pieces of packed slots, each with dead slots behind it.
-    fn spliced(head: &[u8], dead: usize, tail: &[u8], dead_after: usize, live: u64) -> Self {
+    /// Two pieces of packed slots, and dead slots between them.
+    fn spliced(head: &[u8], dead: usize, tail: &[u8], live: u64) -> Self {
         let start = head.len() + dead;
-        let end = start + tail.len();
-        Self::filled(end + dead_after, live, |packed| {
+        Self::filled(start + tail.len(), live, |packed| {
             packed[..head.len()].copy_from_slice(head);
-            packed[start..end].copy_from_slice(tail);
+            packed[start..].copy_from_slice(tail);
         })
     }
 

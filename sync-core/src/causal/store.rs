@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Dot, DotRanges, Entry, EntryView, PlaceId, ReplicaId};
+use super::{CausalContext, Dot, DotRanges, Entry, EntryView, Note, PlaceId, ReplicaId};
 
 /// A place for one document's entries and context, by dots. The kernel touches only what a delta
 /// names, so a document need not fit into memory.
@@ -123,6 +123,22 @@ pub trait PlaceStore: DotStore {
         _needed: u8,
     ) -> Result<Overwrite, Self::Error> {
         Ok(Overwrite::StepByStep)
+    }
+
+    /// Takes out everything that is live of the object of a removal, if nothing else follows from that: a
+    /// name of it begins with the byte `needed`, but perhaps for the highest bit, another one or the same
+    /// with a byte without that; nothing about it stands open; the removal's dot is above all that was seen
+    /// of its replica; and `dead` has this dot and what is live of the object, and nothing else, where that
+    /// is given. The dot is seen by that, and what was live goes to `killed`, in the order of dots. Does
+    /// nothing otherwise, or where the store does not do this faster than step by step, and says so.
+    fn bury(
+        &mut self,
+        _note: &Note,
+        _dead: Option<&CausalContext>,
+        _needed: u8,
+        _killed: &mut Vec<Entry>,
+    ) -> Result<bool, Self::Error> {
+        Ok(false)
     }
 
     /// Notes whether something about an object stands open, so that it is found without a search.

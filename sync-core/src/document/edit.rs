@@ -93,12 +93,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let added = CausalContext::of_one(author.replica, DotRanges::of(before + 1..=seen));
         // What the change itself wrote and took back was not there before.
         killed.retain(|entry| !is_new(entry, author, before));
-        let replaced = Replaced::of(&mut killed, !delta.notes.is_empty());
+        let replaced = Replaced::of(&mut killed);
         document.keep_memory(killed);
-        if let Replaced::Shared(killed) = &replaced {
-            let is_whole = |note: &&Note| !in_part.contains(&note.dot);
-            document.kept.put(delta.notes.iter().filter(is_whole), killed);
-        }
+        let is_whole = |note: &&Note| !in_part.contains(&note.dot);
+        document.kept.put(delta.notes.iter().filter(is_whole), &replaced);
         Ok(Edited { value, delta, touched, undo: Undo { added, killed: replaced, counts } })
     }
 
@@ -154,6 +152,18 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         dead.insert(dot);
         let known = self.killed.len();
         self.step(Delta { entries: Vec::new(), dead, notes: vec![note] })?;
+        self.look_whether_whole(space, id, known, dot)
+    }
+
+    /// Notes whether a removal took a record that was here in part, which is all that was killed since so
+    /// many entries were.
+    pub(super) fn look_whether_whole(
+        &mut self,
+        space: &[u8],
+        id: &PlaceId,
+        known: usize,
+        dot: Dot,
+    ) -> Step<S> {
         let (taken, none) = (self.killed[known..].iter(), CausalContext::default());
         let was_whole = self.document.was_whole(space, id, taken, &none);
         if !was_whole.map_err(Refused::Store)? {
@@ -265,6 +275,14 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.seen = self.next - 1;
         self.touched.push(&entry.label, &entry.id);
         self.add_step(Delta { entries: vec![entry], dead, notes: Vec::new() });
+    }
+
+    /// Notes that a removal, which has the next dot, took all that was live of a place.
+    fn took(&mut self, note: Note, dead: CausalContext) {
+        self.seen = self.next;
+        self.next += 1;
+        self.touched.push(&note.label, &note.id);
+        self.add_step(Delta { entries: Vec::new(), dead, notes: vec![note] });
     }
 
     fn add_step(&mut self, delta: Delta) {

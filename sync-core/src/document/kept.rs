@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::undo::Replaced;
 use crate::causal::{Entry, Note};
 use crate::checksum::hash;
 use crate::small::SortedMap;
@@ -29,7 +30,7 @@ pub(super) struct Kept {
 #[derive(Debug, Clone)]
 struct Removed {
     note: Note,
-    killed: Arc<[Entry]>,
+    killed: Replaced,
     key: u64,
     bytes: usize,
 }
@@ -43,14 +44,15 @@ impl Kept {
     pub(super) fn put<'a>(
         &mut self,
         notes: impl Iterator<Item = &'a Note> + Clone,
-        killed: &Arc<[Entry]>,
+        killed: &Replaced,
     ) {
         let count = notes.clone().count();
         if count == 0 {
             return;
         }
         // The entries are shared, and each removal counts for its part of them.
-        let bytes = RECORD_BYTES + killed.iter().map(Entry::byte_count).sum::<usize>() / count;
+        let bytes = killed.entries().iter().map(Entry::byte_count).sum::<usize>();
+        let bytes = RECORD_BYTES + if count == 1 { bytes } else { bytes / count };
         for note in notes.filter(|note| is_collection(note.label.space())) {
             let key = key_of(note.label.space(), &note.id);
             let turn = self.first_turn + self.removed.len() as u64;
@@ -65,8 +67,10 @@ impl Kept {
         // together: their memory is free once none is left.
         let mut last: Option<Arc<[Entry]>> = None;
         while let Some(oldest) = self.removed.front() {
-            let is_of_last = |killed| last.as_ref().is_some_and(|last| Arc::ptr_eq(last, killed));
-            let goes = oldest.as_ref().is_none_or(|oldest| is_of_last(&oldest.killed));
+            let goes = oldest.as_ref().is_none_or(|oldest| match (&oldest.killed, &last) {
+                (Replaced::Shared(killed), Some(last)) => Arc::ptr_eq(last, killed),
+                _ => false,
+            });
             if self.bytes <= BYTES_MAX && !goes {
                 break;
             }
@@ -74,7 +78,9 @@ impl Kept {
             if let Some(Removed { key, bytes, killed, .. }) = self.removed.pop_front().flatten() {
                 self.turns.remove(&key);
                 self.bytes -= bytes;
-                last = Some(killed);
+                if let Replaced::Shared(killed) = killed {
+                    last = Some(killed);
+                }
             }
         }
     }
@@ -88,7 +94,7 @@ impl Kept {
         if !is_it(note.label.space(), &note.id) {
             return None;
         }
-        let of_it = killed.iter().filter(|entry| is_it(entry.label.space(), &entry.id));
+        let of_it = killed.entries().iter().filter(|entry| is_it(entry.label.space(), &entry.id));
         Some((note, of_it.collect()))
     }
 
@@ -134,7 +140,7 @@ mod tests {
         entry.slots = Slots::new([Some(&vec![0; room][..])].into_iter());
         assert_eq!(RECORD_BYTES + entry.byte_count(), bytes);
         let note = Note { dot: entry.first, stamp, label: Label::new(SPACE, []), id };
-        kept.put([note].iter(), &Arc::from([entry]));
+        kept.put([note].iter(), &Replaced::One(entry));
     }
 
     #[test]

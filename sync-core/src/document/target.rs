@@ -279,6 +279,8 @@ pub(super) struct Labels {
     records: Vec<Label>,
     /// Those of single registers of records, whose names were checked.
     registers: Vec<Label>,
+    /// Those of removals of records, of collections whose names were checked.
+    removals: Vec<Label>,
 }
 
 impl Labels {
@@ -358,6 +360,19 @@ impl Labels {
         if is_it && !self.registers.contains(label) {
             self.registers.truncate(LABELS_MAX - 1);
             self.registers.push(label.clone());
+        }
+    }
+
+    /// The label of the removal of a record, if it is known: the collection's name needs no look then.
+    pub(super) fn of_removal(&self, collection: &str) -> Option<Label> {
+        self.removals.iter().find(|label| is_space_of(label, collection)).cloned()
+    }
+
+    /// Remembers the label of the removal of a record: the collection's name was checked.
+    pub(super) fn learn_removal(&mut self, collection: &str, label: &Label) {
+        if is_space_of(label, collection) && !self.removals.contains(label) {
+            self.removals.truncate(LABELS_MAX - 1);
+            self.removals.push(label.clone());
         }
     }
 

@@ -32,21 +32,21 @@ pub(super) enum Replaced {
     Nothing,
     /// Mostly it is a part of one run.
     One(Entry),
-    /// What removals took is kept by the document as well.
+    /// Shared with what the document keeps of removals.
     Shared(Arc<[Entry]>),
 }
 
 impl Replaced {
-    /// Takes the entries out of a vector; `is_removed` says that they are kept by the document too.
-    pub(super) fn of(killed: &mut Vec<Entry>, is_removed: bool) -> Self {
+    /// Takes the entries out of a vector.
+    pub(super) fn of(killed: &mut Vec<Entry>) -> Self {
         match killed.len() {
             0 => Self::Nothing,
-            1 if !is_removed => killed.pop().map_or(Self::Nothing, Self::One),
+            1 => killed.pop().map_or(Self::Nothing, Self::One),
             _ => Self::Shared(killed.drain(..).collect()),
         }
     }
 
-    fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[Entry] {
         match self {
             Self::Nothing => &[],
             Self::One(entry) => std::slice::from_ref(entry),
@@ -145,7 +145,7 @@ impl Undo {
         }
         let killed = (0..reader.array()?).map(|_| Entry::decode(reader));
         let mut killed = killed.collect::<Result<Vec<_>, _>>()?;
-        undo.killed = Replaced::of(&mut killed, false);
+        undo.killed = Replaced::of(&mut killed);
         for _ in 0..reader.array()? {
             reader.exactly(4)?;
             undo.counts.push(Count {

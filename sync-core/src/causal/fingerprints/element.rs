@@ -93,6 +93,34 @@ impl Sum {
     }
 }
 
+/// What the live dots of a run sum up to, so that they are taken out without a look at their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::causal) struct RunSum {
+    /// Wrapping sum of [`ElementKey::wide`], the lower half first: a number of 128 bits would take more
+    /// room.
+    wide: [u64; 2],
+    /// Wrapping sum of [`ElementKey::element`].
+    pub(super) narrow: u64,
+}
+
+impl RunSum {
+    #[inline]
+    pub(super) fn of(wide: u128, narrow: u64) -> Self {
+        Self { wide: [wide as u64, (wide >> 64) as u64], narrow }
+    }
+
+    #[inline]
+    pub(super) fn wide(self) -> u128 {
+        u128::from(self.wide[1]) << 64 | u128::from(self.wide[0])
+    }
+
+    /// This without the other.
+    #[inline]
+    pub(in crate::causal) fn minus(self, other: Self) -> Self {
+        Self::of(self.wide().wrapping_sub(other.wide()), self.narrow.wrapping_sub(other.narrow))
+    }
+}
+
 /// What all live dots of a document sum up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Total {

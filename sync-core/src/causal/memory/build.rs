@@ -15,7 +15,7 @@ use crate::error::Malformed;
 use crate::time::Stamp;
 
 /// How many objects a list begins with: it has room for some more. Arbitrary.
-const CHUNK_OBJECTS: usize = CHUNK_MAX * 3 / 4;
+const CHUNK_OBJECTS: usize = CHUNK_MAX * 7 / 8;
 
 /// A store that is being built.
 pub(crate) struct Builder<'a> {
@@ -70,7 +70,7 @@ impl<'a> Builder<'a> {
         check_len("an id", id.len(), PLACE_ID_BYTES_MAX)?;
         let (label, space) = self.keep(label)?;
         let writer = self.follow(first, &label)?;
-        self.store.fingerprints.add(EntryView {
+        let sum = self.store.fingerprints.add_run(EntryView {
             first,
             stamp,
             label: &label,
@@ -78,7 +78,7 @@ impl<'a> Builder<'a> {
             slots: &slots,
         });
         let (key, counter) = (key_of(&id), first.counter);
-        let row = Row { id, stamp, counter, label, slots, writer, next: 0 };
+        let row = Row { id, stamp, counter, label, slots, sum, writer, next: 0 };
         let number = self.store.rows.add_ring(row);
         self.store.writers[writer as usize].runs.push(counter, number, CHUNK_MAX);
         self.objects[space].push((key, number));

@@ -69,7 +69,7 @@ impl DotStore for MemoryStore {
             }
             Err(at) if self.overlaps(writer, at, first.counter, slots.len()) => return Ok(false),
             Err(at) => {
-                self.fingerprints.add(EntryView {
+                let sum = self.fingerprints.add_run(EntryView {
                     first,
                     stamp,
                     label: &label,
@@ -79,7 +79,7 @@ impl DotStore for MemoryStore {
                 let label = self.labels.fitted(&label, slots.live());
                 let counter = first.counter;
                 let writer = writer as u32;
-                self.link(Row { id, stamp, counter, label, slots, writer, next: 0 }, at);
+                self.link(Row { id, stamp, counter, label, slots, sum, writer, next: 0 }, at);
             }
         }
         Ok(true)
@@ -102,9 +102,7 @@ impl DotStore for MemoryStore {
             let (live, last) = (row.slots.live(), row.last());
             let mask = live & mask_of(row.counter, start, end);
             if mask != 0 {
-                let taken = self.take(number, live, mask);
-                self.fingerprints.take_out(taken.view());
-                killed.push(taken);
+                killed.push(self.take(number, live, mask));
             }
             if last >= end {
                 break;

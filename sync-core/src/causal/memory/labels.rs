@@ -4,7 +4,8 @@ use crate::small::BTreeSet;
 
 use crate::causal::Label;
 
-/// How many labels fitted last are remembered. Arbitrary: a few for each field of most records.
+/// How many labels fitted last are remembered, and how many exchanges. Arbitrary: a few for each field of
+/// most records.
 const RECENT: usize = 32;
 
 /// Every label in use, once.
@@ -12,6 +13,7 @@ const RECENT: usize = 32;
 pub(super) struct Labels {
     all: BTreeSet<Label>,
     recent: Vec<Fitted>,
+    exchanges: Vec<Exchange>,
     turn: usize,
     /// How many there were after those out of use were last dropped.
     kept: usize,
@@ -25,7 +27,65 @@ struct Fitted {
     label: Label,
 }
 
+/// What follows from the labels of a row and of an entry of one slot: whether that would take the place of
+/// one of the row's.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange {
+    of: Label,
+    by: Label,
+    live: u64,
+    pub(super) place: Place,
+    /// The label of the entry, as it is kept.
+    pub(super) new: Label,
+}
+
+/// The slot of a row that an entry would take the place of.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// None has this name.
+    Nowhere,
+    /// This one, which leaves one label behind and takes the other along.
+    At { slot: usize, left: Label, taken: Label },
+    /// It takes a closer look.
+    Unclear,
+}
+
 impl Labels {
+    /// What follows if an entry of one slot has this label, and a row of its object that one with these live
+    /// slots.
+    #[inline]
+    pub(super) fn exchange(&mut self, of: &Label, live: u64, by: &Label) -> &Exchange {
+        let is_it =
+            |known: &Exchange| known.by.is_same(by) && known.of.is_same(of) && known.live == live;
+        let at = self.exchanges.iter().position(is_it);
+        let at = at.unwrap_or_else(|| self.find_exchange(of, live, by));
+        &self.exchanges[at]
+    }
+
+    #[inline(never)]
+    fn find_exchange(&mut self, of: &Label, live: u64, by: &Label) -> usize {
+        let like = of.slots_like(by);
+        let slot = like.trailing_zeros() as usize;
+        let place = if of.tags().has_high() || of.has_control() {
+            Place::Unclear
+        } else if like == 0 {
+            Place::Nowhere
+        } else if like.is_power_of_two() && live & like != 0 && of.name(slot) == by.name(0) {
+            let (left, taken) = (self.fitted(of, live & !like), self.fitted(of, like));
+            Place::At { slot, left, taken }
+        } else {
+            Place::Unclear
+        };
+        let new = self.fitted(by, 1);
+        let found = Exchange { of: of.clone(), by: by.clone(), live, place, new };
+        if self.exchanges.len() == RECENT {
+            self.turn = (self.turn + 1) % RECENT;
+            self.exchanges.swap_remove(self.turn);
+        }
+        self.exchanges.push(found);
+        self.exchanges.len() - 1
+    }
+
     /// The one label that says the same with names for the live slots alone.
     #[inline]
     pub(super) fn fitted(&mut self, label: &Label, live: u64) -> Label {
@@ -69,6 +129,7 @@ impl Labels {
     fn drop_unused(&mut self) {
         if self.all.len() >= 2 * self.kept + 64 {
             self.recent.clear();
+            self.exchanges.clear();
             self.all.retain(|label| label.clone_count() > 1);
             self.kept = self.all.len();
         }

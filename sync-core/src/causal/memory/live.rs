@@ -42,21 +42,14 @@ impl MemoryStore {
     }
 
     pub(super) fn count_in(&mut self, row: u32) {
-        self.count(row, true);
+        let mut fingerprints = std::mem::take(&mut self.fingerprints);
+        self.rows.of_mut(row).sum = fingerprints.add_run(self.view(row));
+        self.fingerprints = fingerprints;
     }
 
     pub(super) fn count_out(&mut self, row: u32) {
-        self.count(row, false);
-    }
-
-    fn count(&mut self, row: u32, is_added: bool) {
         let mut fingerprints = std::mem::take(&mut self.fingerprints);
-        let view = self.view(row);
-        if is_added {
-            fingerprints.add(view);
-        } else {
-            fingerprints.take_out(view);
-        }
+        fingerprints.take_out_run(self.view(row), self.rows.of(row).sum);
         self.fingerprints = fingerprints;
     }
 }

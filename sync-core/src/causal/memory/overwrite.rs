@@ -2,11 +2,24 @@
 //! follows from it is known beforehand, so the row is looked up once and nothing is looked at twice.
 
 use super::MemoryStore;
+use super::labels::Place;
+use super::rows::Row;
 use crate::causal::slots::Span;
-use crate::causal::{Dot, Entry, Overwrite};
+use crate::causal::{Dot, Entry, Label, Overwrite};
+
+/// What an entry takes the place of.
+struct Exchanged {
+    row: u32,
+    span: Span,
+    left: Label,
+    taken: Label,
+    /// The label of the entry, as it is kept.
+    new: Label,
+}
 
 impl MemoryStore {
     /// See [`PlaceStore::overwrite`](crate::causal::PlaceStore::overwrite).
+    #[inline]
     pub(super) fn overwrite_row(
         &mut self,
         entry: &Entry,
@@ -14,68 +27,80 @@ impl MemoryStore {
         killed: Option<&mut Vec<Entry>>,
         needed: u8,
     ) -> Overwrite {
+        let done = self.overwrite_at(entry, dead, killed, needed);
+        done.unwrap_or(Overwrite::StepByStep)
+    }
+
+    fn overwrite_at(
+        &mut self,
+        entry: &Entry,
+        dead: Option<Dot>,
+        killed: Option<&mut Vec<Entry>>,
+        needed: u8,
+    ) -> Option<Overwrite> {
         let Entry { first, label, id, slots, .. } = entry;
-        let is_one = label.len() == 1 && slots.len() == 1;
-        let Some(new) = slots.span_of(0).filter(|_| is_one) else { return Overwrite::StepByStep };
-        let new = slots.bytes_of(&new);
+        let new = slots.only_slot().filter(|_| label.len() == 1)?;
         let head = match dead {
-            Some(dead) => self.row_of_dot(dead),
-            None => self.row_of(label.space(), id),
+            Some(dead) => self.row_of_dot(dead)?,
+            None => self.row_of(label.space(), id)?,
         };
-        let place = head.and_then(|head| self.overwritten(head, entry, needed));
-        let Some((row, span)) = place else { return Overwrite::StepByStep };
-        let known = self.view(row);
-        let slot = span.first();
+        let exchanged = self.exchanged(head, entry, needed)?;
+        let known = self.view(exchanged.row);
+        let slot = exchanged.span.first();
         let old = Dot::new(known.first.replica, known.first.counter + slot as u64);
-        let bytes = known.slots.bytes_of(&span);
+        let bytes = known.slots.bytes_of(&exchanged.span);
         match dead {
-            Some(dead) if dead != old => return Overwrite::StepByStep,
-            None if bytes == new => return Overwrite::Same,
+            Some(dead) if dead != old => return None,
+            None if bytes == new => return Some(Overwrite::Same),
             Some(_) | None => {}
         }
         let (was, is) = (known.content(slot, bytes), entry.view().content(0, new));
         let writer = self.number_of(first.replica);
-        let Some(at) = self.writers[writer].runs.end_above(first.counter) else {
-            return Overwrite::StepByStep;
-        };
+        let runs = &self.writers[writer].runs;
+        let at = runs.end_above(first.counter)?;
         // A run may reach beyond what of it was seen.
-        if self.overlaps(writer, at, first.counter, 1) || !self.context.push(*first) {
-            return Overwrite::StepByStep;
+        let is_free = runs.last().is_none_or(|last| self.rows.of(last).last() < first.counter);
+        if !is_free || !self.context.push(*first) {
+            return None;
         }
-        self.fingerprints.change_one(*first, is, true);
-        self.fingerprints.change_one(old, was, false);
-        self.link_to(row, entry, writer, at);
-        self.take_slot(row, &span, killed);
-        Overwrite::Done(old)
+        let sum = self.fingerprints.change_one(*first, is, true);
+        let Exchanged { row, span, left, taken, new } = exchanged;
+        let (id, stamp, counter) = (id.clone(), entry.stamp, first.counter);
+        let (label, slots, writer) = (new, slots.clone(), writer as u32);
+        self.link_to(row, Row { id, stamp, counter, label, slots, sum, writer, next: 0 }, at);
+        self.take_slot(row, &span, was, (left, taken), killed);
+        Some(Overwrite::Done(old))
     }
 
-    /// Which slot of which row an entry takes the place of, if there is nothing else to it, by a row of the
-    /// object.
+    /// What an entry takes the place of, if there is nothing else to it, by a row of the object.
     #[inline]
-    fn overwritten(&self, head: u32, entry: &Entry, needed: u8) -> Option<(u32, Span)> {
-        let name = entry.label.name(0);
+    fn exchanged(&mut self, head: u32, entry: &Entry, needed: u8) -> Option<Exchanged> {
         let row = self.rows.of(head);
         let is_of_it = row.id == entry.id && row.label.is_in_space_of(&entry.label);
-        let is_plain = name.first().is_some_and(|tag| tag & 0x80 == 0 && *tag != needed);
+        let is_plain = entry.label.name(0).first();
+        let is_plain = is_plain.is_some_and(|tag| tag & 0x80 == 0 && *tag != needed);
         if !is_of_it || !is_plain {
             return None;
         }
-        let (mut found, mut has_needed) = (None, false);
-        for number in self.rows.ring(head) {
-            let row = self.rows.of(number);
-            if row.label.tags().has_high() || row.label.has_control() {
-                return None;
-            }
+        let Self { rows, labels, .. } = self;
+        let (mut found, mut has_needed, mut number) = (None, false, head);
+        loop {
+            let row = rows.of(number);
             has_needed |= row.label.tags().has_plainly(needed);
-            let like = row.label.slots_like(&entry.label);
-            if like == 0 {
-                continue;
+            let exchange = labels.exchange(&row.label, row.slots.live(), &entry.label);
+            match &exchange.place {
+                Place::Nowhere => {}
+                Place::At { slot, left, taken } if found.is_none() => {
+                    let (left, taken) = (left.clone(), taken.clone());
+                    let (span, new) = (row.slots.span_of(*slot)?, exchange.new.clone());
+                    found = Some(Exchanged { row: number, span, left, taken, new });
+                }
+                Place::At { .. } | Place::Unclear => return None,
             }
-            let slot = like.trailing_zeros() as usize;
-            if !like.is_power_of_two() || found.is_some() || row.label.name(slot) != name {
-                return None;
+            number = row.next;
+            if number == head {
+                break;
             }
-            found = Some((number, row.slots.span_of(slot)?));
         }
         let is_open = !self.open.is_empty()
             && self.open.contains(&(entry.label.space().into(), entry.id.clone()));

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::MemoryStore;
 use super::lookup::key_of;
 use super::sorted::Position;
-use crate::causal::{Dot, Entry, EntryView, Overwrite, PlaceId, PlaceStore};
+use crate::causal::{CausalContext, Dot, Entry, EntryView, Note, Overwrite, PlaceId, PlaceStore};
 
 impl MemoryStore {
     /// A row of each object of a space, in the order of their ids, beginning after `after`.
@@ -69,6 +69,17 @@ impl PlaceStore for MemoryStore {
         needed: u8,
     ) -> Result<Overwrite, Infallible> {
         Ok(self.overwrite_row(entry, dead, killed, needed))
+    }
+
+    #[inline]
+    fn bury(
+        &mut self,
+        note: &Note,
+        dead: Option<&CausalContext>,
+        needed: u8,
+        killed: &mut Vec<Entry>,
+    ) -> Result<bool, Infallible> {
+        Ok(self.bury_object(note, dead, needed, killed))
     }
 
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Infallible> {

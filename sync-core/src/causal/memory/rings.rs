@@ -7,7 +7,7 @@ use super::rows::Row;
 use super::sorted::{Position, Sorted};
 use super::{MemoryStore, Space};
 use crate::causal::slots::Span;
-use crate::causal::{Dot, Entry};
+use crate::causal::{Dot, Entry, Label};
 
 impl MemoryStore {
     /// Puts a row into both indexes; `at` is where it stands among the runs.
@@ -21,13 +21,10 @@ impl MemoryStore {
         self.writers[writer].runs.insert(at, counter, number);
     }
 
-    /// Puts an entry behind a row of its object; `at` is where it stands among the runs.
-    pub(super) fn link_to(&mut self, known: u32, entry: &Entry, writer: usize, at: Position) {
-        let Entry { first, stamp, label, id, slots } = entry;
-        let (stamp, counter, slots) = (*stamp, first.counter, slots.clone());
-        let label = self.labels.fitted(label, slots.live());
-        let row =
-            Row { id: id.clone(), stamp, counter, label, slots, writer: writer as u32, next: 0 };
+    /// Puts a row behind another one of its object; `at` is where it stands among the runs.
+    #[inline]
+    pub(super) fn link_to(&mut self, known: u32, row: Row, at: Position) {
+        let (writer, counter) = (row.writer as usize, row.counter);
         let number = self.link_behind(known, row);
         self.hand.set_row(number);
         self.writers[writer].runs.insert(at, counter, number);
@@ -66,21 +63,17 @@ impl MemoryStore {
         }
     }
 
-    /// Takes a row out of both indexes.
-    fn unlink(&mut self, number: u32) -> Row {
+    /// Takes a row out of both indexes, with its dots.
+    fn unlink(&mut self, number: u32) -> Entry {
         let known = self.rows.of(number);
-        let run = self.run(known.writer as usize, known.counter);
         if let Ok(space) = self.space(known.label.space())
             && let Ok(place) = self.place(&self.spaces[space].ids, &known.id)
         {
             let next = known.next;
-            let ids = &mut self.spaces[space].ids;
             if next == number {
-                ids.remove(place);
-                if ids.is_empty() {
-                    self.spaces.remove(space);
-                }
+                self.unlink_object(space, place);
             } else {
+                let ids = &mut self.spaces[space].ids;
                 if ids.row(place) == Some(number) {
                     ids.set(place, next);
                 }
@@ -89,55 +82,90 @@ impl MemoryStore {
                 self.hand.set_row(next);
             }
         }
-        let row = self.rows.remove(number);
-        if let Ok(run) = run {
-            self.writers[row.writer as usize].runs.remove(run);
+        let (_, taken) = self.take_row(number);
+        self.tidy();
+        taken
+    }
+
+    /// Takes an object out of the index of its space.
+    pub(super) fn unlink_object(&mut self, space: usize, place: Position) {
+        let ids = &mut self.spaces[space].ids;
+        ids.remove(place);
+        if ids.is_empty() {
+            self.spaces.remove(space);
         }
+    }
+
+    /// Takes a row out, with its dots, but for the index of objects. Gives the next row of its object, and
+    /// what it was.
+    pub(super) fn take_row(&mut self, number: u32) -> (u32, Entry) {
+        let known = self.rows.of(number);
+        if let Ok(run) = self.run(known.writer as usize, known.counter) {
+            self.writers[known.writer as usize].runs.remove(run);
+        }
+        let Row { id, stamp, counter, label, slots, sum, writer, next } = self.rows.remove(number);
+        let first = Dot::new(self.writers[writer as usize].replica, counter);
+        let taken = Entry { first, stamp, label, id, slots };
+        self.fingerprints.take_out_run(taken.view(), sum);
+        (next, taken)
+    }
+
+    /// Gives back what is of no use without rows.
+    pub(super) fn tidy(&mut self) {
         if self.rows.count() == 0 {
             self.writers = Vec::new();
             self.numbers = Vec::new();
             self.labels = Labels::default();
         }
-        row
     }
 
     /// Takes the slots of a mask out of a row, and gives them as an entry.
     pub(super) fn take(&mut self, number: u32, live: u64, mask: u64) -> Entry {
-        let first = self.view(number).first;
         if mask == live {
-            let Row { id, stamp, label, slots, .. } = self.unlink(number);
-            return Entry { first, stamp, label, id, slots };
+            return self.unlink(number);
         }
-        let Self { rows, labels, .. } = self;
-        let Row { id, stamp, label, slots, .. } = rows.of_mut(number);
+        let first = self.view(number).first;
+        let Self { rows, labels, fingerprints, .. } = self;
+        let Row { id, stamp, label, slots, sum, .. } = rows.of_mut(number);
         let left = labels.fitted(label, live & !mask);
-        let taken = labels.fitted(label, mask);
-        *label = left;
-        Entry { first, stamp: *stamp, label: taken, id: id.clone(), slots: slots.take_out(mask) }
+        let label = std::mem::replace(label, left);
+        let label = labels.fitted(&label, mask);
+        let slots = slots.take_out(mask);
+        let taken = Entry { first, stamp: *stamp, label, id: id.clone(), slots };
+        *sum = sum.minus(fingerprints.take_out_part(taken.view()));
+        taken
     }
 
-    /// Takes slots that are live out of a row, and gives them to `killed`, if that is there.
-    pub(super) fn take_slot(&mut self, number: u32, span: &Span, killed: Option<&mut Vec<Entry>>) {
-        let Self { rows, labels, writers, .. } = self;
-        let Row { id, stamp, counter, label, slots, writer, .. } = rows.of_mut(number);
-        let (live, mask) = (slots.live(), span.mask());
-        if live == mask {
-            let taken = self.take(number, live, mask);
+    /// Takes a slot that is live out of a row that has the label `left` then, and gives it to `killed`, if
+    /// that is there. What it said has the hash `was`.
+    #[inline]
+    pub(super) fn take_slot(
+        &mut self,
+        number: u32,
+        span: &Span,
+        was: u64,
+        (left, taken): (Label, Label),
+        killed: Option<&mut Vec<Entry>>,
+    ) {
+        let Self { rows, writers, fingerprints, .. } = self;
+        let Row { id, stamp, counter, label, slots, writer, sum, .. } = rows.of_mut(number);
+        if slots.live() == span.mask() {
+            let taken = self.unlink(number);
             if let Some(killed) = killed {
                 killed.push(taken);
             }
             return;
         }
-        let left = labels.fitted(label, live & !mask);
+        let first = Dot::new(writers[*writer as usize].replica, *counter);
+        let dot = Dot::new(first.replica, first.counter + span.first() as u64);
+        *sum = sum.minus(fingerprints.change_one(dot, was, false));
+        *label = left;
         if let Some(killed) = killed {
-            let first = Dot::new(writers[*writer as usize].replica, *counter);
-            let label = labels.fitted(label, mask);
             let slots = slots.take_span(span);
-            killed.push(Entry { first, stamp: *stamp, label, id: id.clone(), slots });
+            killed.push(Entry { first, stamp: *stamp, label: taken, id: id.clone(), slots });
         } else {
             slots.drop_out(span);
         }
-        *label = left;
     }
 
     /// Whether a run of `len` dots from `counter`, which would stand at a position, would overlap

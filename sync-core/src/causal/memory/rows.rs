@@ -1,5 +1,6 @@
 //! Rows in pages: they keep their numbers, and numbers of removed rows are used again.
 
+use crate::causal::fingerprints::RunSum;
 use crate::causal::{Label, PlaceId, Slots};
 use crate::time::Stamp;
 
@@ -14,6 +15,8 @@ pub(super) struct Row {
     pub(super) counter: u64,
     pub(super) label: Label,
     pub(super) slots: Slots,
+    /// What the live dots sum up to.
+    pub(super) sum: RunSum,
     /// The number of the replica.
     pub(super) writer: u32,
     /// The next row of the same object, round in a ring.

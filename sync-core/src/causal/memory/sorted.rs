@@ -113,6 +113,12 @@ impl Sorted {
         is_above.then(|| Position { chunk: self.chunks.len() - 1, at: keys.len() })
     }
 
+    /// The last row.
+    #[inline]
+    pub(super) fn last(&self) -> Option<u32> {
+        self.chunks.last()?.rows.last().copied()
+    }
+
     /// Whether a key that is not there would stand here for sure.
     #[inline]
     pub(super) fn would_stand(&self, position: Position, key: u64) -> bool {

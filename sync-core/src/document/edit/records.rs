@@ -5,8 +5,10 @@ use std::mem::take;
 use crate::small::SmallVec;
 
 use super::counters::{may_count, push_counter_paths};
-use super::{Edit, Step};
-use crate::causal::{CausalContext, Dot, DotRanges, Entry, Overwrite, PlaceStore, ReplicaId};
+use super::{Author, Edit, Step};
+use crate::causal::{
+    CausalContext, Dot, DotRanges, Entry, Note, Overwrite, PlaceStore, ReplicaId, ranges_of,
+};
 use crate::document::target::{Targets, check_path, check_value};
 use crate::document::{Document, Refused};
 use crate::error::Misuse;
@@ -228,12 +230,43 @@ impl<S: PlaceStore> Edit<'_, S> {
 
     /// Removes a record: every dot of it that is live here, under a dot of the removal's own.
     pub fn remove(&mut self, collection: &str, id: &RecordId) -> Step<S> {
+        if crate::small::HAS_SHORTCUTS && self.remove_whole(collection, id)? {
+            return Ok(());
+        }
         let space = collection_space(collection)?;
         let place = self.look(&space, id.as_place_id())?;
         if !place.is_shown() {
             return Err(no_such_record(collection, id));
         }
-        self.bury(&space, id.as_place_id(), place.dots)
+        self.bury(&space, id.as_place_id(), place.dots)?;
+        if crate::small::HAS_SHORTCUTS
+            && let Some(note) = self.delta.as_ref().and_then(|delta| delta.notes.last())
+        {
+            self.document.labels.learn_removal(collection, &note.label);
+        }
+        Ok(())
+    }
+
+    /// Removes a record in one go, if one of its collection was removed lately, and nothing about it is out of
+    /// the ordinary. Does nothing otherwise, and says so.
+    fn remove_whole(&mut self, collection: &str, id: &RecordId) -> Result<bool, Refused<S::Error>> {
+        let Document { store, labels, .. } = &mut *self.document;
+        let Some(label) = labels.of_removal(collection) else { return Ok(false) };
+        let (Author { replica, stamp }, id) = (self.author, id.as_place_id().clone());
+        let note = Note { dot: Dot::new(replica, self.next), stamp, label, id };
+        let known = self.killed.len();
+        let done = store.bury(&note, None, kind::EXISTS, &mut self.killed);
+        if !done.map_err(Refused::Store)? {
+            return Ok(false);
+        }
+        let mut dead = CausalContext::default();
+        for Entry { first, slots, .. } in &self.killed[known..] {
+            dead.insert_ranges(first.replica, &ranges_of(first.counter, slots.live()));
+        }
+        dead.insert(note.dot);
+        self.look_whether_whole(note.label.space(), &note.id, known, note.dot)?;
+        self.took(note, dead);
+        Ok(true)
     }
 
     /// Resolves the clashing registers of a record by writing what one author wrote, and for fields
