@@ -391,28 +391,38 @@ impl Model {
         }
     }
 
-    /// The fields of a document whose last value went with a removal that had not seen a record which is
-    /// live, and of which nobody heard who held the record with that field.
+    /// The fields of a document whose last value went with a removal that had not seen the record which is
+    /// live, though this value stood in the place of what that was written with; and of which nobody heard
+    /// who held the record with that field.
     pub(crate) fn torn(&self, document: usize, live: &BTreeMap<Dot, u64>) -> Torn {
         let heard = &self.documents[document].heard;
-        let existing: BTreeSet<&String> = live
-            .keys()
-            .filter_map(|dot| self.brought(document, *dot))
-            .filter(|brought| brought.field == EXISTENCE)
-            .map(|brought| &brought.place)
-            .collect();
+        let mut values: BTreeSet<Dot> = BTreeSet::new();
+        for dot in live.keys() {
+            let exists = |brought: &&Brought| brought.field == EXISTENCE;
+            let place = self.brought(document, *dot).filter(exists).map(|brought| &brought.place);
+            let change = self.change_of(document, *dot).map(|id| &self.changes[id]);
+            if let (Some(place), Some(change)) = (place, change) {
+                let of_it = change.live.iter().filter(|brought| brought.place == *place);
+                let dots = of_it.map(|brought| Dot::new(change.replica, brought.counter));
+                values.extend(dots.filter(|value| value != dot));
+            }
+        }
         let mut torn = BTreeSet::new();
         let changes = self.changes.iter().filter(|change| change.document == document);
-        for change in changes.filter(|change| !change.is_void && !change.removed.is_empty()) {
-            let taken = change.kills.iter().filter_map(|dot| self.brought(document, *dot));
-            let of_others = taken.filter(|taken| existing.contains(&taken.place));
-            for Brought { place, field, .. } in of_others {
+        for change in changes.filter(|change| !change.is_void) {
+            let taken = change.kills.iter().filter(|dot| values.contains(dot));
+            let taken: Vec<&Brought> =
+                taken.filter_map(|dot| self.brought(document, *dot)).collect();
+            for Brought { place, field, .. } in taken {
                 let was_heard = (change.first..=change.last).any(|counter| {
                     heard.contains(&(Dot::new(change.replica, counter), field.clone()))
                 });
                 if change.removed.contains(place) && !was_heard {
                     torn.insert((place.clone(), field.clone()));
                 }
+                let new =
+                    change.live.iter().filter(|new| (&new.place, &new.field) == (place, field));
+                values.extend(new.map(|new| Dot::new(change.replica, new.counter)));
             }
         }
         Torn(torn)

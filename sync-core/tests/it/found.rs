@@ -366,7 +366,7 @@ fn whoever_holds_one_of_two_runs_misses_the_other_where_all_of_it_was_replaced()
         world.write(1, &format!("other {number}"), &[("title", "t")]);
     }
     // The last fields, which are those of the second run.
-    world.write(1, "n", &of("new")[60..]);
+    world.write(1, "n", &of("new")[63..]);
     world.settle();
     world.add_device();
     world.connect(2);
@@ -376,7 +376,7 @@ fn whoever_holds_one_of_two_runs_misses_the_other_where_all_of_it_was_replaced()
         world.store_one(2);
     }
     world.disconnect(2);
-    assert_eq!(world.fields(2, "n").unwrap().len(), 60, "their values are yet to come");
+    assert_eq!(world.fields(2, "n").unwrap().len(), 63, "their values are yet to come");
     world.write(2, "n", &[("f00", "edited")]);
     while world.store_one(2) {}
     world.remove(1, "n");
