@@ -12,7 +12,7 @@ use sync_core::error::Sure;
 use sync_core::session::{Client, ClientConfig, ClientInput, ClientOutput, Now, SavedDocument};
 use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
 use sync_core::time::HybridClock;
-use sync_core::types::{Field as Written, Record as Elements, RecordId, Value};
+use sync_core::types::{Field as Written, Record as Elements, RecordId, Value, ValueRef};
 use sync_core::wire::{
     ClientMessage, Cursor, Dictionary, HubMessage, Names, Objects, Packing, VERSION, Welcome,
     decode_client, read_delta, write_delta,
@@ -151,16 +151,30 @@ fn written(field: &Field) -> (&'static str, Written) {
     (name, Written::Register(value))
 }
 
-fn record(id: Id, elements: &Elements) -> Option<Record> {
-    let (mut title, mut body, mut flag, mut time) = (None, None, None, None);
-    elements.read(&mut |path, value| match (path, value) {
-        ("title", Value::String(text)) => title = Some(text),
-        ("body", Value::String(text)) => body = Some(text),
-        ("flag", Value::Bool(truth)) => flag = Some(truth),
-        ("time", Value::Int(number)) => time = Some(number),
-        _ => {}
-    });
-    Some(Record { id, title: title?, body: body?, flag: flag?, time: time? })
+/// The fields of a record, as far as they were shown.
+#[derive(Default)]
+struct Fields {
+    title: Option<String>,
+    body: Option<String>,
+    flag: Option<bool>,
+    time: Option<i64>,
+}
+
+impl Fields {
+    fn take(&mut self, path: &str, value: ValueRef<'_>) {
+        match (path, value) {
+            ("title", ValueRef::String(text)) => self.title = Some(text.to_owned()),
+            ("body", ValueRef::String(text)) => self.body = Some(text.to_owned()),
+            ("flag", ValueRef::Bool(truth)) => self.flag = Some(truth),
+            ("time", ValueRef::Int(number)) => self.time = Some(number),
+            _ => {}
+        }
+    }
+
+    fn record(self, id: Id) -> Option<Record> {
+        let Self { title, body, flag, time } = self;
+        Some(Record { id, title: title?, body: body?, flag: flag?, time: time? })
+    }
 }
 
 impl Subject for Ours {
@@ -205,13 +219,18 @@ impl Subject for Ours {
     }
 
     fn read(&self, id: &Id) -> Option<Record> {
-        record(*id, &self.document.record(RECORDS, &RecordId::from_uuid(*id)).sure()?)
+        let mut fields = Fields::default();
+        let take = &mut |path: &str, value: ValueRef<'_>| fields.take(path, value);
+        let is_there = self.document.read(RECORDS, &RecordId::from_uuid(*id), take).sure();
+        fields.record(*id).filter(|_| is_there)
     }
 
     fn read_all(&self, each: &mut dyn FnMut(Record)) {
-        let show = &mut |id: RecordId, elements| {
+        let show = &mut |id: RecordId, elements: Elements| {
             let id = id.as_place_id()[..].try_into().expect("ids are UUIDs");
-            each(record(id, &elements).expect("records are whole"));
+            let mut fields = Fields::default();
+            elements.read(&mut |path, value| fields.take(path, value));
+            each(fields.record(id).expect("records are whole"));
         };
         self.document.each_record(RECORDS, show).sure();
     }

@@ -23,11 +23,13 @@ pub use undo::{History, Undo};
 use self::kept::Kept;
 use self::settle::Left;
 use self::target::{Labels, Targets};
-use crate::causal::{Delta, Entry, MemoryStore, Overwrite, PlaceId, PlaceStore, join_into};
+use crate::causal::{
+    Delta, Entry, EntryView, MemoryStore, Overwrite, PlaceId, PlaceStore, join_into,
+};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
-use crate::types::{Conflict, Content, Place, Record, RecordId, Value};
+use crate::types::{Conflict, Content, Place, Record, RecordId, Value, ValueRef, read};
 
 /// The unit of sync and of access: what the entries of a store say.
 ///
@@ -258,6 +260,21 @@ impl<S: PlaceStore> Document<S> {
         let Ok(space) = collection_space(collection) else { return Ok(None) };
         let record = self.record_at(&space, id.as_place_id())?;
         Ok(Some(record).filter(Record::is_shown))
+    }
+
+    /// Shows every register of a record with the value that reading it gives, in no particular order: the
+    /// quickest way to read a whole record. Says whether the record is there.
+    pub fn read(
+        &self,
+        collection: &str,
+        id: &RecordId,
+        show: &mut dyn FnMut(&str, ValueRef<'_>),
+    ) -> Result<bool, S::Error> {
+        let Ok(space) = collection_space(collection) else { return Ok(false) };
+        let mut is_there = false;
+        let mut show_all = |entries: &[EntryView<'_>]| is_there = read(entries, show);
+        self.store.all_at(&space, id.as_place_id(), &mut show_all)?;
+        Ok(is_there)
     }
 
     /// A page of the records of a collection, in the order of their ids, beginning after `after`.

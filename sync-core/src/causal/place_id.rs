@@ -33,6 +33,24 @@ impl PlaceId {
         inline[..bytes.len()].copy_from_slice(bytes);
         Self(Repr::Inline { len: bytes.len() as u8, bytes: inline })
     }
+
+    /// Whether it has these bytes.
+    #[inline]
+    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+        // Most are UUIDs.
+        match bytes.as_chunks::<16>() {
+            ([bytes], []) if crate::small::HAS_SHORTCUTS => {
+                self.len() == 16 && self.first_chunk() == Some(bytes)
+            }
+            _ => **self == *bytes,
+        }
+    }
+
+    /// How it stands to these bytes.
+    #[inline]
+    pub(super) fn compare(&self, bytes: &[u8]) -> Ordering {
+        if self.is(bytes) { Ordering::Equal } else { (**self).cmp(bytes) }
+    }
 }
 
 impl Default for PlaceId {

@@ -71,6 +71,19 @@ pub trait PlaceStore: DotStore {
         show: &mut dyn FnMut(EntryView<'_>),
     ) -> Result<(), Self::Error>;
 
+    /// Shows every entry of an object at once, in no particular order.
+    fn all_at(
+        &self,
+        space: &[u8],
+        id: &[u8],
+        show: &mut dyn FnMut(&[EntryView<'_>]),
+    ) -> Result<(), Self::Error> {
+        let mut entries = Vec::new();
+        self.at(space, id, &mut |entry| entries.push(entry.to_entry()))?;
+        show(&entries.iter().map(Entry::view).collect::<Vec<_>>());
+        Ok(())
+    }
+
     /// Shows every entry of the objects of a space, object by object in the order of their ids,
     /// beginning after `after`: at most `limit` objects.
     fn each(

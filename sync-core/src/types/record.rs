@@ -6,8 +6,9 @@ mod plain;
 use std::sync::OnceLock;
 
 pub use self::clash::{Conflict, Version, Written};
+pub(crate) use self::plain::read;
 use super::element::{Claim, Content, CopyOf, Element, SEPARATOR};
-use super::{Field, Value};
+use super::{Field, Value, ValueRef};
 use crate::causal::{Dot, EntryView, Label, Slots};
 use crate::small::{BTreeMap, BTreeSet, SmallVec, SortedMap};
 use crate::sort::sort_by;
@@ -201,8 +202,8 @@ impl Record {
     }
 
     /// Shows every register with the value that reading it gives, in no particular order: the quickest
-    /// way to read a whole record.
-    pub fn read(&self, show: &mut dyn FnMut(&str, Value)) {
+    /// way to read a whole record that is at hand.
+    pub fn read(&self, show: &mut dyn FnMut(&str, ValueRef<'_>)) {
         if self.is_plain() {
             return self.each_plain(|_, path, value| show(path, value));
         }
@@ -211,7 +212,7 @@ impl Record {
             .filter(|element| matches!(element.content, Content::Register(_) | Content::Latest(_)));
         for path in sorted(registers.map(Element::path).collect()) {
             if let Some(value) = self.value(path) {
-                show(path, value);
+                show(path, value.lent());
             }
         }
     }

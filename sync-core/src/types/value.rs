@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::error::Malformed;
-use crate::pack::{self, Kind, Reader};
+use crate::pack::{self, Kind, Reader, marker};
 use crate::small::BTreeMap;
 
 /// How deep lists and maps may nest. Arbitrary; it bounds the stack that a hostile value can take.
@@ -30,7 +30,78 @@ pub enum Value {
     Map(BTreeMap<String, Value>),
 }
 
+/// A value that is lent: what it takes no memory of its own for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ValueRef<'a> {
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// Text.
+    String(&'a str),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// A list or a map.
+    Nested(&'a Value),
+}
+
+impl<'a> ValueRef<'a> {
+    /// The value that is all of some bytes, if it is one of those that are most common.
+    #[inline(always)]
+    pub(super) fn common(bytes: &'a [u8]) -> Option<Self> {
+        let text = match bytes {
+            [head @ marker::FIX_STR..marker::NIL, text @ ..]
+                if text.len() == usize::from(head - marker::FIX_STR) =>
+            {
+                text
+            }
+            [marker::STR_8, len, text @ ..] if text.len() == usize::from(*len) => text,
+            [marker::FALSE] => return Some(Self::Bool(false)),
+            [marker::TRUE] => return Some(Self::Bool(true)),
+            [small @ 0..marker::FIX_MAP] => return Some(Self::Int(i64::from(*small))),
+            [marker::U_64, number @ ..] => {
+                let number = u64::from_be_bytes(number.try_into().ok()?);
+                return i64::try_from(number).ok().map(Self::Int);
+            }
+            _ => return None,
+        };
+        std::str::from_utf8(text).ok().map(Self::String)
+    }
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Bool(truth) => Self::Bool(truth),
+            ValueRef::Int(number) => Self::Int(number),
+            ValueRef::Float(number) => Self::Float(number),
+            ValueRef::String(text) => Self::String(text.to_owned()),
+            ValueRef::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+            ValueRef::Nested(value) => value.clone(),
+        }
+    }
+}
+
 impl Value {
+    /// The value, lent.
+    #[must_use]
+    pub fn lent(&self) -> ValueRef<'_> {
+        match self {
+            Self::Null => ValueRef::Null,
+            Self::Bool(truth) => ValueRef::Bool(*truth),
+            Self::Int(number) => ValueRef::Int(*number),
+            Self::Float(number) => ValueRef::Float(*number),
+            Self::String(text) => ValueRef::String(text),
+            Self::Bytes(bytes) => ValueRef::Bytes(bytes),
+            Self::List(_) | Self::Map(_) => ValueRef::Nested(self),
+        }
+    }
+
     /// The text, if it is text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {

@@ -145,7 +145,7 @@ impl MemoryStore {
         if crate::small::HAS_SHORTCUTS && ids.would_stand(self.hand.place(), key) {
             return None;
         }
-        let found = ids.find(key, |row| (*self.rows.of(row).id).cmp(id));
+        let found = ids.find(key, |row| self.rows.of(row).id.compare(id));
         let (Ok(at) | Err(at)) = found;
         self.hand.set_place(at);
         let row = ids.row(found.ok()?)?;
@@ -161,8 +161,7 @@ impl MemoryStore {
         }
         let number = self.hand.row();
         let row = self.rows.get(number)?;
-        // Mostly the first bytes tell.
-        let is_it = key_of(&row.id) == key_of(id) && *row.id == *id && row.label.space() == space;
+        let is_it = row.id.is(id) && row.label.space() == space;
         is_it.then_some(number)
     }
 
@@ -172,11 +171,11 @@ impl MemoryStore {
         let key = key_of(id);
         match ids.row_of(hint, key) {
             _ if !crate::small::HAS_SHORTCUTS => {}
-            Some(row) if *self.rows.of(row).id == *id => return Ok(hint),
+            Some(row) if self.rows.of(row).id.is(id) => return Ok(hint),
             None if ids.would_stand(hint, key) => return Err(hint),
             Some(_) | None => {}
         }
-        let found = ids.find(key, |row| (*self.rows.of(row).id).cmp(id));
+        let found = ids.find(key, |row| self.rows.of(row).id.compare(id));
         let (Ok(at) | Err(at)) = found;
         self.hand.set_place(at);
         found

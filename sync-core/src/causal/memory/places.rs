@@ -6,6 +6,7 @@ use super::MemoryStore;
 use super::lookup::key_of;
 use super::sorted::Position;
 use crate::causal::{CausalContext, Dot, Entry, EntryView, Note, Overwrite, PlaceId, PlaceStore};
+use crate::small::SmallVec;
 
 impl MemoryStore {
     /// A row of each object of a space, in the order of their ids, beginning after `after`.
@@ -30,6 +31,20 @@ impl PlaceStore for MemoryStore {
         if let Some(first) = self.row_of(space, id) {
             self.rows.ring(first).for_each(|row| show(self.view(row)));
         }
+        Ok(())
+    }
+
+    fn all_at(
+        &self,
+        space: &[u8],
+        id: &[u8],
+        show: &mut dyn FnMut(&[EntryView<'_>]),
+    ) -> Result<(), Infallible> {
+        let mut entries: SmallVec<[EntryView<'_>; 4]> = SmallVec::new();
+        if let Some(first) = self.row_of(space, id) {
+            self.rows.ring(first).for_each(|row| entries.push(self.view(row)));
+        }
+        show(&entries);
         Ok(())
     }
 

@@ -1,27 +1,85 @@
 //! Reading a record in which every slot stands for itself: no copies, and every path once. Most are so.
 
-use crate::small::BTreeMap;
-
 use super::{Part, Record, put};
-use crate::causal::Label;
+use crate::causal::{EntryView, Label, Slots};
 use crate::pack::Reader;
+use crate::small::BTreeMap;
 use crate::types::element::kind;
-use crate::types::{Field, Value};
+use crate::types::{Field, Value, ValueRef};
+
+/// Shows every register of a record of these entries with the value that reading it gives, in no particular
+/// order. Says whether the record is there: otherwise it shows nothing.
+pub(crate) fn read(entries: &[EntryView<'_>], show: &mut dyn FnMut(&str, ValueRef<'_>)) -> bool {
+    if crate::small::HAS_SHORTCUTS && are_plain(entries) {
+        let is_shown = entries.iter().any(|entry| exists(entry.label, entry.slots));
+        if is_shown {
+            let parts = entries.iter().map(|entry| (entry.label, entry.slots));
+            each_of(parts, |_, path, value| show(path, value));
+        }
+        return is_shown;
+    }
+    let mut record = Record::default();
+    entries.iter().for_each(|entry| record.add(*entry));
+    let is_shown = record.is_shown();
+    if is_shown {
+        record.read(show);
+    }
+    is_shown
+}
+
+fn are_plain(entries: &[EntryView<'_>]) -> bool {
+    entries.iter().enumerate().all(|(at, entry)| {
+        is_alone(entry.label)
+            && !entries[..at].iter().any(|known| known.label.shares_text(entry.label))
+    })
+}
+
+/// Whether each slot of an entry of this label stands for itself.
+#[inline]
+fn is_alone(label: &Label) -> bool {
+    let tags = label.tags();
+    !tags.has_high() && !tags.has(kind::MEMBER) && !tags.has(kind::COUNTER) && !label.repeats_text()
+}
+
+/// Whether an entry says that the record exists.
+#[inline]
+fn exists(label: &Label, slots: &Slots) -> bool {
+    let name = |slot| label.tag(slot) == Some((kind::EXISTS, 0, true));
+    let mut slots = slots.iter().enumerate();
+    label.tags().has_plainly(kind::EXISTS)
+        && slots.any(|(slot, bytes)| bytes.is_some_and(<[u8]>::is_empty) && name(slot))
+}
+
+/// Shows every register that can be read: how its name begins, its path, and its value.
+#[inline]
+fn each_of<'a>(
+    parts: impl Iterator<Item = (&'a Label, &'a Slots)>,
+    mut show: impl FnMut(u8, &str, ValueRef<'_>),
+) {
+    for (label, slots) in parts {
+        for (name, slot) in label.tagged().zip(slots.iter()) {
+            if let (Some((tag, path)), Some(bytes)) = (name, slot)
+                && is_register(tag)
+            {
+                if let Some(value) = ValueRef::common(bytes) {
+                    show(tag, path, value);
+                } else if let Some(value) = decode(bytes) {
+                    show(tag, path, value.lent());
+                }
+            }
+        }
+    }
+}
 
 impl Record {
     /// Whether a record that is plain stays so with an entry of this label.
     pub(super) fn stays_plain_with(&self, label: &Label) -> bool {
-        let tags = label.tags();
-        let is_alone = !tags.has_high()
-            && !tags.has(kind::MEMBER)
-            && !tags.has(kind::COUNTER)
-            && !label.repeats_text();
-        is_alone && !self.parts.iter().any(|known| known.label.shares_text(label))
+        is_alone(label) && !self.parts.iter().any(|known| known.label.shares_text(label))
     }
 
     /// Whether a plain record exists.
     pub(super) fn exists_plainly(&self) -> bool {
-        self.is_plain() && self.parts.iter().any(Part::exists)
+        self.is_plain() && self.parts.iter().any(|part| exists(&part.label, &part.slots))
     }
 
     pub(super) fn plain_value(&self, path: &str) -> Option<Value> {
@@ -41,8 +99,8 @@ impl Record {
         let mut fields = BTreeMap::new();
         self.each_plain(|tag, path, value| {
             let field = match tag {
-                kind::LATEST => Field::Latest(value),
-                _ => Field::Register(value),
+                kind::LATEST => Field::Latest(value.into()),
+                _ => Field::Register(value.into()),
             };
             put(&mut fields, path, field);
         });
@@ -51,27 +109,8 @@ impl Record {
 
     /// Shows every register that can be read: how its name begins, its path, and its value.
     #[inline]
-    pub(super) fn each_plain(&self, mut show: impl FnMut(u8, &str, Value)) {
-        for Part { label, slots, .. } in &self.parts {
-            for (name, slot) in label.tagged().zip(slots.iter()) {
-                if let (Some((tag, path)), Some(bytes)) = (name, slot)
-                    && is_register(tag)
-                    && let Some(value) = decode(bytes)
-                {
-                    show(tag, path, value);
-                }
-            }
-        }
-    }
-}
-
-impl Part {
-    /// Whether it says that the record exists.
-    fn exists(&self) -> bool {
-        let name = |slot| self.label.tag(slot) == Some((kind::EXISTS, 0, true));
-        let mut slots = self.slots.iter().enumerate();
-        self.label.tags().has_plainly(kind::EXISTS)
-            && slots.any(|(slot, bytes)| bytes.is_some_and(<[u8]>::is_empty) && name(slot))
+    pub(super) fn each_plain(&self, show: impl FnMut(u8, &str, ValueRef<'_>)) {
+        each_of(self.parts.iter().map(|Part { label, slots, .. }| (label, slots)), show);
     }
 }
 
@@ -151,7 +190,7 @@ mod tests {
     fn read(record: &Record) -> BTreeMap<String, Value> {
         let mut read = BTreeMap::new();
         record.read(&mut |path, value| {
-            assert_eq!(read.insert(path.to_owned(), value), None, "{path} is shown once");
+            assert_eq!(read.insert(path.to_owned(), value.into()), None, "{path} is shown once");
         });
         read
     }
