@@ -31,7 +31,7 @@ pub(crate) use entry::ranges_of;
 pub use entry::{Entry, EntryView};
 pub(crate) use fingerprints::mix;
 pub use fingerprints::{ElementKey, Fingerprints, Root, Sum, Total, context_hash};
-pub(crate) use join::join_into;
+pub(crate) use join::join_over;
 pub use join::{Joined, join};
 pub use label::{LABEL_BYTES_MAX, Label};
 pub(crate) use memory::Builder;

@@ -5,6 +5,7 @@ mod kept;
 mod openings;
 mod ordered;
 mod orphan;
+mod overwritten;
 mod settle;
 mod target;
 mod touched;
@@ -23,9 +24,7 @@ pub use undo::{History, Undo};
 use self::kept::Kept;
 use self::settle::Left;
 use self::target::{Labels, Targets};
-use crate::causal::{
-    Delta, Entry, EntryView, MemoryStore, Overwrite, PlaceId, PlaceStore, join_into,
-};
+use crate::causal::{Delta, Entry, EntryView, MemoryStore, Overwrite, PlaceId, PlaceStore};
 use crate::error::Misuse;
 use crate::types::element::{self, kind};
 use crate::types::place::{collection_space, is_collection, set_space, value_space};
@@ -154,10 +153,12 @@ impl<S: PlaceStore> Document<S> {
             self.keep_memory(killed);
             return Ok(Change { touched, orphans: Vec::new(), is_new: true });
         }
-        let joined = join_into(&mut self.store, delta, killed)?;
-        let touched = Touched::by(&joined, delta);
-        let (mut partial, mut mixed, mut stands) = (Vec::new(), Vec::new(), false);
-        for (label, id) in touched.iter() {
+        let (mut joined, overwritten, taken) = self.join_in_part(delta, killed)?;
+        let (touched, unsettled) = Touched::by(&joined, delta, &overwritten);
+        joined.killed.extend(taken);
+        let (mut partial, mut mixed, mut stands) =
+            (Vec::new(), Vec::new(), !overwritten.is_empty());
+        for (label, id) in touched.iter().take(unsettled) {
             match self.settle(label.space(), id)? {
                 Left::Part => partial.push((label.clone(), id.clone())),
                 Left::Record { has_copy } => {
@@ -174,7 +175,7 @@ impl<S: PlaceStore> Document<S> {
         if !mixed.is_empty() || orphan::may_tear(&joined, &delta.notes, &touched, stands) {
             orphans.extend(orphan::find_torn(self, &mixed, &joined, delta)?);
         }
-        let is_new = !joined.is_empty();
+        let is_new = !joined.is_empty() || !overwritten.is_empty();
         if let Some(look) = look {
             look(&joined.killed);
         }

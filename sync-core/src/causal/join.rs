@@ -1,6 +1,7 @@
 //! The join of a delta into a store: the least upper bound of two states.
 
 use crate::small::SmallVec;
+use crate::sort::sort_by;
 
 use super::entry::{mask_of, ranges_of};
 use super::{CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView};
@@ -41,23 +42,48 @@ impl Joined {
 /// No dot that the delta declares dead may be live in one of its entries; the wire decoder refuses
 /// that.
 pub fn join<S: DotStore>(store: &mut S, delta: &Delta) -> Result<Joined, S::Error> {
-    join_into(store, delta, Vec::new())
+    join_over(store, delta, Vec::new(), |_, _| Ok(None)).map(|(joined, _)| joined)
 }
 
-/// As [`join`], with an empty vector for what dies.
-pub(crate) fn join_into<S: DotStore>(
+/// As [`join`], with an empty vector for what dies; `overwrite` may put an entry in place of one dot that the
+/// delta declares dead, and give that: nothing of both is looked at again. Gives these entries too, by their
+/// places in the delta; they are not among what was added, nor is what died by that.
+pub(crate) fn join_over<S: DotStore>(
     store: &mut S,
     delta: &Delta,
     killed: Vec<Entry>,
-) -> Result<Joined, S::Error> {
+    mut overwrite: impl FnMut(&mut S, &Entry) -> Result<Option<Dot>, S::Error>,
+) -> Result<(Joined, Vec<usize>), S::Error> {
     let mut joined = Joined { killed, ..Joined::default() };
+    let (mut overwritten, mut replaced) = (Vec::new(), Vec::new());
     for (at, entry) in delta.entries.iter().enumerate() {
+        if let Some(dot) = overwrite(store, entry)? {
+            overwritten.push(at);
+            replaced.push(dot);
+            continue;
+        }
         let fresh = add(store, entry, &mut joined)?;
         if fresh != 0 {
             joined.added.push((at, fresh));
         }
     }
-    for (replica, ranges) in delta.dead.iter() {
+    if replaced.is_empty() {
+        bury(store, &delta.dead, &mut joined)?;
+    } else {
+        // Those of each replica are in order by that.
+        sort_by(&mut replaced, |a, b| a.counter.cmp(&b.counter));
+        bury(store, &delta.dead.difference(&replaced.into_iter().collect()), &mut joined)?;
+    }
+    Ok((joined, overwritten))
+}
+
+/// Kills what is live of some dots, and sees the others.
+fn bury<S: DotStore>(
+    store: &mut S,
+    dead: &CausalContext,
+    joined: &mut Joined,
+) -> Result<(), S::Error> {
+    for (replica, ranges) in dead.iter() {
         let seen = store.seen(replica)?;
         let (is_seen, max) = (seen.covers(ranges), seen.max());
         if !is_seen {
@@ -73,7 +99,7 @@ pub(crate) fn join_into<S: DotStore>(
             store.see(replica, ranges)?;
         }
     }
-    Ok(joined)
+    Ok(())
 }
 
 /// Adds the live dots of an entry that were never seen. Gives their slots.

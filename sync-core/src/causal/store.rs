@@ -154,6 +154,17 @@ pub trait PlaceStore: DotStore {
         Ok(false)
     }
 
+    /// As [`overwrite`](Self::overwrite), of whichever live dot is among `dead`. Gives that if it was done.
+    fn overwrite_one_of(
+        &mut self,
+        _entry: &Entry,
+        _dead: &CausalContext,
+        _killed: &mut Vec<Entry>,
+        _needed: u8,
+    ) -> Result<Option<Dot>, Self::Error> {
+        Ok(None)
+    }
+
     /// Notes whether something about an object stands open, so that it is found without a search.
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Self::Error>;
 

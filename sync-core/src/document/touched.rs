@@ -18,20 +18,28 @@ impl Touched {
         Self(places)
     }
 
-    /// The places that a join of this delta touched, each once.
-    pub(super) fn by(joined: &Joined, delta: &Delta) -> Self {
+    /// The places that a join of this delta touched, each once; and how many of the first of them are
+    /// those of which more was changed than entries overwritten.
+    pub(super) fn by(joined: &Joined, delta: &Delta, overwritten: &[usize]) -> (Self, usize) {
         let killed = joined.killed.iter().map(|killed| (&killed.label, &killed.id));
-        let added = joined.added.iter().map(|(at, _)| &delta.entries[*at]);
+        let added = joined.added.iter().map(|(at, _)| at).chain(overwritten);
+        let added = added.map(|at| &delta.entries[*at]);
         let all = killed.chain(added.map(|added| (&added.label, &added.id)));
         let mut touched = Self::default();
-        let count = joined.killed.len() + joined.added.len();
+        let changed = joined.killed.len() + joined.added.len();
+        let count = changed + overwritten.len();
         if count <= WINDOW {
-            all.for_each(|(label, id)| touched.push(label, id));
-            return touched;
+            let mut first = 0;
+            for (at, (label, id)) in all.enumerate() {
+                touched.push(label, id);
+                first = if at < changed { touched.0.len() } else { first };
+            }
+            return (touched, first);
         }
         // For each place its number and one more, where a hash says or behind that.
         let mut numbers = vec![0u32; (2 * count).next_power_of_two()];
-        for (label, id) in all {
+        let mut first = 0;
+        for (nth, (label, id)) in all.enumerate() {
             let mut at = hash(id) as usize;
             let number = loop {
                 at &= numbers.len() - 1;
@@ -44,8 +52,9 @@ impl Touched {
                 touched.0.push((label.clone(), id.clone()));
                 numbers[at] = touched.0.len() as u32;
             }
+            first = if nth < changed { touched.0.len() } else { first };
         }
-        touched
+        (touched, first)
     }
 
     pub(super) fn push(&mut self, label: &Label, id: &PlaceId) {

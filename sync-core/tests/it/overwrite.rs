@@ -17,10 +17,31 @@ const DEVICES: u8 = 3;
 /// What is done: by which device, to which record, which field, and what is written.
 #[derive(Debug, Clone)]
 enum Deed {
-    Write { by: u8, id: u8, field: u8, value: u8 },
-    Unset { by: u8, id: u8, field: u8 },
-    Remove { by: u8, id: u8 },
-    Hear { by: u8, delta: prop::sample::Index },
+    Write {
+        by: u8,
+        id: u8,
+        field: u8,
+        value: u8,
+    },
+    Unset {
+        by: u8,
+        id: u8,
+        field: u8,
+    },
+    Remove {
+        by: u8,
+        id: u8,
+    },
+    Hear {
+        by: u8,
+        delta: prop::sample::Index,
+    },
+    /// Hears what came in a row, joined into one.
+    HearAll {
+        by: u8,
+        delta: prop::sample::Index,
+        count: usize,
+    },
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -33,7 +54,10 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (by.clone(), id.clone(), name())
             .prop_map(|(by, id, field)| Deed::Unset { by, id, field }),
         1 => (by.clone(), id).prop_map(|(by, id)| Deed::Remove { by, id }),
-        8 => (by, any::<prop::sample::Index>()).prop_map(|(by, delta)| Deed::Hear { by, delta }),
+        8 => (by.clone(), any::<prop::sample::Index>())
+            .prop_map(|(by, delta)| Deed::Hear { by, delta }),
+        4 => (by, any::<prop::sample::Index>(), 2..12usize)
+            .prop_map(|(by, delta, count)| Deed::HearAll { by, delta, count }),
     ]
 }
 
@@ -76,11 +100,15 @@ fn perform<S: Store>(
         Deed::Remove { id, .. } => {
             device.document.edit(author, usize::MAX, |edit| edit.remove(collection, &record(*id)))
         }
-        Deed::Hear { delta, .. } => {
-            let Some(delta) = (!deltas.is_empty()).then(|| delta.get(deltas)) else {
+        Deed::Hear { delta, .. } | Deed::HearAll { delta, .. } => {
+            if deltas.is_empty() {
                 return (Vec::new(), String::new());
-            };
-            let Change { touched, orphans, is_new } = device.document.join(delta).sure();
+            }
+            let count = if let Deed::HearAll { count, .. } = deed { *count } else { 1 };
+            let mut heard = deltas[delta.index(deltas.len())..].iter().take(count).cloned();
+            let mut delta = heard.next().unwrap();
+            heard.for_each(|next| delta.join(next));
+            let Change { touched, orphans, is_new } = device.document.join(&delta).sure();
             let mut made = Vec::new();
             for orphan in &orphans {
                 let asserted = device.document.assert(author, usize::MAX, orphan).sure();
@@ -133,7 +161,8 @@ proptest! {
         let mut deltas: Vec<Delta> = Vec::new();
         for deed in &deeds {
             let (Deed::Write { by, .. } | Deed::Unset { by, .. } | Deed::Remove { by, .. }
-                | Deed::Hear { by, .. }) = deed;
+                | Deed::Hear { by, .. }
+                | Deed::HearAll { by, .. }) = deed;
             let at = usize::from(*by);
             let one = perform(&mut fast[at], deed, &deltas);
             let other = perform(&mut plain[at], deed, &deltas);

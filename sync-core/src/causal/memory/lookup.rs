@@ -153,6 +153,14 @@ impl MemoryStore {
         Some(row)
     }
 
+    /// A row of an object, if there is any, for who does not go on to write.
+    #[inline]
+    pub(super) fn row_to_read(&self, space: &[u8], id: &[u8]) -> Option<u32> {
+        let ids = self.ids_of(space).filter(|_| crate::small::HAS_SHORTCUTS);
+        let found = ids.and_then(|ids| ids.first_of(key_of(id), |row| self.rows.of(row).id.is(id)));
+        found.or_else(|| self.row_of(space, id))
+    }
+
     /// A row of an object, if that was looked at last.
     #[inline]
     pub(super) fn object_at_hand(&self, space: &[u8], id: &[u8]) -> Option<u32> {

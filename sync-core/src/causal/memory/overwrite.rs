@@ -5,7 +5,7 @@ use super::MemoryStore;
 use super::labels::Place;
 use super::rows::Row;
 use crate::causal::slots::Span;
-use crate::causal::{Dot, Entry, Label, Overwrite};
+use crate::causal::{CausalContext, Dot, Entry, Label, Overwrite};
 
 /// What an entry takes the place of.
 struct Exchanged {
@@ -105,5 +105,19 @@ impl MemoryStore {
         let is_open = !self.open.is_empty()
             && self.open.contains(&(entry.label.space().into(), entry.id.clone()));
         found.filter(|_| has_needed && !is_open)
+    }
+
+    /// The first live dot of the name and the object of an entry of one dot, if it is among some.
+    #[inline]
+    pub(super) fn replaced_by(&self, entry: &Entry, dead: &CausalContext) -> Option<Dot> {
+        let Entry { label, id, slots, .. } = entry;
+        let name = if slots.len() == 1 { label.name(0) } else { return None };
+        let head = self.row_of(label.space(), id)?;
+        let found = self.rows.ring(head).find_map(|row| {
+            let known = self.view(row);
+            let slot = known.label.names().position(|known| known == name)?;
+            Some(Dot::new(known.first.replica, known.first.counter + slot as u64))
+        });
+        found.filter(|dot| dead.contains(*dot))
     }
 }

@@ -41,7 +41,7 @@ impl PlaceStore for MemoryStore {
         show: &mut dyn FnMut(&[EntryView<'_>]),
     ) -> Result<(), Infallible> {
         let mut entries: SmallVec<[EntryView<'_>; 4]> = SmallVec::new();
-        if let Some(first) = self.row_of(space, id) {
+        if let Some(first) = self.row_to_read(space, id) {
             self.rows.ring(first).for_each(|row| entries.push(self.view(row)));
         }
         show(&entries);
@@ -95,6 +95,18 @@ impl PlaceStore for MemoryStore {
         killed: &mut Vec<Entry>,
     ) -> Result<bool, Infallible> {
         Ok(self.bury_object(note, dead, needed, killed))
+    }
+
+    fn overwrite_one_of(
+        &mut self,
+        entry: &Entry,
+        dead: &CausalContext,
+        killed: &mut Vec<Entry>,
+        needed: u8,
+    ) -> Result<Option<Dot>, Infallible> {
+        let Some(dot) = self.replaced_by(entry, dead) else { return Ok(None) };
+        let done = self.overwrite_row(entry, Some(dot), Some(killed), needed);
+        Ok(Some(dot).filter(|_| matches!(done, Overwrite::Done(_))))
     }
 
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Infallible> {

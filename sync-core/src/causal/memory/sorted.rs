@@ -105,6 +105,16 @@ impl Sorted {
         }
     }
 
+    /// The first row of a key, if it is the one that is sought. There may be others of that key.
+    #[inline]
+    pub(super) fn first_of(&self, key: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let chunk = self.firsts.partition_point(|first| *first <= key).checked_sub(1)?;
+        let Chunk { keys, rows } = self.chunks.get(chunk)?;
+        let at = keys.partition_point(|other| *other < key);
+        let row = *rows.get(at).filter(|_| keys.get(at) == Some(&key))?;
+        is_it(row).then_some(row)
+    }
+
     /// The end, if every key is lower: rows of one replica mostly come in order.
     #[inline]
     pub(super) fn end_above(&self, key: u64) -> Option<Position> {

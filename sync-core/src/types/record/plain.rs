@@ -44,10 +44,12 @@ fn is_alone(label: &Label) -> bool {
 /// Whether an entry says that the record exists.
 #[inline]
 fn exists(label: &Label, slots: &Slots) -> bool {
-    let name = |slot| label.tag(slot) == Some((kind::EXISTS, 0, true));
-    let mut slots = slots.iter().enumerate();
-    label.tags().has_plainly(kind::EXISTS)
-        && slots.any(|(slot, bytes)| bytes.is_some_and(<[u8]>::is_empty) && name(slot))
+    let says = |slot| label.tag(slot) == Some((kind::EXISTS, 0, true));
+    // Mostly the first slot does.
+    let is_first = matches!(slots.as_packed(), [_, 1, ..]) && says(0);
+    let is_empty = |bytes: Option<&[u8]>| bytes.is_some_and(<[u8]>::is_empty);
+    let any = || slots.iter().enumerate().any(|(slot, bytes)| is_empty(bytes) && says(slot));
+    is_first || (label.tags().has_plainly(kind::EXISTS) && any())
 }
 
 /// Shows every register that can be read: how its name begins, its path, and its value.
