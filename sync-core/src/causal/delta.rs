@@ -1,6 +1,7 @@
 //! Deltas: what is sent.
 
 use super::{CausalContext, Dot, DotStore as _, Entry, Label, MemoryStore, PlaceId, join};
+use crate::small::Few;
 use crate::time::Stamp;
 
 /// Which object a removal took, and when.
@@ -24,11 +25,11 @@ pub struct Note {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delta {
     /// The entries added.
-    pub entries: Vec<Entry>,
+    pub entries: Few<Entry>,
     /// The dots superseded or removed, and those of the removals themselves. None is live in an entry.
     pub dead: CausalContext,
     /// What is said of the removals in it.
-    pub notes: Vec<Note>,
+    pub notes: Few<Note>,
 }
 
 impl Delta {

@@ -4,10 +4,10 @@ mod buckets;
 mod element;
 
 use self::buckets::{Buckets, Cover};
-pub(super) use self::element::{ODD, RunSum};
 pub(crate) use self::element::mix;
 use self::element::narrow;
 pub use self::element::{ElementKey, Root, Sum, Total, context_hash};
+pub(super) use self::element::{ODD, RunSum};
 use super::{CausalContext, Dot, EntryView, ReplicaId};
 
 /// Sums over the live dots of each replica and over all.

@@ -55,9 +55,8 @@ impl Labels {
     /// slots.
     #[inline]
     pub(super) fn exchange(&mut self, of: &Label, live: u64, by: &Label) -> &Exchange {
-        let is_it = |known: &Exchange| {
-            known.by.is_same(by) && known.of.is_same(of) && known.live == live
-        };
+        let is_it =
+            |known: &Exchange| known.by.is_same(by) && known.of.is_same(of) && known.live == live;
         let at = self.exchanges.iter().position(is_it);
         let at = at.unwrap_or_else(|| self.find_exchange(of, live, by));
         &self.exchanges[at]

@@ -5,9 +5,7 @@ use std::convert::Infallible;
 use super::MemoryStore;
 use super::lookup::key_of;
 use super::sorted::Position;
-use crate::causal::{
-    CausalContext, Dot, Entry, EntryView, Note, Overwrite, PlaceId, PlaceStore,
-};
+use crate::causal::{CausalContext, Dot, Entry, EntryView, Note, Overwrite, PlaceId, PlaceStore};
 
 impl MemoryStore {
     /// A row of each object of a space, in the order of their ids, beginning after `after`.

@@ -53,7 +53,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
         self.document.targets = targets.emptied();
         if crate::small::HAS_SHORTCUTS
-            && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
+            && let Some(written) = self.delta.entries.last()
         {
             self.document.labels.learn_record(&written.label, fields);
         }
@@ -140,7 +140,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
         if crate::small::HAS_SHORTCUTS
             && let [(name, _)] = fields
-            && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
+            && let Some(written) = self.delta.entries.last()
         {
             self.document.labels.learn_register(collection, name, &written.label);
         }
@@ -240,7 +240,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
         self.bury(&space, id.as_place_id(), place.dots)?;
         if crate::small::HAS_SHORTCUTS
-            && let Some(note) = self.delta.as_ref().and_then(|delta| delta.notes.last())
+            && let Some(note) = self.delta.notes.last()
         {
             self.document.labels.learn_removal(collection, &note.label);
         }
@@ -249,11 +249,7 @@ impl<S: PlaceStore> Edit<'_, S> {
 
     /// Removes a record in one go, if one of its collection was removed lately, and nothing about it is out of
     /// the ordinary. Does nothing otherwise, and says so.
-    fn remove_whole(
-        &mut self,
-        collection: &str,
-        id: &RecordId,
-    ) -> Result<bool, Refused<S::Error>> {
+    fn remove_whole(&mut self, collection: &str, id: &RecordId) -> Result<bool, Refused<S::Error>> {
         let Document { store, labels, .. } = &mut *self.document;
         let Some(label) = labels.of_removal(collection) else { return Ok(false) };
         let (Author { replica, stamp }, id) = (self.author, id.as_place_id().clone());
