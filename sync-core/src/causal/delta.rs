@@ -19,6 +19,14 @@ pub struct Note {
     pub id: PlaceId,
 }
 
+impl Note {
+    /// The bytes of label and id.
+    #[inline]
+    fn byte_count(&self) -> usize {
+        self.label.byte_count() + self.id.len()
+    }
+}
+
 /// A small state to be joined: entries, and the dots that it declares dead.
 ///
 /// A delta is applied whole or not at all.
@@ -74,16 +82,17 @@ impl Delta {
     #[must_use]
     pub fn byte_count(&self) -> usize {
         let entries = self.entries.iter().map(Entry::byte_count);
-        let notes = self.notes.iter().map(|note| note.label.byte_count() + note.id.len());
-        entries.chain(notes).sum()
+        entries.chain(self.notes.iter().map(Note::byte_count)).sum()
     }
 
     /// No less than its bytes on the wire.
     #[must_use]
     pub fn cost(&self) -> usize {
-        let entries: usize = self.entries.iter().map(|entry| 56 + 2 * entry.slots.len()).sum();
+        let entries = self.entries.iter();
+        let entries = entries.map(|entry| 56 + 2 * entry.slots.len() + entry.byte_count());
+        let notes = self.notes.iter().map(|note| 56 + note.byte_count());
         let dead = self.dead.range_count() * 20 + self.dead.replica_count() * 32;
-        32 + self.byte_count() + entries + self.notes.len() * 56 + dead
+        32 + entries.sum::<usize>() + notes.sum::<usize>() + dead
     }
 
     /// Joins another delta into this one, so that both travel as one.

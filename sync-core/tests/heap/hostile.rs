@@ -461,7 +461,7 @@ fn objects_that_are_named_by_dots_cost_a_few_times_the_bytes() {
         let mut bytes = Vec::new();
         write_delta(&mut bytes, &delta, &Dictionary::new(), &Two);
         assert!(bytes.len() <= DELTA_BYTES_MAX);
-        let first = Delta { entries: objects.to_vec(), ..Delta::default() };
+        let first = Delta { entries: objects.iter().cloned().collect(), ..Delta::default() };
         let push = |id, delta| {
             HubInput::Frame(ClientMessage::Push(Push { channel: 1, id, delta }).encode())
         };

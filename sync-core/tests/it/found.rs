@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::{Delta, MemoryStore};
+use sync_core::causal::{Delta, Few, MemoryStore};
 use sync_core::error::Sure;
 use sync_core::session::ChunkSize;
 use sync_core::types::{Conflict, Field, RecordId, Value};
@@ -140,7 +140,7 @@ fn a_removal_leaves_no_holes_in_a_record_that_it_did_not_see() {
     for has_note in [true, false] {
         let ([mut first, mut second, mut editor, _], mut removal) = torn();
         if !has_note {
-            removal.notes.clear();
+            removal.notes = Few::new();
         }
         let asserted = editor.hear(&[&removal]);
         let other = first.hear(&[&removal]);

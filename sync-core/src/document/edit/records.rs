@@ -171,7 +171,10 @@ impl<S: PlaceStore> Edit<'_, S> {
         match done.map_err(Refused::Store)? {
             Overwrite::StepByStep => return Ok(false),
             Overwrite::Same => {}
-            Overwrite::Done(dead) => self.wrote(entry, [dead].into_iter().collect()),
+            Overwrite::Done(Dot { replica, counter }) => {
+                let dead = DotRanges::of(counter..=counter);
+                self.wrote(entry, CausalContext::of_one(replica, dead));
+            }
         }
         Ok(true)
     }
