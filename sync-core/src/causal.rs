@@ -22,6 +22,7 @@ mod ranges;
 mod slots;
 mod store;
 
+pub use crate::small::Few;
 pub use compare::{Causality, VersionVector};
 pub use context::CausalContext;
 pub use delta::{Delta, Note};

@@ -4,12 +4,14 @@
 //! these take is compiled anew for each type of item, several kilobytes of it, so the module for browsers
 //! has vectors of the same names, which do the same.
 
+mod few;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod list;
 mod map;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod set;
 
+pub use few::Few;
 pub(crate) use map::SortedMap;
 
 #[cfg(not(target_arch = "wasm32"))]

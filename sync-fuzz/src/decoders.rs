@@ -56,7 +56,7 @@ fn delta_bytes(bytes: &[u8]) {
     assert!(document.store().context().covers(&delta.context()));
     let mut other = MemoryStore::default();
     for entry in &delta.entries {
-        other.join(&Delta { entries: vec![entry.clone()], ..Delta::default() });
+        other.join(&Delta { entries: [entry.clone()].into(), ..Delta::default() });
     }
     other.join(&delta);
     read_all(&document);

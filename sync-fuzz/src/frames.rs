@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
+use sync_core::causal::{
+    CausalContext, Delta, Dot, Entry, Few, Label, Note, PlaceId, ReplicaId, Slots,
+};
 use sync_core::checksum::crc32;
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
@@ -105,7 +107,7 @@ pub(crate) fn context(source: &mut Source<'_>) -> CausalContext {
 }
 
 pub(crate) fn delta(source: &mut Source<'_>) -> Delta {
-    let entries: Vec<Entry> = (0..source.below(5)).map(|_| entry(source)).collect();
+    let entries: Few<Entry> = (0..source.below(5)).map(|_| entry(source)).collect();
     let mut dead = context(source);
     for entry in &entries {
         for (start, end) in entry.live_ranges().iter() {

@@ -462,7 +462,7 @@ mod tests {
             id: PlaceId::default(),
             slots: Slots::new([Some(&vec![0; bytes][..])].into_iter()),
         };
-        encode_delta(&Delta { entries: vec![entry], ..Delta::default() })
+        encode_delta(&Delta { entries: [entry].into(), ..Delta::default() })
     }
 
     #[test]

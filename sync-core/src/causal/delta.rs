@@ -1,6 +1,7 @@
 //! Deltas: what is sent.
 
 use super::{CausalContext, Dot, DotStore as _, Entry, Label, MemoryStore, PlaceId, join};
+use crate::small::Few;
 use crate::time::Stamp;
 
 /// Which object a removal took, and when.
@@ -18,17 +19,25 @@ pub struct Note {
     pub id: PlaceId,
 }
 
+impl Note {
+    /// The bytes of label and id.
+    #[inline]
+    fn byte_count(&self) -> usize {
+        self.label.byte_count() + self.id.len()
+    }
+}
+
 /// A small state to be joined: entries, and the dots that it declares dead.
 ///
 /// A delta is applied whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delta {
     /// The entries added.
-    pub entries: Vec<Entry>,
+    pub entries: Few<Entry>,
     /// The dots superseded or removed, and those of the removals themselves. None is live in an entry.
     pub dead: CausalContext,
     /// What is said of the removals in it.
-    pub notes: Vec<Note>,
+    pub notes: Few<Note>,
 }
 
 impl Delta {
@@ -73,16 +82,17 @@ impl Delta {
     #[must_use]
     pub fn byte_count(&self) -> usize {
         let entries = self.entries.iter().map(Entry::byte_count);
-        let notes = self.notes.iter().map(|note| note.label.byte_count() + note.id.len());
-        entries.chain(notes).sum()
+        entries.chain(self.notes.iter().map(Note::byte_count)).sum()
     }
 
     /// No less than its bytes on the wire.
     #[must_use]
     pub fn cost(&self) -> usize {
-        let entries: usize = self.entries.iter().map(|entry| 56 + 2 * entry.slots.len()).sum();
+        let entries = self.entries.iter();
+        let entries = entries.map(|entry| 56 + 2 * entry.slots.len() + entry.byte_count());
+        let notes = self.notes.iter().map(|note| 56 + note.byte_count());
         let dead = self.dead.range_count() * 20 + self.dead.replica_count() * 32;
-        32 + self.byte_count() + entries + self.notes.len() * 56 + dead
+        32 + entries.sum::<usize>() + notes.sum::<usize>() + dead
     }
 
     /// Joins another delta into this one, so that both travel as one.
@@ -137,16 +147,16 @@ mod tests {
     #[test]
     fn one_dot_in_place_of_one_other_and_nothing_else_is_an_overwrite() {
         let dead = |dots: &[u64]| dots.iter().map(|counter| dot(*counter)).collect();
-        let one = Delta { entries: vec![entry(5, 1)], dead: dead(&[2]), notes: Vec::new() };
+        let one = Delta { entries: [entry(5, 1)].into(), dead: dead(&[2]), notes: Few::new() };
         assert_eq!(one.as_overwrite(), Some((&one.entries[0], dot(2))));
         let others = [
-            Delta { entries: vec![entry(5, 2)], ..one.clone() },
-            Delta { entries: vec![entry(5, 1), entry(6, 1)], ..one.clone() },
-            Delta { entries: Vec::new(), ..one.clone() },
+            Delta { entries: [entry(5, 2)].into(), ..one.clone() },
+            Delta { entries: [entry(5, 1), entry(6, 1)].into(), ..one.clone() },
+            Delta { entries: Few::new(), ..one.clone() },
             Delta { dead: dead(&[]), ..one.clone() },
             Delta { dead: dead(&[2, 3]), ..one.clone() },
             Delta { dead: dead(&[2, 4]), ..one.clone() },
-            Delta { notes: vec![note(2)], ..one.clone() },
+            Delta { notes: [note(2)].into(), ..one.clone() },
         ];
         for other in others {
             assert_eq!(other.as_overwrite(), None, "{other:?}");
@@ -157,14 +167,14 @@ mod tests {
     fn what_a_delta_costs_covers_each_of_its_parts() {
         let empty = Delta::default();
         assert_eq!((empty.byte_count(), empty.cost()), (0, 32));
-        let entries = Delta { entries: vec![entry(1, 3), entry(4, 1)], ..Delta::default() };
+        let entries = Delta { entries: [entry(1, 3), entry(4, 1)].into(), ..Delta::default() };
         let bytes: usize = entries.entries.iter().map(Entry::byte_count).sum();
         assert_eq!((entries.byte_count(), entries.cost()), (bytes, 32 + bytes + 2 * 56 + 2 * 4));
         let mut dead: CausalContext = [1, 3, 5].map(dot).into_iter().collect();
         dead.insert(Dot::new(ReplicaId::from_bytes([2; 16]), 1));
         let dead = Delta { dead, ..Delta::default() };
         assert_eq!((dead.byte_count(), dead.cost()), (0, 32 + 4 * 20 + 2 * 32));
-        let notes = Delta { notes: vec![note(1), note(2)], ..Delta::default() };
+        let notes = Delta { notes: [note(1), note(2)].into(), ..Delta::default() };
         let bytes = 2 * (notes.notes[0].label.byte_count() + "id".len());
         assert_eq!((notes.byte_count(), notes.cost()), (bytes, 32 + bytes + 2 * 56));
     }
@@ -182,8 +192,8 @@ mod tests {
         let mut joined = noted(&[1, 2]);
         joined.join(noted(&[2, 3]));
         assert_eq!(joined, noted(&[1, 2, 3]));
-        let mut notes_alone = Delta { notes: vec![note(1)], ..Delta::default() };
+        let mut notes_alone = Delta { notes: [note(1)].into(), ..Delta::default() };
         notes_alone.join(noted(&[2]));
-        assert_eq!(notes_alone.notes, [note(1), note(2)]);
+        assert_eq!(notes_alone.notes[..], [note(1), note(2)]);
     }
 }

@@ -25,7 +25,7 @@ use self::labels::Labels;
 use self::rows::Rows;
 use self::sorted::Sorted;
 use super::{
-    CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView, Fingerprints, PlaceId,
+    CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView, Few, Fingerprints, PlaceId,
     ReplicaId,
 };
 
@@ -73,7 +73,7 @@ impl MemoryStore {
     #[must_use]
     pub fn to_delta(&self) -> Delta {
         let entries = self.iter().map(EntryView::to_entry).collect();
-        Delta { entries, dead: self.context.difference(&self.live()), notes: Vec::new() }
+        Delta { entries, dead: self.context.difference(&self.live()), notes: Few::new() }
     }
 
     /// The causal context.

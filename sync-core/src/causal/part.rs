@@ -1,7 +1,7 @@
 //! The part of a state that is about some dots.
 
 use super::entry::mask_of;
-use super::{CausalContext, Delta, DotRanges, DotStore, Entry};
+use super::{CausalContext, Delta, DotRanges, DotStore, Entry, Few};
 
 /// The part of a store's state that is about the given dots: entries with these live dots, and those
 /// that are dead.
@@ -28,7 +28,7 @@ pub fn part<S: DotStore>(store: &S, dots: &CausalContext) -> Result<Delta, S::Er
 }
 
 /// Takes of an entry what is among the ranges.
-fn take(entries: &mut Vec<Entry>, live: &mut DotRanges, entry: Entry, ranges: &DotRanges) {
+fn take(entries: &mut Few<Entry>, live: &mut DotRanges, entry: Entry, ranges: &DotRanges) {
     let first = entry.first.counter;
     let touching = ranges.overlapping(first, entry.last());
     let mask = touching.fold(0, |mask, (start, end)| mask | mask_of(first, start, end));

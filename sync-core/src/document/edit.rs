@@ -15,6 +15,7 @@ use crate::causal::{
     PlaceStore, RUN_DOTS_MAX, ReplicaId, ranges_of,
 };
 use crate::error::Misuse;
+use crate::small::Few;
 use crate::time::Stamp;
 use crate::types::Record;
 use crate::types::element::kind;
@@ -38,8 +39,8 @@ pub struct Edit<'a, S = MemoryStore> {
     before: u64,
     seen: u64,
     next: u64,
-    /// None before the first step.
-    delta: Option<Delta>,
+    /// Empty before the first step.
+    delta: Delta,
     killed: Vec<Entry>,
     counts: Vec<Count>,
     touched: Touched,
@@ -58,58 +59,56 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let seen = document.store.seen(author.replica).map_err(Refused::Store)?;
         let before = seen.max();
         let (seen, next) = (before, before + 1);
-        let (delta, touched, counts) = (None, Touched::default(), Vec::new());
+        let (delta, touched, counts) = (Delta::default(), Touched::default(), Vec::new());
         let (killed, in_part) = (take(&mut document.killed), Vec::new());
         Ok(Self { document, author, before, seen, next, delta, killed, counts, touched, in_part })
     }
 
     #[inline]
     pub(super) fn finish<T>(
-        self,
+        &mut self,
         outcome: Result<T, Refused<S::Error>>,
         bytes_max: usize,
     ) -> Result<Edited<T>, Refused<S::Error>> {
-        let outcome = outcome.and_then(|value| Ok(self.check_size(bytes_max).map(|()| value)?));
-        let value = match outcome {
-            Ok(value) => value,
-            Err(refused) => {
-                self.take_back().map_err(Refused::Store)?;
-                return Err(refused);
-            }
+        let value = match (outcome, self.check_size(bytes_max)) {
+            (Ok(value), Ok(())) => value,
+            (Err(refused), _) => return Err(self.refuse(refused)),
+            (Ok(_), Err(misuse)) => return Err(self.refuse(misuse.into())),
         };
-        let Self {
-            document,
-            author,
-            before,
-            seen,
-            delta,
-            mut killed,
-            counts,
-            touched,
-            in_part,
-            ..
-        } = self;
-        let delta = delta.unwrap_or_default();
-        let added = CausalContext::of_one(author.replica, DotRanges::of(before + 1..=seen));
+        let (author, before) = (self.author, self.before);
+        let added = CausalContext::of_one(author.replica, DotRanges::of(before + 1..=self.seen));
         // What the change itself wrote and took back was not there before.
-        killed.retain(|entry| !is_new(entry, author, before));
-        let replaced = Replaced::of(&mut killed);
-        document.keep_memory(killed);
-        let is_whole = |note: &&Note| !in_part.contains(&note.dot);
-        document.kept.put(delta.notes.iter().filter(is_whole), &replaced);
-        Ok(Edited { value, delta, touched, undo: Undo { added, killed: replaced, counts } })
+        self.killed.retain(|entry| !is_new(entry, author, before));
+        let killed = Replaced::of(&mut self.killed);
+        self.document.keep_memory(take(&mut self.killed));
+        if !self.delta.notes.is_empty() {
+            let is_whole = |note: &&Note| !self.in_part.contains(&note.dot);
+            self.document.kept.put(self.delta.notes.iter().filter(is_whole), &killed);
+        }
+        Ok(Edited {
+            value,
+            delta: take(&mut self.delta),
+            touched: take(&mut self.touched),
+            undo: Undo { added, killed, counts: take(&mut self.counts) },
+        })
+    }
+
+    /// Puts everything back as it was, and gives why.
+    #[inline(never)]
+    fn refuse(&mut self, refused: Refused<S::Error>) -> Refused<S::Error> {
+        self.take_back().map_or_else(Refused::Store, |()| refused)
     }
 
     fn check_size(&self, bytes_max: usize) -> Result<(), Misuse> {
-        let (found, limit) = (self.delta.as_ref().map_or(0, Delta::cost), bytes_max);
-        if found <= limit {
+        let (found, limit) = (self.delta.cost(), bytes_max);
+        if found <= limit || self.delta.is_empty() {
             return Ok(());
         }
         Err(Misuse::TooLarge { what: "the change", found: found as u64, limit: limit as u64 })
     }
 
     /// Puts everything back as it was.
-    fn take_back(mut self) -> Result<(), S::Error> {
+    fn take_back(&mut self) -> Result<(), S::Error> {
         let Author { replica, .. } = self.author;
         let store = &mut self.document.store;
         store.kill(replica, self.before + 1, self.next - 1, &mut Vec::new())?;
@@ -151,7 +150,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let note = Note { dot, stamp: self.author.stamp, label, id: id.clone() };
         dead.insert(dot);
         let known = self.killed.len();
-        self.step(Delta { entries: Vec::new(), dead, notes: vec![note] })?;
+        self.step(Delta { entries: Few::new(), dead, notes: Few::one(note) })?;
         self.look_whether_whole(space, id, known, dot)
     }
 
@@ -188,8 +187,6 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         if targets.is_empty() {
             delta.dead.insert(Dot::new(replica, self.next));
             self.next += 1;
-        } else {
-            delta.entries.reserve_exact(1);
         }
         let mut written = 0;
         while written < targets.leaves().len() {
@@ -274,7 +271,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.next = entry.last() + 1;
         self.seen = self.next - 1;
         self.touched.push(&entry.label, &entry.id);
-        self.add_step(Delta { entries: vec![entry], dead, notes: Vec::new() });
+        self.add_step(Delta { entries: Few::one(entry), dead, notes: Few::new() });
     }
 
     /// Notes that a removal, which has the next dot, took all that was live of a place.
@@ -282,13 +279,14 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.seen = self.next;
         self.next += 1;
         self.touched.push(&note.label, &note.id);
-        self.add_step(Delta { entries: Vec::new(), dead, notes: vec![note] });
+        self.add_step(Delta { entries: Few::new(), dead, notes: Few::one(note) });
     }
 
     fn add_step(&mut self, delta: Delta) {
-        match &mut self.delta {
-            Some(before) => before.join(delta),
-            none => *none = Some(delta),
+        if self.delta.is_empty() {
+            self.delta = delta;
+        } else {
+            self.delta.join(delta);
         }
     }
 }

@@ -428,9 +428,9 @@ impl Hub {
         let seq = if joined.is_empty() {
             store.seq()
         } else {
-            let mut notes = delta.notes.clone();
             let dots = joined.buried();
-            notes.retain(|note| dots.contains(note.dot));
+            let notes =
+                delta.notes.iter().filter(|note| dots.contains(note.dot)).cloned().collect();
             let buried = Buried { dots, notes };
             store.record(document, seq, buried).map_err(Stop::Storage)?;
             let dots = dots_of(&delta, &joined.killed, named);

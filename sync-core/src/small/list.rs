@@ -26,6 +26,16 @@ impl<A: Array> SmallVec<A> {
     }
 }
 
+impl<T, const N: usize> SmallVec<[T; N]> {
+    pub(crate) fn from_vec(items: Vec<T>) -> Self {
+        Self(items)
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        self.0
+    }
+}
+
 impl<T: Copy, const N: usize> SmallVec<[T; N]> {
     pub(crate) fn from_slice(items: &[T]) -> Self {
         Self(items.to_vec())
@@ -115,6 +125,8 @@ mod tests {
         let first: SmallVec<[u8; 3]> = SmallVec::from_buf_and_len([7, 8, 9], 2);
         assert_eq!(first[..], [7, 8]);
         let empty = SmallVec::<[u8; 3]>::with_capacity(2);
+        let list = SmallVec::<[u8; 1]>::from_vec(vec![5, 6]);
+        assert_eq!(list.into_vec(), [5, 6]);
         assert_eq!((&empty, empty.capacity()), (&SmallVec::default(), 2));
     }
 }

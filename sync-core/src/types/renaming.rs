@@ -133,11 +133,12 @@ impl Renaming {
         if seen.is_empty() {
             return Ok(());
         }
-        let mut moved = Delta::default();
-        store.kill(self.from, self.first, self.last, &mut moved.entries)?;
+        let mut killed = Vec::new();
+        store.kill(self.from, self.first, self.last, &mut killed)?;
         if !broken!(RenamesWithoutForgetting) {
             store.unsee(self.from, &seen)?;
         }
+        let mut moved = Delta { entries: killed.into(), ..Delta::default() };
         moved.dead.insert_ranges(self.from, &seen);
         moved.dead = moved.dead.difference(&moved.live());
         let mut moved = self.delta(moved);

@@ -142,7 +142,8 @@ pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, na
     if out.capacity() == 0 {
         // What names take comes on top of that only where they are new to the reader.
         let slots = entries.iter().map(|entry| entry.slots.as_packed().len() + 32);
-        out.reserve(slots.sum::<usize>() + 32 * (1 + notes.len()) + 16 * dead.range_count());
+        let room = slots.sum::<usize>() + 32 * (1 + notes.len()) + 16 * dead.range_count();
+        *out = Vec::with_capacity(room);
     }
     if crate::small::HAS_SHORTCUTS && single::write_single(out, delta, dictionary, names) {
         return;

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, Note, PlaceId, ReplicaId, Slots};
+use sync_core::causal::{
+    CausalContext, Delta, Dot, Entry, Few, Label, Note, PlaceId, ReplicaId, Slots,
+};
 use sync_core::checksum::crc32;
 use sync_core::pack::varint;
 use sync_core::session::{
@@ -81,7 +83,7 @@ fn small_notes() -> Delta {
     });
     let mut dead = CausalContext::default();
     dead.insert_range(replica(0), 1, 16_000);
-    Delta { entries: Vec::new(), dead, notes: notes.collect() }
+    Delta { entries: Few::new(), dead, notes: notes.collect() }
 }
 
 fn many_labels() -> Delta {
@@ -459,7 +461,7 @@ fn objects_that_are_named_by_dots_cost_a_few_times_the_bytes() {
         let mut bytes = Vec::new();
         write_delta(&mut bytes, &delta, &Dictionary::new(), &Two);
         assert!(bytes.len() <= DELTA_BYTES_MAX);
-        let first = Delta { entries: objects.to_vec(), ..Delta::default() };
+        let first = Delta { entries: objects.iter().cloned().collect(), ..Delta::default() };
         let push = |id, delta| {
             HubInput::Frame(ClientMessage::Push(Push { channel: 1, id, delta }).encode())
         };

@@ -343,7 +343,7 @@ fn entry(writer: u128, counter: u64, id: &[u8]) -> Delta {
     let label = Label::new(b"\x01notes", [&b"\x01title"[..]]);
     let slots = Slots::new([Some(&b"\xa1x"[..])].into_iter());
     let entry = Entry { first, stamp, label, id: PlaceId::new(id), slots };
-    Delta { entries: vec![entry], ..Delta::default() }
+    Delta { entries: [entry].into(), ..Delta::default() }
 }
 
 fn by_dot(delta: &Delta, dot: Dot) -> Vec<u8> {

@@ -98,7 +98,7 @@ fn removals(first: u64, cost: usize) -> (Delta, u64) {
         id: PlaceId::new(&vec![b'i'; id]),
     };
     let base = dead(first, first).cost();
-    let each = Delta { notes: vec![note(first, 100)], ..dead(first, first) }.cost() - base;
+    let each = Delta { notes: [note(first, 100)].into(), ..dead(first, first) }.cost() - base;
     let count = ((cost - base) / each).min(700) as u64;
     let last = first + count - 1;
     let mut delta = dead(first, last);

@@ -333,7 +333,7 @@ fn an_item_that_spans_the_place_where_histories_part_keeps_what_is_older() {
         .into();
     assert_eq!(renamed.delta.dead, expected.into_iter().collect());
     let mark = Opening { first: 1, opening: 7 }.mark(to);
-    assert_eq!(renamed.delta.entries, [mark]);
+    assert_eq!(renamed.delta.entries[..], [mark]);
     // What ends before that place is as it was.
     let older = OutboxItem { last: 5, ..item };
     assert_eq!(older.clone().renamed(&Renaming { first: 9, ..renaming }), older);

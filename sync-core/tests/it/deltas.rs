@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sync_core::causal::{
-    CausalContext, Delta, Dot, DotStore, Entry, Label, MemoryStore, Note, PlaceId, ReplicaId, Slots,
+    CausalContext, Delta, Dot, DotStore, Entry, Few, Label, MemoryStore, Note, PlaceId, ReplicaId,
+    Slots,
 };
 use sync_core::error::{Malformed, Sure};
 use sync_core::time::Stamp;
@@ -247,7 +248,7 @@ fn check_hostile(bytes: &[u8]) -> Result<(), TestCaseError> {
         let state = document.store().to_delta();
         let mut joined = Delta::default();
         joined.join(delta);
-        joined.notes.clear();
+        joined.notes = Few::new();
         prop_assert_eq!(MemoryStore::default().join(&joined).clashes, []);
         prop_assert_eq!(joined.context(), state.context());
     }
@@ -270,7 +271,7 @@ fn each_way_to_name_an_object_is_taken_where_it_can_be() {
         let first = Dot::new(replica(1), first);
         let entry = Entry { first, ..one_entry(&id, &[b"a"]) };
         let dead = dead.iter().map(|counter| Dot::new(replica(1), *counter)).collect();
-        Delta { entries: vec![entry], dead, notes: Vec::new() }
+        Delta { entries: [entry].into(), dead, notes: Few::new() }
     };
     let mut dictionary = Dictionary::default();
     dictionary.add_replica(replica(1));
@@ -306,7 +307,7 @@ fn what_is_named_by_a_dot_that_is_not_live_here_is_asked_for_in_full() {
     let made = one_entry(&[7; 16], &[b"a", b"b"]);
     let known = Known::of(std::slice::from_ref(&made), None);
     let entry = Entry { first: Dot::new(replica(1), 3), ..made.clone() };
-    let delta = Delta { entries: vec![entry], ..Delta::default() };
+    let delta = Delta { entries: [entry].into(), ..Delta::default() };
     let mut bytes = Vec::new();
     let dictionary = Dictionary::default();
     write_delta(&mut bytes, &delta, &dictionary, &known);
@@ -330,7 +331,7 @@ fn contradictions_are_refused() {
         first: Dot::new(replica(1), first),
         ..one_entry(b"id", &[b"a", b"b"])
     };
-    let good = Delta { entries: vec![entry(1), entry(3)], ..Delta::default() };
+    let good = Delta { entries: [entry(1), entry(3)].into(), ..Delta::default() };
     assert_eq!(decode_delta(&encode_delta(&good)), Ok(good.clone()));
     let broken = |change: &dyn Fn(&mut Delta)| {
         let mut delta = good.clone();

@@ -325,7 +325,7 @@ fn entry(writer: u128, counter: u64, slots: Vec<Option<Vec<u8>>>) -> Delta {
     let slots = Slots::new(slots.iter().map(Option::as_deref));
     let (first, stamp) = (Dot::new(replica(writer), counter), Stamp::default());
     let entry = Entry { first, stamp, label, id: PlaceId::default(), slots };
-    Delta { entries: vec![entry], ..Delta::default() }
+    Delta { entries: [entry].into(), ..Delta::default() }
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn write(writer: u8, counter: u64) -> Delta {
     let first = Dot::new(replica(writer), counter);
     let label = Label::new(b"space", [&b"name"[..]]);
     let (stamp, id, slots) = (Stamp::default(), PlaceId::default(), slot(&[2]));
-    Delta { entries: vec![Entry { first, stamp, label, id, slots }], ..Delta::default() }
+    Delta { entries: [Entry { first, stamp, label, id, slots }].into(), ..Delta::default() }
 }
 
 /// The slots of a run of one dot.

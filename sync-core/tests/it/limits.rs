@@ -35,7 +35,7 @@ fn entry(counter: u64, label: Label, id: &[u8]) -> Entry {
 }
 
 fn of_entries(entries: Vec<Entry>) -> Delta {
-    Delta { entries, ..Delta::default() }
+    Delta { entries: entries.into(), ..Delta::default() }
 }
 
 fn of_replicas(count: usize) -> CausalContext {

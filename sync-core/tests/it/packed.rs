@@ -34,7 +34,7 @@ fn delta(bytes: usize, random_bytes: usize) -> Delta {
         id: PlaceId::new(b"id"),
         slots: Slots::new([Some(&slot[..])].into_iter()),
     };
-    Delta { entries: vec![entry], ..Delta::default() }
+    Delta { entries: [entry].into(), ..Delta::default() }
 }
 
 fn push(bytes: usize, random_bytes: usize) -> ClientMessage {

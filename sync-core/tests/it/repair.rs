@@ -65,7 +65,7 @@ fn dense(dots: u64) -> MemoryStore {
     for id in 1..=4 {
         for number in 0..dots / 20 {
             let entry = record(replica(id), number, number, b"a body");
-            store.join(&Delta { entries: vec![entry], ..Delta::default() });
+            store.join(&Delta { entries: [entry].into(), ..Delta::default() });
         }
     }
     store
@@ -193,7 +193,7 @@ fn one_difference_in_a_real_store_of_a_hundred_thousand_is_found_and_given_alone
     let base = dense(100_000);
     let mut changed = base.clone();
     changed.join(&Delta {
-        entries: vec![record(replica(9), 0, 5, b"new")],
+        entries: [record(replica(9), 0, 5, b"new")].into(),
         dead: [Dot::new(replica(2), 777)].into_iter().collect(),
         ..Delta::default()
     });

@@ -42,7 +42,7 @@ fn dead(start: u64, end: u64) -> Delta {
 }
 
 fn of_entries(entries: Vec<Entry>) -> Delta {
-    Delta { entries, ..Delta::default() }
+    Delta { entries: entries.into(), ..Delta::default() }
 }
 
 /// A hub, and a client of it that says what a test likes.

@@ -28,7 +28,7 @@ pub(crate) trait Store:
 
     /// The whole state as a delta.
     fn state(&self) -> Delta {
-        let mut state = Delta { entries: self.entries(), ..Delta::default() };
+        let mut state = Delta { entries: self.entries().into(), ..Delta::default() };
         state.dead = self.context().difference(&state.live());
         state
     }

@@ -212,7 +212,7 @@ pub(crate) fn insert(replica: ReplicaId, counter: u64, text: &[u8]) -> Delta {
         id: PlaceId::new(b"object"),
         slots: Slots::new([Some(text)].into_iter()),
     };
-    Delta { entries: vec![entry], ..Delta::default() }
+    Delta { entries: [entry].into(), ..Delta::default() }
 }
 
 /// Removes dots under a dot of its own.

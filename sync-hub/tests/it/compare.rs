@@ -22,7 +22,7 @@ fn record(who: u8, number: u64, body: &[u8]) -> Delta {
         id: PlaceId::new(&u128::from(number).to_be_bytes()),
         slots: Slots::new([&b""[..], b"title", body, b"\xc2", b"\x07"].into_iter().map(Some)),
     };
-    Delta { entries: vec![entry], ..Delta::default() }
+    Delta { entries: [entry].into(), ..Delta::default() }
 }
 
 fn feed(hub: &mut Hub, store: &mut SqliteHub, input: HubInput) -> Vec<HubMessage> {

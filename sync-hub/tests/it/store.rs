@@ -108,8 +108,7 @@ fn push<S: HubStore<Error: Debug>>(store: &mut S, document: DocumentId, delta: &
     let joined = join(&mut store.document(document, seq), delta).unwrap();
     if !joined.is_empty() {
         let buried = joined.buried();
-        let mut notes = delta.notes.clone();
-        notes.retain(|note| buried.contains(note.dot));
+        let notes = delta.notes.iter().filter(|note| buried.contains(note.dot)).cloned().collect();
         store.record(document, seq, Buried { dots: buried, notes }).unwrap();
     }
 }
@@ -388,7 +387,7 @@ fn a_damaged_entry_is_an_error_and_its_live_dots_leave_the_context() {
         let rebuilt = MemoryStore::load(hub.context(document).unwrap(), left);
         assert_eq!(hub.total(document).unwrap(), rebuilt.fingerprints().total());
         // Who has it fills it in.
-        let refill = Delta { entries: vec![first], ..Delta::default() };
+        let refill = Delta { entries: [first].into(), ..Delta::default() };
         push(&mut hub, document, &refill);
         assert_eq!(hub.context(document).unwrap(), context);
         assert_eq!(hub.live(document).unwrap(), live);

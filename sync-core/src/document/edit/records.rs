@@ -53,7 +53,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
         self.document.targets = targets.emptied();
         if crate::small::HAS_SHORTCUTS
-            && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
+            && let Some(written) = self.delta.entries.last()
         {
             self.document.labels.learn_record(&written.label, fields);
         }
@@ -140,7 +140,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
         if crate::small::HAS_SHORTCUTS
             && let [(name, _)] = fields
-            && let Some(written) = self.delta.as_ref().and_then(|delta| delta.entries.last())
+            && let Some(written) = self.delta.entries.last()
         {
             self.document.labels.learn_register(collection, name, &written.label);
         }
@@ -171,7 +171,10 @@ impl<S: PlaceStore> Edit<'_, S> {
         match done.map_err(Refused::Store)? {
             Overwrite::StepByStep => return Ok(false),
             Overwrite::Same => {}
-            Overwrite::Done(dead) => self.wrote(entry, [dead].into_iter().collect()),
+            Overwrite::Done(Dot { replica, counter }) => {
+                let dead = DotRanges::of(counter..=counter);
+                self.wrote(entry, CausalContext::of_one(replica, dead));
+            }
         }
         Ok(true)
     }
@@ -240,7 +243,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
         self.bury(&space, id.as_place_id(), place.dots)?;
         if crate::small::HAS_SHORTCUTS
-            && let Some(note) = self.delta.as_ref().and_then(|delta| delta.notes.last())
+            && let Some(note) = self.delta.notes.last()
         {
             self.document.labels.learn_removal(collection, &note.label);
         }

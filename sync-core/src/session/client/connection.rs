@@ -500,7 +500,7 @@ impl Client {
         }
         if let Refill::Wanted(lacking, found) = &opened.refill {
             let part = opened.document.store().part(lacking);
-            let pieces = split_entries(part.entries, ChunkSize::default());
+            let pieces = split_entries(part.entries.into_vec(), ChunkSize::default());
             let live = opened.document.store().live();
             let mut dead = match found {
                 Some(found) => {

@@ -1,7 +1,7 @@
 //! The entries of exactly the dots that a comparison found to be lacking, in chunks.
 
 use super::gaps::{Gaps, end_of};
-use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, ReplicaId};
+use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, Few, ReplicaId};
 use crate::session::chunks::ChunkSize;
 use crate::session::hub_store::{DocumentId, HubStore, Page};
 
@@ -87,7 +87,7 @@ fn first_range(dots: &CausalContext) -> Option<(ReplicaId, u64, u64)> {
 }
 
 /// Adds an entry; parts of one run become one.
-fn put(entries: &mut Vec<Entry>, entry: Entry) {
+fn put(entries: &mut Few<Entry>, entry: Entry) {
     let is_part = |last: &&mut Entry| last.first == entry.first;
     match entries.last_mut().filter(is_part) {
         Some(last) => {

@@ -122,7 +122,6 @@ pub(super) fn read_single(
             && counter > 0
             && last <= Dot::COUNTER_MAX;
         is_right.then(|| {
-            delta.entries.reserve_exact(1);
             delta.entries.push(Entry { first: dot, stamp, label: label.clone(), id, slots });
         })?;
     }
