@@ -203,7 +203,8 @@ impl<S: PlaceStore> Document<S> {
             && !broken!(JoinForgetsUnseen)
             && self.store.bury(note, Some(&delta.dead), kind::EXISTS, killed)?
         {
-            return Ok(Some(Touched::only(&note.label, &note.id)));
+            let label = killed.first().map_or(&note.label, |taken| &taken.label);
+            return Ok(Some(Touched::only(label, &note.id)));
         }
         Ok(None)
     }

@@ -9,10 +9,11 @@ use super::fingerprints::ODD;
 #[inline]
 pub(super) fn hash(bytes: &[u8], seed: u64) -> u64 {
     let mut state = seed ^ (bytes.len() as u64).wrapping_mul(ODD[0]);
-    let (blocks, rest) = bytes.as_chunks();
-    for block in blocks {
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk() {
         let (low, high) = words(block);
         state = fold(low ^ ODD[0], high ^ state);
+        rest = behind;
     }
     let (low, high) = match rest.split_first_chunk() {
         Some((low, high)) => (u64::from_le_bytes(*low), word(high)),

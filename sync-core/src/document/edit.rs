@@ -64,19 +64,24 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         Ok(Self { document, author, before, seen, next, delta, killed, counts, touched, in_part })
     }
 
+    /// Applies the change whole, or not at all if it has failed or is too large.
     #[inline]
     pub(super) fn finish<T>(
         &mut self,
         outcome: Result<T, Refused<S::Error>>,
         bytes_max: usize,
     ) -> Result<Edited<T>, Refused<S::Error>> {
-        let value = match (outcome, self.check_size(bytes_max)) {
-            (Ok(value), Ok(())) => value,
-            (Err(refused), _) => return Err(self.refuse(refused)),
-            (Ok(_), Err(misuse)) => return Err(self.refuse(misuse.into())),
-        };
+        match (outcome, self.check_size(bytes_max)) {
+            (Ok(value), Ok(())) => Ok(self.edited(value)),
+            (Err(refused), _) => Err(self.refuse(refused)),
+            (Ok(_), Err(misuse)) => Err(self.refuse(misuse.into())),
+        }
+    }
+
+    /// What was done, and how to undo it.
+    #[inline(never)]
+    fn edited<T>(&mut self, value: T) -> Edited<T> {
         let (author, before) = (self.author, self.before);
-        let added = CausalContext::of_one(author.replica, DotRanges::of(before + 1..=self.seen));
         // What the change itself wrote and took back was not there before.
         self.killed.retain(|entry| !is_new(entry, author, before));
         let killed = Replaced::of(&mut self.killed);
@@ -85,12 +90,17 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             let is_whole = |note: &&Note| !self.in_part.contains(&note.dot);
             self.document.kept.put(self.delta.notes.iter().filter(is_whole), &killed);
         }
-        Ok(Edited {
+        let added = DotRanges::of(before + 1..=self.seen);
+        Edited {
             value,
             delta: take(&mut self.delta),
             touched: take(&mut self.touched),
-            undo: Undo { added, killed, counts: take(&mut self.counts) },
-        })
+            undo: Undo {
+                added: CausalContext::of_one(author.replica, added),
+                killed,
+                counts: take(&mut self.counts),
+            },
+        }
     }
 
     /// Puts everything back as it was, and gives why.
@@ -278,7 +288,6 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     fn took(&mut self, note: Note, dead: CausalContext) {
         self.seen = self.next;
         self.next += 1;
-        self.touched.push(&note.label, &note.id);
         self.add_step(Delta { entries: Few::new(), dead, notes: Few::one(note) });
     }
 

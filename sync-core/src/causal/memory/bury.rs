@@ -25,7 +25,7 @@ impl MemoryStore {
         let (mut number, known) = (head, killed.len());
         loop {
             let (next, taken) = self.take_row(number);
-            killed.push(taken);
+            push_parts(killed, taken);
             number = next;
             if number == head {
                 break;
@@ -33,7 +33,8 @@ impl MemoryStore {
         }
         self.tidy();
         if killed.len() > known + 1 {
-            sort_by(&mut killed[known..], |a, b| a.first.cmp(&b.first));
+            let key = |entry: &Entry| (entry.first, entry.slots.live().trailing_zeros());
+            sort_by(&mut killed[known..], |a, b| key(a).cmp(&key(b)));
         }
         true
     }
@@ -68,4 +69,14 @@ impl MemoryStore {
             && self.open.contains(&(note.label.space().into(), note.id.clone()));
         has_needed && has_plain && is_all && !is_open
     }
+}
+
+/// Adds an entry for each row of live slots of a run, as they are taken out step by step.
+fn push_parts(killed: &mut Vec<Entry>, mut taken: Entry) {
+    let live = taken.live_ranges();
+    if live.range_count() == 1 {
+        killed.push(taken);
+        return;
+    }
+    killed.extend(live.iter().filter_map(|(start, end)| taken.take(start, end)));
 }

@@ -267,6 +267,8 @@ impl<S: PlaceStore> Edit<'_, S> {
             dead.insert_ranges(first.replica, &ranges_of(first.counter, slots.live()));
         }
         dead.insert(note.dot);
+        let label = self.killed[known..].first().map_or(&note.label, |taken| &taken.label);
+        self.touched.push(label, &note.id);
         self.look_whether_whole(note.label.space(), &note.id, known, note.dot)?;
         self.took(note, dead);
         Ok(true)
