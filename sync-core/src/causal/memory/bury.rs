@@ -72,11 +72,14 @@ impl MemoryStore {
 }
 
 /// Adds an entry for each row of live slots of a run, as they are taken out step by step.
+#[inline]
 fn push_parts(killed: &mut Vec<Entry>, mut taken: Entry) {
-    let live = taken.live_ranges();
-    if live.range_count() == 1 {
+    let live = taken.slots.live();
+    let from_first = live >> (live.trailing_zeros() & 63);
+    if from_first & from_first.wrapping_add(1) == 0 {
         killed.push(taken);
         return;
     }
+    let live = taken.live_ranges();
     killed.extend(live.iter().filter_map(|(start, end)| taken.take(start, end)));
 }
