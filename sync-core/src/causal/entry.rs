@@ -259,7 +259,7 @@ mod tests {
         // A label names what is live; names begin with bytes of both halves.
         let name = |slot: usize| match live >> slot & 1 {
             0 => Vec::new(),
-            _ => vec![(slot % 7) as u8 | if slot % 3 == 0 { 0x80 } else { 0 }, slot as u8],
+            _ => vec![(slot % 7) as u8 | if slot.is_multiple_of(3) { 0x80 } else { 0 }, slot as u8],
         };
         let names: Vec<Vec<u8>> = (0..len).map(name).collect();
         let label = Label::new(b"space", names.iter().map(|name| &name[..]));

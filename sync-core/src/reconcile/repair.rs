@@ -18,7 +18,7 @@ pub enum Verdict {
 
 /// What one side says to the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant, reason = "there is one at a time, and most are deltas")]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum RepairMessage {
     /// A message of the comparison.
     Compare(Vec<u8>),
