@@ -104,7 +104,7 @@ impl Fingerprints {
             return;
         }
         let count = u64::from(entry.slots.live().count_ones());
-        let sum = Sum { hash: run.narrow, count };
+        let sum = Sum { hash: run.narrow(), count };
         self.replica_mut(first.replica).buckets.remove(Buckets::block(first.counter), sum);
         self.lessen(Total { hash: run.wide(), count });
     }

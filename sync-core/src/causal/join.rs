@@ -57,7 +57,9 @@ pub(crate) fn join_over<S: DotStore>(
     let mut joined = Joined { killed, ..Joined::default() };
     let (mut overwritten, mut replaced) = (Vec::new(), Vec::new());
     for (at, entry) in delta.entries.iter().enumerate() {
-        if let Some(dot) = overwrite(store, entry)? {
+        if crate::small::HAS_SHORTCUTS
+            && let Some(dot) = overwrite(store, entry)?
+        {
             overwritten.push(at);
             replaced.push(dot);
             continue;
@@ -67,7 +69,7 @@ pub(crate) fn join_over<S: DotStore>(
             joined.added.push((at, fresh));
         }
     }
-    if replaced.is_empty() {
+    if !crate::small::HAS_SHORTCUTS || replaced.is_empty() {
         bury(store, &delta.dead, &mut joined)?;
     } else {
         // Those of each replica are in order by that.

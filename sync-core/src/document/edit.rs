@@ -173,8 +173,9 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         known: usize,
         dot: Dot,
     ) -> Step<S> {
-        let (taken, none) = (self.killed[known..].iter(), CausalContext::default());
-        let was_whole = self.document.was_whole(space, id, taken, &none);
+        let mut taken = self.killed[known..].iter();
+        let none = CausalContext::default();
+        let was_whole = self.document.was_whole(space, id, &mut taken, &none);
         if !was_whole.map_err(Refused::Store)? {
             self.in_part.push(dot);
         }

@@ -2,7 +2,7 @@
 
 use super::edit::Step;
 use super::{Document, Edit, Refused};
-use crate::causal::{Delta, Dot, Entry, PlaceStore, ReplicaId};
+use crate::causal::{Delta, Dot, PlaceStore, ReplicaId};
 use crate::types::opening::{self, opening_at, successor};
 use crate::types::{MARKS_MAX, Opening, Renaming, fork};
 
@@ -14,13 +14,13 @@ impl<S: PlaceStore> Document<S> {
 
     /// Under which replicas that stands which is here of a replica from a counter on, of which somebody
     /// else has another history. Whoever has the same gives the same, also where it was done before by
-    /// somebody else: then only what parts from that once more stands apart. No run is parted that is here or
-    /// that `waits` to be sent, though it may have died here since.
+    /// somebody else: then only what parts from that once more stands apart. No run is parted that is here, or
+    /// of which `waits` says where it begins: one that is yet to be sent, though it may have died here since.
     pub fn renamings(
         &self,
         replica: ReplicaId,
         first: u64,
-        waits: &[&Entry],
+        waits: &dyn Fn(u64) -> Option<u64>,
     ) -> Result<Vec<Renaming>, S::Error> {
         let openings = self.openings(replica)?;
         let seen = self.store.seen(replica)?.into_owned();
@@ -58,14 +58,11 @@ impl<S: PlaceStore> Document<S> {
         &self,
         replica: ReplicaId,
         counter: u64,
-        waits: &[&Entry],
+        waits: &dyn Fn(u64) -> Option<u64>,
     ) -> Result<u64, S::Error> {
         let runs = self.store.overlapping(replica, counter, counter)?;
-        let has = |run: &&&Entry| {
-            run.replica() == replica && (run.first.counter..=run.last()).contains(&counter)
-        };
-        let run = runs.first().or_else(|| waits.iter().find(has).copied());
-        Ok(run.map_or(counter, |run| run.first.counter))
+        let first = runs.first().map(|run| run.first.counter);
+        Ok(first.or_else(|| waits(counter)).unwrap_or(counter))
     }
 
     /// Lets a part of a replica's history stand under another one. What was removed and kept for an

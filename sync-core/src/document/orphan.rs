@@ -100,11 +100,11 @@ pub(super) fn find<S: PlaceStore>(
         let space = label.space();
         let is_it = |of: &Label, other: &PlaceId| of.space() == space && *other == id;
         let mut taken = Record::default();
-        let killed = joined.killed.iter().filter(|killed| is_it(&killed.label, &killed.id));
+        let mut killed = joined.killed.iter().filter(|killed| is_it(&killed.label, &killed.id));
         killed.clone().for_each(|killed| taken.add(killed.view()));
         let mut note = delta.notes.iter().find(|note| is_it(&note.label, &note.id));
         if taken.existence().next().is_some() {
-            if !document.was_whole(space, &id, killed, &came)? {
+            if !document.was_whole(space, &id, &mut killed, &came)? {
                 continue;
             }
         } else if let Some((removal, kept)) = document.kept.find(space, &id)
@@ -171,11 +171,12 @@ impl<S: PlaceStore> Document<S> {
     /// Whether a record was held whole before a change that took `killed` of it, and brought what `came`:
     /// every dot was seen of a run that says that it exists, and of those that it goes on in. Where one was
     /// not, its value, or what took the place of it, was still to come from a catch-up that was cut.
-    pub(super) fn was_whole<'a>(
+    #[inline(never)]
+    pub(super) fn was_whole(
         &self,
         space: &[u8],
         id: &[u8],
-        killed: impl Iterator<Item = &'a Entry>,
+        killed: &mut dyn Iterator<Item = &Entry>,
         came: &CausalContext,
     ) -> Result<bool, S::Error> {
         let mut runs: SmallVec<[Run; 4]> = killed.map(|killed| run_of(killed.view())).collect();

@@ -16,7 +16,7 @@ impl<S: PlaceStore> Document<S> {
         let is_broken = broken!(JoinKeepsDead) || broken!(JoinForgetsUnseen);
         let mut taken = Vec::new();
         let (joined, overwritten) = join_over(&mut self.store, delta, killed, |store, entry| {
-            if !crate::small::HAS_SHORTCUTS || is_broken || delta.dead.is_empty() {
+            if is_broken || delta.dead.is_empty() {
                 return Ok(None);
             }
             store.overwrite_one_of(entry, &delta.dead, &mut taken, kind::EXISTS)

@@ -21,6 +21,7 @@ impl Touched {
     /// The places that a join of this delta touched, each once; and how many of the first of them are
     /// those of which more was changed than entries overwritten.
     pub(super) fn by(joined: &Joined, delta: &Delta, overwritten: &[usize]) -> (Self, usize) {
+        let overwritten = if crate::small::HAS_SHORTCUTS { overwritten } else { &[] };
         let killed = joined.killed.iter().map(|killed| (&killed.label, &killed.id));
         let added = joined.added.iter().map(|(at, _)| at).chain(overwritten);
         let added = added.map(|at| &delta.entries[*at]);

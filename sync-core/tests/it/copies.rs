@@ -404,8 +404,11 @@ fn a_run_is_never_parted() {
             assert!(world.remove(0, "n"));
         }
         let client = &world.devices[0].client;
-        let waits = client.outbox(DOCUMENT).unwrap().flat_map(|item| &item.delta.entries);
-        let waits: Vec<_> = waits.collect();
+        let waits = |counter: u64| {
+            let mut runs = client.outbox(DOCUMENT).unwrap().flat_map(|item| &item.delta.entries);
+            let run = runs.find(|run| (run.first.counter..=run.last()).contains(&counter));
+            run.filter(|run| run.replica() == replica).map(|run| run.first.counter)
+        };
         let document = client.document(DOCUMENT).unwrap();
         for first in run..run + 4 {
             let renamings = document.renamings(replica, first, &waits).sure();

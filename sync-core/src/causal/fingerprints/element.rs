@@ -93,31 +93,42 @@ impl Sum {
     }
 }
 
-/// What the live dots of a run sum up to, so that they are taken out without a look at their bytes.
+/// What the live dots of a run sum up to, so that they are taken out without a look at their bytes: the
+/// wrapping sum of [`ElementKey::wide`], the lower half first, since a number of 128 bits would take more
+/// room; and that of [`ElementKey::element`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::causal) struct RunSum {
-    /// Wrapping sum of [`ElementKey::wide`], the lower half first: a number of 128 bits would take more
-    /// room.
-    wide: [u64; 2],
-    /// Wrapping sum of [`ElementKey::element`].
-    pub(super) narrow: u64,
-}
+pub(in crate::causal) struct RunSum([u64; RUN_SUM_PARTS]);
+
+/// It takes no room where nothing is compared.
+const RUN_SUM_PARTS: usize = if cfg!(feature = "compare") { 3 } else { 0 };
 
 impl RunSum {
     #[inline]
     pub(super) fn of(wide: u128, narrow: u64) -> Self {
-        Self { wide: [wide as u64, (wide >> 64) as u64], narrow }
+        let parts = [wide as u64, (wide >> 64) as u64, narrow];
+        Self(std::array::from_fn(|at| parts[at]))
+    }
+
+    #[inline]
+    fn part(self, at: usize) -> u64 {
+        self.0.get(at).copied().unwrap_or(0)
     }
 
     #[inline]
     pub(super) fn wide(self) -> u128 {
-        u128::from(self.wide[1]) << 64 | u128::from(self.wide[0])
+        u128::from(self.part(1)) << 64 | u128::from(self.part(0))
+    }
+
+    #[inline]
+    pub(super) fn narrow(self) -> u64 {
+        self.part(2)
     }
 
     /// This without the other.
     #[inline]
     pub(in crate::causal) fn minus(self, other: Self) -> Self {
-        Self::of(self.wide().wrapping_sub(other.wide()), self.narrow.wrapping_sub(other.narrow))
+        let wide = self.wide().wrapping_sub(other.wide());
+        Self::of(wide, self.narrow().wrapping_sub(other.narrow()))
     }
 }
 

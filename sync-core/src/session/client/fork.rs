@@ -34,7 +34,16 @@ impl Client {
                 continue;
             }
             let first = if broken!(RenamesTooMuch) { 1 } else { first };
-            let waits: Vec<_> = opened.outbox.iter().flat_map(|item| &item.delta.entries).collect();
+            let waits = |counter: u64| {
+                for item in opened.outbox.iter() {
+                    for run in item.delta.entries.iter().filter(|run| run.replica() == replica) {
+                        if (run.first.counter..=run.last()).contains(&counter) {
+                            return Some(run.first.counter);
+                        }
+                    }
+                }
+                None
+            };
             let Ok(found) = opened.document.renamings(replica, first, &waits);
             renamings.extend(found);
         }
