@@ -172,9 +172,9 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
     );
     println!("{} counters exact", tally.counters);
     println!(
-        "{} writes replaced by a change that was lost with its disks; {} partial records; {} gaps of \
-         what no disk has",
-        tally.lost_with_successor, tally.partial_records, tally.gaps
+        "{} writes replaced by a change that was lost with its disks; {} partial records; {} torn fields; \
+         {} gaps of what no disk has",
+        tally.lost_with_successor, tally.partial_records, tally.torn, tally.gaps
     );
     if arguments.marks {
         for mark in Mark::ALL {

@@ -72,6 +72,8 @@ pub struct Tally {
     pub lost_with_successor: u64,
     /// Records that are there only as the edit that met a delete.
     pub partial_records: u64,
+    /// Fields that records lack, since nobody who held one heard of a removal that had not seen it.
+    pub torn: u64,
     /// Gaps that stay in contexts: what was there went with every disk that had it.
     pub gaps: u64,
 }
@@ -92,6 +94,7 @@ impl Tally {
         self.restless_by_twice += other.restless_by_twice;
         self.lost_with_successor += other.lost_with_successor;
         self.partial_records += other.partial_records;
+        self.torn += other.torn;
         self.gaps += other.gaps;
     }
 }

@@ -47,6 +47,8 @@ struct Dots {
     by_replica: BTreeMap<ReplicaId, Vec<ChangeId>>,
     /// The dots that begin a replica as which something was written again.
     marks: BTreeSet<Dot>,
+    /// What was written again under other dots.
+    renamings: Vec<Renaming>,
     /// The first dot of each replica that two devices wrote, each another change.
     contested: BTreeMap<ReplicaId, u64>,
     /// Places that devices wrote to which had them in part, and have not had them whole since.
@@ -156,6 +158,9 @@ impl Model {
     ) -> (Vec<(ChangeId, ChangeId)>, u64) {
         if renaming.mark.is_some() {
             self.documents[document].marks.insert(Dot::new(renaming.to, 1));
+        }
+        if !self.documents[document].renamings.contains(renaming) {
+            self.documents[document].renamings.push(*renaming);
         }
         self.note_late(document, renaming, has, hubs);
         let twice = self.taken_twice(document);
@@ -426,6 +431,18 @@ impl Model {
             }
         }
         Torn(torn)
+    }
+
+    /// As which dots that was written first which stands as this dot since it was written again.
+    pub(crate) fn originals(&self, document: usize, dot: Dot) -> impl Iterator<Item = Dot> {
+        let renamings = &self.documents[document].renamings;
+        let of_it = renamings.iter().filter(move |renaming| renaming.to == dot.replica);
+        of_it.filter_map(move |renaming| {
+            let first = renaming.dot(Dot::new(renaming.from, renaming.first)).counter;
+            let counter = renaming.first + dot.counter.checked_sub(first)?;
+            let original = Dot::new(renaming.from, counter);
+            Some(original).filter(|original| renaming.dot(*original) == dot)
+        })
     }
 
     pub(crate) fn changes(&self) -> &[Change] {

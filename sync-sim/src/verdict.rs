@@ -287,16 +287,25 @@ impl World<'_> {
         }
     }
 
-    /// Whether a dot is of changes of which none must be there.
+    /// Whether a dot is of changes of which none must be there. Or of none, and stands for a dot of one that
+    /// nobody had as a whole who wrote again what was around it: it keeps its own dots.
     fn is_gone(&self, document: usize, dot: Dot) -> bool {
+        let gone: Vec<bool> = self.are_gone(document, dot).collect();
+        let mut originals = self.model.originals(document, dot);
+        match gone.is_empty() {
+            true => originals.any(|dot| self.are_gone(document, dot).next().is_some()),
+            false => gone.into_iter().all(|is_gone| is_gone),
+        }
+    }
+
+    /// Of each change that a dot is of, whether it must not be there.
+    fn are_gone(&self, document: usize, dot: Dot) -> impl Iterator<Item = bool> {
         let changes = self.model.changes().iter().enumerate();
-        let mut of_dot = changes.filter(|(_, change)| {
+        let of_dot = changes.filter(move |(_, change)| {
             (change.document, change.replica) == (document, dot.replica)
                 && (change.first..=change.last).contains(&dot.counter)
         });
-        let is_gone = |(id, change): (_, &Change)| change.is_void || !self.is_promised(id);
-        let first = of_dot.next();
-        first.is_some_and(is_gone) && of_dot.all(is_gone)
+        of_dot.map(|(id, change)| change.is_void || !self.is_promised(id))
     }
 
     /// A device that removed a record, and keeps what it was.
@@ -311,6 +320,10 @@ impl World<'_> {
     fn ask_application(&mut self, document: usize, hub: &MemoryStore, spoiled: &Spoiled) {
         let name = document_name(document);
         let torn = self.model.torn(document, &kernel::live(hub));
+        let lacks = |(place, field): &&(String, String)| {
+            !kernel::fields(hub, place).iter().any(|(_, there)| there == field)
+        };
+        self.tally.torn += torn.0.iter().filter(lacks).count() as u64;
         let mut found = None;
         let (mut partial, mut unexplained) = (0, 0);
         for (at, device) in self.devices.iter().enumerate() {
