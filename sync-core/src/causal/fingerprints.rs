@@ -77,11 +77,6 @@ impl Fingerprints {
         self.add_run(entry);
     }
 
-    /// Takes out the live dots of an entry.
-    pub fn take_out(&mut self, entry: EntryView<'_>) {
-        self.change(entry, false);
-    }
-
     /// Adds the live dots of an entry, and gives what they sum up to.
     pub(super) fn add_run(&mut self, entry: EntryView<'_>) -> RunSum {
         self.change(entry, true)
@@ -116,6 +111,11 @@ impl Fingerprints {
         if cfg!(not(feature = "compare")) {
             return RunSum::default();
         }
+        self.change_dot(dot, content, is_added)
+    }
+
+    #[inline]
+    fn change_dot(&mut self, dot: Dot, content: u64, is_added: bool) -> RunSum {
         let replica = self.replica_mut(dot.replica);
         let hash = replica.key.wide(dot.counter, content);
         let sum = Sum { hash: narrow(hash), count: 1 };
@@ -170,11 +170,7 @@ impl Fingerprints {
 
     /// Takes out a dot that was live with this content.
     pub fn remove(&mut self, dot: Dot, content: u64) {
-        let replica = self.replica_mut(dot.replica);
-        let hash = replica.key.wide(dot.counter, content);
-        let sum = Sum { hash: narrow(hash), count: 1 };
-        replica.buckets.remove(Buckets::block(dot.counter), sum);
-        self.lessen(Total { hash, count: 1 });
+        self.change_dot(dot, content, false);
     }
 
     /// Lessens the total by what the last replica has lost, and drops that when it is empty.

@@ -1,7 +1,8 @@
 //! The part of a state that is about some dots.
 
 use super::entry::mask_of;
-use super::{CausalContext, Delta, DotRanges, DotStore, Entry, Few};
+use super::{CausalContext, Delta, DotRanges, DotStore, Entry};
+use crate::small::Few;
 
 /// The part of a store's state that is about the given dots: entries with these live dots, and those
 /// that are dead.

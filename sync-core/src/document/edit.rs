@@ -164,8 +164,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.look_whether_whole(space, id, known, dot)
     }
 
-    /// Notes whether a removal took a record that was here in part, which is all that was killed since so
-    /// many entries were.
+    /// Notes where a removal, under this dot, took a record that was here in part. It killed all entries but
+    /// for so many of the first.
     pub(super) fn look_whether_whole(
         &mut self,
         space: &[u8],

@@ -52,7 +52,7 @@ impl Kept {
         }
         // The entries are shared, and each removal counts for its part of them.
         let bytes = killed.entries().iter().map(Entry::byte_count).sum::<usize>();
-        let bytes = RECORD_BYTES + if count == 1 { bytes } else { bytes / count };
+        let bytes = RECORD_BYTES + bytes / count;
         for note in notes.filter(|note| is_collection(note.label.space())) {
             let key = key_of(note.label.space(), &note.id);
             let turn = self.first_turn + self.removed.len() as u64;

@@ -228,6 +228,16 @@ fn whoever_holds_a_part_of_a_record_does_not_assert_it() {
     }
 }
 
+/// Lets a first sync go on step by step until a record is shown, and cuts it there.
+fn cut_once_it_is_shown(world: &mut World, at: usize, id: &str) {
+    while world.fields(at, id).is_none() {
+        world.carry(at, true);
+        world.carry(at, false);
+        world.store_one(at);
+    }
+    world.disconnect(at);
+}
+
 #[test]
 fn a_first_sync_that_is_cut_leaves_nobody_to_list_a_record_without_a_field() {
     let size = ChunkSize { bytes: 100, items: 20 };
@@ -241,12 +251,7 @@ fn a_first_sync_that_is_cut_leaves_nobody_to_list_a_record_without_a_field() {
     world.settle();
     world.add_device();
     world.connect(1);
-    while world.fields(1, "n").is_none() {
-        world.carry(1, true);
-        world.carry(1, false);
-        world.store_one(1);
-    }
-    world.disconnect(1);
+    cut_once_it_is_shown(&mut world, 1, "n");
     assert!(!world.fields(1, "n").unwrap().contains_key("done"), "its value is yet to come");
     world.write(1, "n", &[("title", "u")]);
     while world.store_one(1) {}
@@ -278,12 +283,7 @@ fn the_end_of_a_run_that_nothing_follows_is_missed_where_it_is_yet_to_come() {
     world.settle();
     world.add_device();
     world.connect(2);
-    while world.fields(2, "n").is_none() {
-        world.carry(2, true);
-        world.carry(2, false);
-        world.store_one(2);
-    }
-    world.disconnect(2);
+    cut_once_it_is_shown(&mut world, 2, "n");
     assert!(!world.fields(2, "n").unwrap().contains_key("title"), "its value is yet to come");
     world.write(2, "n", &[("done", "maybe")]);
     while world.store_one(2) {}

@@ -133,12 +133,33 @@ fn records<S: Store>(device: &Device<S>) -> Vec<(RecordId, BTreeMap<String, Fiel
     records.map(|(id, record)| (id, record.fields())).collect()
 }
 
+/// What reading each record in one go shows, against what a record at hand shows.
+fn reads<S: Store>(device: &Device<S>) {
+    for id in ["a", "b", "nowhere"].map(|id| RecordId::new(id).unwrap()) {
+        let (mut read, mut expected) = (BTreeMap::new(), BTreeMap::new());
+        let is_there = device.document.read("notes", &id, &mut |path, value| {
+            let before = read.insert(path.to_owned(), Value::from(value));
+            assert_eq!(before, None, "{path} is shown once");
+        });
+        let record = device.document.record("notes", &id).sure();
+        assert_eq!(is_there.sure(), record.is_some());
+        if let Some(record) = record {
+            record.read(&mut |path, value| {
+                expected.insert(path.to_owned(), Value::from(value));
+            });
+        }
+        assert_eq!(read, expected);
+    }
+}
+
 fn is_same(fast: &Device<MemoryStore>, plain: &Device<PagedStore>) {
     let (store, other) = (fast.document.store(), plain.document.store());
     assert_eq!(store.entries(), other.entries());
     assert_eq!(store.context(), Store::context(other));
     assert_eq!(store.open().sure(), other.open().sure());
     assert_eq!(records(fast), records(plain));
+    reads(fast);
+    reads(plain);
     assert_eq!(fast.document.conflicts().sure(), plain.document.conflicts().sure());
     let mut sums = Fingerprints::default();
     store.iter().for_each(|entry| sums.add(entry));

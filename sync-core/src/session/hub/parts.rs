@@ -1,9 +1,10 @@
 //! The entries of exactly the dots that a comparison found to be lacking, in chunks.
 
 use super::gaps::{Gaps, end_of};
-use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, Few, ReplicaId};
+use crate::causal::{CausalContext, Delta, Dot, DotRanges, Entry, ReplicaId};
 use crate::session::chunks::ChunkSize;
 use crate::session::hub_store::{DocumentId, HubStore, Page};
+use crate::small::Few;
 
 /// What a client lacks, and how far it was sent.
 #[derive(Debug)]
