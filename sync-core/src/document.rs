@@ -142,17 +142,17 @@ impl<S: PlaceStore> Document<S> {
         delta: &Delta,
         look: Option<&mut Look<'_>>,
     ) -> Result<Change, S::Error> {
-        let mut killed = take(&mut self.killed);
         if crate::small::HAS_SHORTCUTS
             && !broken!(JoinKeepsDead)
-            && let Some(touched) = self.join_at_once(delta, look.is_some(), &mut killed)?
+            && let Some(touched) = self.join_at_once(delta, look.is_some())?
         {
             if let Some(look) = look {
-                look(&killed);
+                look(&self.killed);
             }
-            self.keep_memory(killed);
+            self.killed.clear();
             return Ok(Change { touched, orphans: Vec::new(), is_new: true });
         }
+        let killed = take(&mut self.killed);
         let (mut joined, overwritten, taken) = self.join_in_part(delta, killed)?;
         let (touched, unsettled) = Touched::by(&joined, delta, &overwritten);
         joined.killed.extend(taken);
@@ -184,24 +184,21 @@ impl<S: PlaceStore> Document<S> {
     }
 
     /// Joins a delta that puts one element in place of another, or takes a record whole: nothing clashes by
-    /// that, and nothing is left in part. Gives the place. Does nothing otherwise.
+    /// that, and nothing is left in part. Gives the place; what died is with what was killed. Does nothing
+    /// otherwise.
     #[inline]
-    fn join_at_once(
-        &mut self,
-        delta: &Delta,
-        is_shown: bool,
-        killed: &mut Vec<Entry>,
-    ) -> Result<Option<Touched>, S::Error> {
+    fn join_at_once(&mut self, delta: &Delta, is_shown: bool) -> Result<Option<Touched>, S::Error> {
+        let Self { store, kept, killed, .. } = self;
         if let Some((entry, dead)) = delta.as_overwrite() {
             let taken = is_shown.then_some(killed);
-            let done = self.store.overwrite(entry, Some(dead), taken, kind::EXISTS)?;
+            let done = store.overwrite(entry, Some(dead), taken, kind::EXISTS)?;
             if matches!(done, Overwrite::Done(_)) {
-                self.kept.forget(entry.label.space(), &entry.id);
+                kept.forget(entry.label.space(), &entry.id);
                 return Ok(Some(Touched::only(&entry.label, &entry.id)));
             }
         } else if let Some(note) = delta.as_removal()
             && !broken!(JoinForgetsUnseen)
-            && self.store.bury(note, Some(&delta.dead), kind::EXISTS, killed)?
+            && store.bury(note, Some(&delta.dead), kind::EXISTS, killed)?
         {
             let label = killed.first().map_or(&note.label, |taken| &taken.label);
             return Ok(Some(Touched::only(label, &note.id)));
@@ -244,7 +241,10 @@ impl<S: PlaceStore> Document<S> {
             Place::Set { name } => {
                 let mut record = Record::default();
                 let Ok(space) = set_space(name) else { return none };
-                self.store.each(&space, None, usize::MAX, &mut |entry| record.add(entry))?;
+                let add = &mut |entries: &[EntryView<'_>]| {
+                    entries.iter().for_each(|entry| record.add(*entry));
+                };
+                self.store.each(&space, None, usize::MAX, add)?;
                 Ok(record)
             }
             Place::Value { name } => {
@@ -320,28 +320,20 @@ impl<S: PlaceStore> Document<S> {
     ) -> Result<Option<RecordId>, S::Error> {
         let Ok(space) = collection_space(collection) else { return Ok(None) };
         let after = after.map(|after| &**after.as_place_id());
-        let (mut count, mut at) = (0, PlaceId::default());
-        let (mut record, mut next) = (Record::default(), None);
-        let mut end = |id: &PlaceId, record: Record| {
-            if let Some(id) = RecordId::from_place_id(id) {
+        let (mut count, mut next) = (0, None);
+        self.store.each(&space, after, limit, &mut |entries| {
+            count += 1;
+            let id = entries.first().and_then(|first| RecordId::from_place_id(first.id));
+            let Some(id) = id else { return };
+            if limit < usize::MAX {
                 next = Some(id.clone());
-                if record.is_shown() {
-                    show(id, record);
-                }
             }
-        };
-        self.store.each(&space, after, limit, &mut |entry| {
-            if count == 0 || at != *entry.id {
-                if count > 0 {
-                    end(&at, take(&mut record));
-                }
-                (count, at) = (count + 1, entry.id.clone());
+            let mut record = Record::default();
+            entries.iter().for_each(|entry| record.add(*entry));
+            if record.is_shown() {
+                show(id, record);
             }
-            record.add(entry);
         })?;
-        if count > 0 {
-            end(&at, record);
-        }
         Ok(next.filter(|_| count == limit))
     }
 

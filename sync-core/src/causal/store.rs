@@ -84,21 +84,21 @@ pub trait PlaceStore: DotStore {
         Ok(())
     }
 
-    /// Shows every entry of the objects of a space, object by object in the order of their ids,
-    /// beginning after `after`: at most `limit` objects.
+    /// Shows the objects of a space in the order of their ids, beginning after `after`, at most `limit` of
+    /// them: every entry of one at once.
     fn each(
         &self,
         space: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-        show: &mut dyn FnMut(EntryView<'_>),
+        show: &mut dyn FnMut(&[EntryView<'_>]),
     ) -> Result<(), Self::Error> {
         let (mut after, mut left) = (after.map(PlaceId::new), limit);
         loop {
             let wanted = left.min(PAGE_IDS);
             let ids = self.ids(space, after.as_deref(), wanted)?;
             for id in &ids {
-                self.at(space, id, show)?;
+                self.all_at(space, id, show)?;
             }
             left -= wanted;
             after = ids.last().cloned();

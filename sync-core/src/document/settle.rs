@@ -14,20 +14,17 @@ impl<S: PlaceStore> Document<S> {
         let mut unsettled = document.store.open()?;
         for space in document.store.spaces()? {
             let is_record = is_collection(&space);
-            let (mut id, mut scan) = (PlaceId::default(), Scan::default());
-            let mut note = |id: &PlaceId, scan: &Scan| {
-                if scan.may_clash(is_record) {
-                    unsettled.push((space.clone(), id.clone()));
+            document.store.each(&space, None, usize::MAX, &mut |entries| {
+                let mut scan = Scan::default();
+                for (at, entry) in entries.iter().enumerate() {
+                    scan.add(*entry, &mut entries[..at].iter().map(|known| known.label));
                 }
-            };
-            document.store.each(&space, None, usize::MAX, &mut |entry| {
-                if id != *entry.id {
-                    note(&id, &scan);
-                    (id, scan) = (entry.id.clone(), Scan::default());
+                if let Some(first) = entries.first()
+                    && scan.may_clash(is_record)
+                {
+                    unsettled.push((space.clone(), first.id.clone()));
                 }
-                scan.add(entry);
             })?;
-            note(&id, &scan);
         }
         for (space, id) in unsettled {
             document.settle(&space, &id)?;
@@ -37,8 +34,11 @@ impl<S: PlaceStore> Document<S> {
 
     /// Notes whether anything clashes in a place. Says what is there.
     pub(super) fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<Left, S::Error> {
-        let mut scan = Scan::default();
-        self.store.at(space, id, &mut |entry| scan.add(entry))?;
+        let (mut scan, mut labels) = (Scan::default(), SmallVec::<[Label; 2]>::new());
+        self.store.at(space, id, &mut |entry| {
+            scan.add(entry, &mut labels.iter());
+            labels.push(entry.label.clone());
+        })?;
         let is_record = is_collection(space);
         let mut is_open = scan.may_clash(is_record);
         let mut left = match scan {
@@ -74,21 +74,19 @@ struct Scan {
     exists: bool,
     has_copy: bool,
     has_any: bool,
-    /// The labels that name registers.
-    labels: SmallVec<[Label; 2]>,
     is_double: bool,
 }
 
 impl Scan {
-    fn add(&mut self, entry: EntryView<'_>) {
+    /// Looks at an entry, beside the labels of those before.
+    fn add<'a>(&mut self, entry: EntryView<'_>, known: &mut dyn Iterator<Item = &'a Label>) {
         let (tags, _) = entry.tags();
         self.has_any = true;
         self.has_copy |= tags.has_high();
         self.exists |= tags.has(kind::EXISTS);
         if tags.has(kind::REGISTER) && !self.is_double {
-            let shares = |known: &Label| known.shares(entry.label, kind::REGISTER);
-            self.is_double = entry.label.repeats(kind::REGISTER) || self.labels.iter().any(shares);
-            self.labels.push(entry.label.clone());
+            let mut shares = known.map(|known| known.shares(entry.label, kind::REGISTER));
+            self.is_double = entry.label.repeats(kind::REGISTER) || shares.any(|shares| shares);
         }
     }
 

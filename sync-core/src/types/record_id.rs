@@ -61,6 +61,7 @@ impl RecordId {
     }
 
     /// Reads what an entry has; none where no id is written so.
+    #[inline]
     pub(crate) fn from_place_id(id: &PlaceId) -> Option<Self> {
         if id.len() == UUID_BYTES {
             return Some(Self(id.clone()));

@@ -118,11 +118,15 @@ impl<'a> Builder<'a> {
         if found > limit {
             return Err(Malformed::limit("a counter", found, limit));
         }
+        let unordered = Malformed::Inconsistent { what: "entries stand in the order of dots" };
         let writer = match self.last {
-            Some((last, _)) if last >= first => {
-                return Err(Malformed::Inconsistent { what: "entries stand in the order of dots" });
+            Some((last, writer)) if last.replica == first.replica => {
+                if last.counter >= first.counter {
+                    return Err(unordered);
+                }
+                writer
             }
-            Some((last, writer)) if last.replica == first.replica => writer,
+            Some((last, _)) if last.replica > first.replica => return Err(unordered),
             Some(_) | None => {
                 self.seen = (1, 0);
                 self.store.number_of(first.replica) as u32

@@ -27,12 +27,33 @@ impl MemoryStore {
         killed: Option<&mut Vec<Entry>>,
         needed: u8,
     ) -> Overwrite {
-        let done = self.overwrite_at(entry, dead, killed, needed);
+        let head = match dead {
+            Some(dead) => self.row_of_dot(dead),
+            None => self.row_of(entry.label.space(), &entry.id),
+        };
+        let done = head.and_then(|head| self.overwrite_at(head, entry, dead, killed, needed));
         done.unwrap_or(Overwrite::StepByStep)
     }
 
+    /// As [`overwrite_row`](Self::overwrite_row), of whichever live dot is among `dead`. Gives that if it was
+    /// done.
+    #[inline]
+    pub(super) fn overwrite_one(
+        &mut self,
+        entry: &Entry,
+        dead: &CausalContext,
+        killed: &mut Vec<Entry>,
+        needed: u8,
+    ) -> Option<Dot> {
+        let (head, dot) = self.replaced_by(entry, dead)?;
+        let done = self.overwrite_at(head, entry, Some(dot), Some(killed), needed);
+        Some(dot).filter(|_| matches!(done, Some(Overwrite::Done(_))))
+    }
+
+    /// Does it, by a row of the object, or nothing.
     fn overwrite_at(
         &mut self,
+        head: u32,
         entry: &Entry,
         dead: Option<Dot>,
         killed: Option<&mut Vec<Entry>>,
@@ -40,10 +61,6 @@ impl MemoryStore {
     ) -> Option<Overwrite> {
         let Entry { first, label, id, slots, .. } = entry;
         let new = slots.only_slot().filter(|_| label.len() == 1)?;
-        let head = match dead {
-            Some(dead) => self.row_of_dot(dead)?,
-            None => self.row_of(label.space(), id)?,
-        };
         let exchanged = self.exchanged(head, entry, needed)?;
         let known = self.view(exchanged.row);
         let slot = exchanged.span.first();
@@ -100,9 +117,10 @@ impl MemoryStore {
         found.filter(|_| has_needed && !is_open)
     }
 
-    /// The first live dot of the name and the object of an entry of one dot, if it is among some.
+    /// A row of the object of an entry of one dot, and the first live dot there of its name, if that is among
+    /// some.
     #[inline]
-    pub(super) fn replaced_by(&self, entry: &Entry, dead: &CausalContext) -> Option<Dot> {
+    fn replaced_by(&self, entry: &Entry, dead: &CausalContext) -> Option<(u32, Dot)> {
         let Entry { label, id, slots, .. } = entry;
         let name = if slots.len() == 1 { label.name(0) } else { return None };
         let head = self.row_of(label.space(), id)?;
@@ -111,6 +129,6 @@ impl MemoryStore {
             let slot = known.label.names().position(|known| known == name)?;
             Some(Dot::new(known.first.replica, known.first.counter + slot as u64))
         });
-        found.filter(|dot| dead.contains(*dot))
+        found.filter(|dot| dead.contains(*dot)).map(|dot| (head, dot))
     }
 }

@@ -21,6 +21,20 @@ impl MemoryStore {
     }
 }
 
+impl MemoryStore {
+    /// Shows every row of an object at once, by one of them.
+    #[inline]
+    fn show_ring(&self, first: u32, show: &mut dyn FnMut(&[EntryView<'_>])) {
+        // Mostly there is one.
+        if self.rows.of(first).next == first {
+            return show(&[self.view(first)]);
+        }
+        let mut entries: SmallVec<[EntryView<'_>; 4]> = SmallVec::new();
+        self.rows.ring(first).for_each(|row| entries.push(self.view(row)));
+        show(&entries);
+    }
+}
+
 impl PlaceStore for MemoryStore {
     fn at(
         &self,
@@ -40,11 +54,10 @@ impl PlaceStore for MemoryStore {
         id: &[u8],
         show: &mut dyn FnMut(&[EntryView<'_>]),
     ) -> Result<(), Infallible> {
-        let mut entries: SmallVec<[EntryView<'_>; 4]> = SmallVec::new();
-        if let Some(first) = self.row_to_read(space, id) {
-            self.rows.ring(first).for_each(|row| entries.push(self.view(row)));
+        match self.row_to_read(space, id) {
+            Some(first) => self.show_ring(first, show),
+            None => show(&[]),
         }
-        show(&entries);
         Ok(())
     }
 
@@ -53,11 +66,10 @@ impl PlaceStore for MemoryStore {
         space: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-        show: &mut dyn FnMut(EntryView<'_>),
+        show: &mut dyn FnMut(&[EntryView<'_>]),
     ) -> Result<(), Infallible> {
-        for first in self.objects_after(space, after).take(limit) {
-            self.rows.ring(first).for_each(|row| show(self.view(row)));
-        }
+        let objects = self.objects_after(space, after).take(limit);
+        objects.for_each(|first| self.show_ring(first, show));
         Ok(())
     }
 
@@ -109,9 +121,7 @@ impl PlaceStore for MemoryStore {
         killed: &mut Vec<Entry>,
         needed: u8,
     ) -> Result<Option<Dot>, Infallible> {
-        let Some(dot) = self.replaced_by(entry, dead) else { return Ok(None) };
-        let done = self.overwrite_row(entry, Some(dot), Some(killed), needed);
-        Ok(Some(dot).filter(|_| matches!(done, Overwrite::Done(_))))
+        Ok(self.overwrite_one(entry, dead, killed, needed))
     }
 
     fn set_open(&mut self, space: &[u8], id: &[u8], is_open: bool) -> Result<(), Infallible> {
