@@ -148,12 +148,16 @@ pub(super) fn differences(bytes: &[u8], len: usize) -> Vec<u8> {
 /// The numbers of which these are the [`differences`], cut in two.
 fn sums(here: &[u8], aside: &[u8], len: usize, count: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(count * len);
+    let planes = here.chunks_exact(count).chain(aside.chunks_exact(count));
+    let planes: SmallVec<[&[u8]; NUMBER_BYTES_MAX]> = planes.collect();
+    let (high, low) = planes.split_at(planes.len().saturating_sub(8));
     let mut number = 0u128;
     for at in 0..count {
-        let planes = here.chunks_exact(count).chain(aside.chunks_exact(count));
-        let difference = planes.fold(0, |number, plane| number << 8 | u128::from(plane[at]));
-        number = number.wrapping_add(difference);
-        out.extend_from_slice(&number.to_be_bytes()[NUMBER_BYTES_MAX - len..]);
+        let half = |planes: &[&[u8]]| {
+            planes.iter().fold(0, |half, plane| half << 8 | u64::from(plane[at]))
+        };
+        number = number.wrapping_add(u128::from(half(high)) << 64 | u128::from(half(low)));
+        push_number(&mut out, number, len);
     }
     out
 }
@@ -189,25 +193,37 @@ fn values_of(bytes: &[u8], len: usize, fixed: u128, first: u128, count: usize) -
     let bytes = [bytes, &[0; 8]].concat();
     let mut at = 0;
     for _ in 0..count {
-        let mut number = first & fixed;
+        let mut halves = [0; 2];
         for (shift, width) in &parts {
             let eight = bytes.get(at / 8..).and_then(<[u8]>::first_chunk).copied();
             let word = u64::from_be_bytes(eight.unwrap_or_default()) << (at % 8);
-            number |= u128::from(word >> (64 - width)) << shift;
+            halves[(shift / 64 % 2) as usize] |= word >> (64 - width) << (shift % 64);
             at += *width as usize;
         }
-        out.extend_from_slice(&number.to_be_bytes()[NUMBER_BYTES_MAX - len..]);
+        let free = u128::from(halves[1]) << 64 | u128::from(halves[0]);
+        push_number(&mut out, first & fixed | free, len);
     }
     out
 }
 
-/// The runs of set bits from the highest on, in parts of up to 56 bits, which fit behind 7 others: how
-/// far to the left each stands, and how long it is.
+#[inline]
+fn push_number(out: &mut Vec<u8>, number: u128, len: usize) {
+    let bytes = number.to_be_bytes();
+    // Mostly it is a UUID.
+    match len {
+        NUMBER_BYTES_MAX => out.extend_from_slice(&bytes),
+        _ => out.extend_from_slice(&bytes[NUMBER_BYTES_MAX - len..]),
+    }
+}
+
+/// The runs of set bits from the highest on, in parts of up to 56 bits, which fit behind 7 others, and none
+/// beyond the middle: how far to the left each stands, and how long it is.
 fn parts_of(mut mask: u128) -> SmallVec<[(u32, u32); 4]> {
     let mut parts = SmallVec::new();
     while mask != 0 {
         let end = 128 - mask.leading_zeros();
-        let width = (mask << (128 - end)).leading_ones().min(56);
+        let half = if end > 64 { end - 64 } else { end };
+        let width = (mask << (128 - end)).leading_ones().min(56).min(half);
         parts.push((end - width, width));
         mask &= !(u128::MAX >> (128 - width) << (end - width));
     }

@@ -195,7 +195,9 @@ fn read_run(
             Some(column) => {
                 let value = column.take();
                 varint::write(packed, value.len() as u64 + 1);
-                packed.extend_from_slice(value);
+                if !value.is_empty() {
+                    packed.extend_from_slice(value);
+                }
                 live |= 1 << (slot & 63);
             }
             None => packed.push(0),
