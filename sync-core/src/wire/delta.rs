@@ -365,10 +365,11 @@ pub fn read_delta(
     dictionary: &Dictionary,
     objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
-    if crate::small::HAS_SHORTCUTS
-        && let Some(delta) = single::read_single(bytes, dictionary, objects)
-    {
-        return Ok(delta);
+    if crate::small::HAS_SHORTCUTS {
+        let mut delta = Delta::default();
+        if single::read_single(bytes, dictionary, objects, &mut delta).is_some() {
+            return Ok(delta);
+        }
     }
     let mut reader = Reader { rest: bytes };
     let delta = reader.read(dictionary, objects)?;

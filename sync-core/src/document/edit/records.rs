@@ -257,7 +257,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         for Entry { first, slots, .. } in &self.killed[known..] {
             dead.insert_ranges(first.replica, &ranges_of(first.counter, slots.live()));
         }
-        dead.insert(note.dot);
+        dead.push(note.dot, note.dot.counter);
         let label = self.killed[known..].first().map_or(&note.label, |taken| &taken.label);
         self.made.touched.push(label, &note.id);
         let was_whole = self.document.was_whole_in(&self.killed[known..]);

@@ -6,8 +6,8 @@ use super::{
     checked_with, nth_range, take, write_dead,
 };
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Note, PLACE_ID_BYTES_MAX,
-    PlaceId, ReplicaId, Slots,
+    Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Note, PLACE_ID_BYTES_MAX, PlaceId, ReplicaId,
+    Slots,
 };
 use crate::pack::varint::{read, unzigzag, write, zigzag};
 use crate::small::SmallVec;
@@ -60,16 +60,17 @@ pub(super) fn write_single(
     true
 }
 
-/// Reads such a delta whose names the dictionary has. Gives nothing where it is another one, or anything is
-/// wrong with it: reading its columns says what.
+/// Reads such a delta whose names the dictionary has, into one that is empty. Gives nothing where it is
+/// another one, or anything is wrong with it: reading its columns says what.
 pub(super) fn read_single(
     bytes: &[u8],
     dictionary: &Dictionary,
     objects: &dyn Objects,
-) -> Option<Delta> {
+    delta: &mut Delta,
+) -> Option<()> {
     let (replicas, labels) = (dictionary.replica_table(), dictionary.label_table());
     let mut rest = bytes.strip_prefix(&[0, 0])?;
-    let mut dead = CausalContext::default();
+    let Delta { entries, dead, notes } = delta;
     for _ in 0..few(&mut rest, DEAD_REPLICAS_MAX)? {
         let replica = *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?;
         few(&mut rest, 1).filter(|ranges| *ranges == 1)?;
@@ -99,7 +100,7 @@ pub(super) fn read_single(
                     *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?,
                     number(&mut rest)?,
                 ),
-                range => nth_range(&dead, range - ID_OF_DEAD).ok()?,
+                range => nth_range(dead, range - ID_OF_DEAD).ok()?,
             };
             let (of, id) = objects.object_of(dot)?;
             let is_it = of.is_in_space_of(label)
@@ -108,24 +109,22 @@ pub(super) fn read_single(
         }
     };
     let dot = Dot::new(replica, counter);
-    let mut delta = Delta { dead, ..Delta::default() };
     if is_note {
-        let is_right = rest.is_empty() && label.is_empty() && delta.dead.contains(dot);
-        is_right.then(|| delta.notes.push(Note { dot, stamp, label: label.clone(), id }))?;
+        let is_right = rest.is_empty() && label.is_empty() && dead.contains(dot);
+        is_right.then(|| notes.push(Note { dot, stamp, label: label.clone(), id }))
     } else {
         let slots = Slots::from_packed(rest).ok()?;
         let last = counter.checked_add(slots.len() as u64)?.checked_sub(1)?;
-        let is_apart = delta.dead.of(replica).is_none_or(|dead| !dead.overlaps(counter, last));
+        let is_apart = dead.of(replica).is_none_or(|dead| !dead.overlaps(counter, last));
         let is_right = is_apart
             && label.len() == slots.len()
             && label.byte_count() <= LABEL_BYTES_MAX
             && counter > 0
             && last <= Dot::COUNTER_MAX;
         is_right.then(|| {
-            delta.entries.push(Entry { first: dot, stamp, label: label.clone(), id, slots });
-        })?;
+            entries.push(Entry { first: dot, stamp, label: label.clone(), id, slots });
+        })
     }
-    Some(delta)
 }
 
 /// The most replicas of its dead dots: the one that wrote them, and the one that removes.
