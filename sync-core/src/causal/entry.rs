@@ -259,7 +259,10 @@ mod tests {
         // A label names what is live; names begin with bytes of both halves.
         let name = |slot: usize| match live >> slot & 1 {
             0 => Vec::new(),
-            _ => vec![(slot % 7) as u8 | if slot.is_multiple_of(3) { 0x80 } else { 0 }, slot as u8],
+            _ => {
+                let tag = [0, 1, 2, 31, 32, b'n', 0x7f][slot % 7];
+                vec![tag | if slot.is_multiple_of(3) { 0x80 } else { 0 }, slot as u8]
+            }
         };
         let names: Vec<Vec<u8>> = (0..len).map(name).collect();
         let label = Label::new(b"space", names.iter().map(|name| &name[..]));
@@ -329,7 +332,10 @@ mod tests {
             prop_assert_eq!(shown, live);
             for tag in 0..32 {
                 prop_assert_eq!(tags.has(tag), names.iter().any(|name| name[0] & 0x7f == tag));
+                prop_assert_eq!(tags.has_plainly(tag), names.iter().any(|name| name[0] == tag));
             }
+            prop_assert_eq!(tags.has_high(), names.iter().any(|name| name[0] & 0x80 != 0));
+            prop_assert_eq!(tags.has_plain(), names.iter().any(|name| name[0] & 0x80 == 0));
         }
     }
 
