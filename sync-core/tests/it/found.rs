@@ -206,8 +206,7 @@ fn a_record_kept_by_an_edit_stays_whole_beside_another_insert_of_its_id() {
 #[test]
 fn whoever_held_more_of_a_record_than_who_asserted_it_adds_that() {
     let [mut torn, mut holder, mut other] = [1, 2, 3].map(Device::<MemoryStore>::new);
-    let insert =
-        torn.write(&[("body", field("b")), ("done", field("no")), ("title", field("t"))]);
+    let insert = torn.write(&[("body", field("b")), ("done", field("no")), ("title", field("t"))]);
     holder.hear(&[&insert]);
     let body = holder.write(&[("body", field("c"))]);
     torn.hear(&[&body]);
