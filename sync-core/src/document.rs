@@ -67,7 +67,7 @@ pub struct Change {
 }
 
 /// What an edit did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Edited<T> {
     /// What the closure gave.
     pub value: T,
@@ -225,9 +225,12 @@ impl<S: PlaceStore> Document<S> {
         bytes_max: usize,
         change: impl FnOnce(&mut Edit<'_, S>) -> Result<T, Refused<S::Error>>,
     ) -> Result<Edited<T>, Refused<S::Error>> {
-        let mut edit = Edit::new(self, author)?;
+        let mut edited = Edited::default();
+        let mut edit = Edit::new(self, author, &mut edited)?;
         let outcome = change(&mut edit);
-        edit.finish(outcome, bytes_max)
+        let value = edit.finish(outcome, bytes_max)?;
+        let Edited { delta, touched, undo, .. } = edited;
+        Ok(Edited { value, delta, touched, undo })
     }
 
     /// The live elements of a place.

@@ -18,6 +18,54 @@ pub(crate) fn sort_by<T>(items: &mut [T], compare: impl FnMut(&T, &T) -> Orderin
     small(items, compare);
 }
 
+/// Sorts items by a number of each.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn sorted_by_number<T: Copy>(items: Vec<T>, number: impl Fn(&T) -> u64) -> Vec<T> {
+    strewn(items, number)
+}
+
+/// Sorts items by a number of each.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn sorted_by_number<T: Copy>(mut items: Vec<T>, number: impl Fn(&T) -> u64) -> Vec<T> {
+    sort_by(&mut items, |a, b| number(a).cmp(&number(b)));
+    items
+}
+
+/// A bucket sort: one bucket for each item, by the highest bits in which the numbers differ, and what fell
+/// into one bucket sorted as ever. So random numbers take a time that only grows with how many they are.
+#[cfg(any(test, not(target_arch = "wasm32")))]
+fn strewn<T: Copy>(items: Vec<T>, number: impl Fn(&T) -> u64) -> Vec<T> {
+    let (low, high) = items
+        .iter()
+        .map(&number)
+        .fold((u64::MAX, 0), |(low, high), number| (low.min(number), high.max(number)));
+    let Some(first) = items.first().filter(|_| low < high) else { return items };
+    let bits = items.len().ilog2();
+    let shift = (u64::BITS - (high - low).leading_zeros()).saturating_sub(bits);
+    let bucket = |item: &T| ((number(item) - low) >> shift) as usize;
+    // For each bucket where its next item goes; behind them where the last one ends.
+    let mut places = vec![0; (1 << bits) + 1];
+    items.iter().for_each(|item| places[bucket(item) + 1] += 1);
+    places.iter_mut().fold(0, |before, count| {
+        *count += before;
+        *count
+    });
+    let mut sorted = vec![*first; items.len()];
+    for item in &items {
+        let place = &mut places[bucket(item)];
+        sorted[*place] = *item;
+        *place += 1;
+    }
+    let mut start = 0;
+    for end in places {
+        if end - start > 1 {
+            sorted[start..end].sort_unstable_by_key(&number);
+        }
+        start = end;
+    }
+    sorted
+}
+
 #[cfg(any(test, target_arch = "wasm32"))]
 fn small<T>(items: &mut [T], compare: impl FnMut(&T, &T) -> Ordering) {
     heapsort(items.len(), &mut Sorting { items, compare });
@@ -75,7 +123,7 @@ fn heapsort(count: usize, places: &mut dyn Places) {
 
 #[cfg(test)]
 mod tests {
-    use super::small;
+    use super::{small, strewn};
     use proptest::prelude::*;
 
     proptest! {
@@ -85,6 +133,21 @@ mod tests {
             expected.sort_unstable();
             small(&mut items, u8::cmp);
             prop_assert_eq!(items, expected);
+        }
+
+        #[test]
+        fn items_come_in_the_order_of_their_numbers(
+            mut numbers in proptest::collection::vec(any::<u64>(), 0..200),
+            mask: u64,
+            same: u64,
+        ) {
+            // In some bits all are one, as ids that tell a time are.
+            numbers.iter_mut().for_each(|number| *number = *number & mask | same & !mask);
+            let items: Vec<_> = numbers.iter().copied().zip(0..).collect();
+            let mut sorted = strewn(items.clone(), |(number, _): &(u64, u32)| *number);
+            prop_assert!(sorted.is_sorted_by_key(|(number, _)| *number));
+            sorted.sort_unstable_by_key(|(_, at)| *at);
+            prop_assert_eq!(sorted, items);
         }
     }
 }

@@ -116,14 +116,14 @@ impl CausalContext {
         }
     }
 
-    /// Adds a dot whose counter is above all of its replica's. Gives false, and adds nothing, where it is
-    /// not.
+    /// Adds the dots up to a counter, the first of which is above all of its replica's. Gives false, and
+    /// adds nothing, where it is not.
     #[inline]
-    pub(crate) fn push(&mut self, dot: Dot) -> bool {
-        match self.position(dot.replica) {
-            Ok(at) => self.0[at].1.push(dot.counter),
+    pub(crate) fn push(&mut self, first: Dot, end: u64) -> bool {
+        match self.position(first.replica) {
+            Ok(at) => self.0[at].1.push(first.counter, end),
             Err(at) => {
-                self.0.insert(at, (dot.replica, DotRanges::of(dot.counter..=dot.counter)));
+                self.0.insert(at, (first.replica, DotRanges::of(first.counter..=end)));
                 true
             }
         }
@@ -353,8 +353,10 @@ mod tests {
             prop_assert_eq!(change(&|x| assert_eq!(x.put(id, new.clone()), is_new)), put);
             let dot = Dot::new(id, start.max(1));
             let is_above = a.iter().all(|other| other.replica != id || other.counter < dot.counter);
-            let pushed = if is_above { &a | &[dot].into() } else { a.clone() };
-            prop_assert_eq!(change(&|x| assert_eq!(x.push(dot), is_above)), pushed);
+            let end = end.max(1);
+            let above = (dot.counter..=end).map(|at| Dot::new(id, at)).collect();
+            let pushed = if is_above { &a | &above } else { a.clone() };
+            prop_assert_eq!(change(&|x| assert_eq!(x.push(dot, end), is_above)), pushed);
         }
 
         #[test]

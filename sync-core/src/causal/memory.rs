@@ -5,6 +5,7 @@
 mod build;
 mod bury;
 mod dots;
+mod found;
 mod hand;
 mod labels;
 mod live;

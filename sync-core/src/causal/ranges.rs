@@ -138,13 +138,13 @@ impl DotRanges {
         self.melt(start, end);
     }
 
-    /// Adds a counter that is above all others. Gives false, and adds nothing, where it is not.
+    /// Adds counters that are above all others. Gives false, and adds nothing, where they are not.
     #[inline]
-    pub(crate) fn push(&mut self, counter: u64) -> bool {
+    pub(crate) fn push(&mut self, start: u64, end: u64) -> bool {
         match self.0.last_mut() {
-            Some((_, last)) if *last >= counter => return false,
-            Some((_, last)) if *last + 1 == counter => *last = counter,
-            Some(_) | None => self.0.push((counter, counter)),
+            Some((_, last)) if *last >= start => return false,
+            Some((_, last)) if *last + 1 == start => *last = end,
+            Some(_) | None => self.0.push((start, end)),
         }
         true
     }

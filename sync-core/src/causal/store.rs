@@ -138,6 +138,13 @@ pub trait PlaceStore: DotStore {
         Ok(Overwrite::StepByStep)
     }
 
+    /// Adds an entry of an object that has none, if its dots are above all that was seen of their replica.
+    /// They are seen by that. Does nothing otherwise, or where the store does not do this faster than step by
+    /// step, and says so.
+    fn found(&mut self, _entry: &Entry) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
+
     /// Takes out everything that is live of the object of a removal, if nothing else follows from that: a
     /// name of it begins with the byte `needed`, but perhaps for the highest bit, another one or the same
     /// with a byte without that; nothing about it stands open; the removal's dot is above all that was seen

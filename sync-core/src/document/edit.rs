@@ -8,8 +8,8 @@ mod values;
 use std::mem::take;
 
 use super::target::Targets;
-use super::undo::{Count, Replaced};
-use super::{Document, Edited, Left, Refused, Touched, Undo};
+use super::undo::Replaced;
+use super::{Document, Edited, Left, Refused};
 use crate::causal::{
     CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Label, MemoryStore, Note, PlaceId,
     PlaceStore, RUN_DOTS_MAX, ReplicaId, ranges_of,
@@ -39,11 +39,9 @@ pub struct Edit<'a, S = MemoryStore> {
     before: u64,
     seen: u64,
     next: u64,
-    /// Empty before the first step.
-    delta: Delta,
+    /// What it did so far; how to undo that only in part.
+    made: &'a mut Edited<()>,
     killed: Vec<Entry>,
-    counts: Vec<Count>,
-    touched: Touched,
     /// Removals of what was here in part.
     in_part: Vec<Dot>,
 }
@@ -55,13 +53,13 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     pub(super) fn new(
         document: &'a mut Document<S>,
         author: Author,
+        made: &'a mut Edited<()>,
     ) -> Result<Self, Refused<S::Error>> {
         let seen = document.store.seen(author.replica).map_err(Refused::Store)?;
         let before = seen.max();
         let (seen, next) = (before, before + 1);
-        let (delta, touched, counts) = (Delta::default(), Touched::default(), Vec::new());
         let (killed, in_part) = (take(&mut document.killed), Vec::new());
-        Ok(Self { document, author, before, seen, next, delta, killed, counts, touched, in_part })
+        Ok(Self { document, author, before, seen, next, made, killed, in_part })
     }
 
     /// Applies the change whole, or not at all if it has failed or is too large.
@@ -70,37 +68,32 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         &mut self,
         outcome: Result<T, Refused<S::Error>>,
         bytes_max: usize,
-    ) -> Result<Edited<T>, Refused<S::Error>> {
+    ) -> Result<T, Refused<S::Error>> {
         match (outcome, self.check_size(bytes_max)) {
-            (Ok(value), Ok(())) => Ok(self.edited(value)),
+            (Ok(value), Ok(())) => {
+                self.conclude();
+                Ok(value)
+            }
             (Err(refused), _) => Err(self.refuse(refused)),
             (Ok(_), Err(misuse)) => Err(self.refuse(misuse.into())),
         }
     }
 
-    /// What was done, and how to undo it.
+    /// Notes how to undo what was done.
     #[inline(never)]
-    fn edited<T>(&mut self, value: T) -> Edited<T> {
+    fn conclude(&mut self) {
         let (author, before) = (self.author, self.before);
         // What the change itself wrote and took back was not there before.
         self.killed.retain(|entry| !is_new(entry, author, before));
         let killed = Replaced::of(&mut self.killed);
         self.document.keep_memory(take(&mut self.killed));
-        if !self.delta.notes.is_empty() {
+        let Edited { delta, undo, .. } = &mut *self.made;
+        if !delta.notes.is_empty() {
             let is_whole = |note: &&Note| !self.in_part.contains(&note.dot);
-            self.document.kept.put(self.delta.notes.iter().filter(is_whole), &killed);
+            self.document.kept.put(delta.notes.iter().filter(is_whole), &killed);
         }
-        let added = DotRanges::of(before + 1..=self.seen);
-        Edited {
-            value,
-            delta: take(&mut self.delta),
-            touched: take(&mut self.touched),
-            undo: Undo {
-                added: CausalContext::of_one(author.replica, added),
-                killed,
-                counts: take(&mut self.counts),
-            },
-        }
+        undo.added = CausalContext::of_one(author.replica, DotRanges::of(before + 1..=self.seen));
+        undo.killed = killed;
     }
 
     /// Puts everything back as it was, and gives why.
@@ -110,8 +103,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     fn check_size(&self, bytes_max: usize) -> Result<(), Misuse> {
-        let (found, limit) = (self.delta.cost(), bytes_max);
-        if found <= limit || self.delta.is_empty() {
+        let (found, limit) = (self.made.delta.cost(), bytes_max);
+        if found <= limit || self.made.delta.is_empty() {
             return Ok(());
         }
         Err(Misuse::TooLarge { what: "the change", found: found as u64, limit: limit as u64 })
@@ -128,7 +121,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 store.add(entry)?;
             }
         }
-        for (label, id) in take(&mut self.touched).iter() {
+        for (label, id) in take(&mut self.made.touched).iter() {
             self.document.settle(label.space(), id)?;
         }
         Ok(())
@@ -259,7 +252,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         for Entry { label, id, .. } in delta.entries.iter().chain(&self.killed[known..]) {
             let is_it = |(of, other): (&Label, &PlaceId)| other == id && of.is_in_space_of(label);
             if !last.replace((label, id)).is_some_and(is_it) {
-                self.touched.push(label, id);
+                self.made.touched.push(label, id);
                 is_open = store.is_open(label.space(), id).map_err(Refused::Store)?;
             }
             // What this replica writes in full knowledge opens nothing; only copies do.
@@ -273,7 +266,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 self.document.kept.forget(label.space(), &id);
             }
         }
-        self.add_step(delta);
+        self.made.delta.join(delta);
         Ok(())
     }
 
@@ -281,22 +274,24 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     fn wrote(&mut self, entry: Entry, dead: CausalContext) {
         self.next = entry.last() + 1;
         self.seen = self.next - 1;
-        self.touched.push(&entry.label, &entry.id);
-        self.add_step(Delta { entries: Few::one(entry), dead, notes: Few::new() });
+        self.made.touched.push(&entry.label, &entry.id);
+        if self.made.delta.is_empty() {
+            self.made.delta.entries.push(entry);
+            self.made.delta.dead = dead;
+        } else {
+            self.made.delta.join(Delta { entries: Few::one(entry), dead, notes: Few::new() });
+        }
     }
 
     /// Notes that a removal, which has the next dot, took all that was live of a place.
     fn took(&mut self, note: Note, dead: CausalContext) {
         self.seen = self.next;
         self.next += 1;
-        self.add_step(Delta { entries: Few::new(), dead, notes: Few::one(note) });
-    }
-
-    fn add_step(&mut self, delta: Delta) {
-        if self.delta.is_empty() {
-            self.delta = delta;
+        if self.made.delta.is_empty() {
+            self.made.delta.dead = dead;
+            self.made.delta.notes.push(note);
         } else {
-            self.delta.join(delta);
+            self.made.delta.join(Delta { entries: Few::new(), dead, notes: Few::one(note) });
         }
     }
 }

@@ -182,6 +182,23 @@ impl<S: PlaceStore> Document<S> {
         let mut runs: SmallVec<[Run; 4]> = killed.map(|killed| run_of(killed.view())).collect();
         let taken = runs.len();
         self.store.at(space, id, &mut |entry| runs.push(run_of(entry)))?;
+        self.were_whole(&runs, taken, came)
+    }
+
+    /// Whether a record was held whole before a change that took `killed` of it, and left nothing.
+    pub(super) fn was_whole_in(&self, killed: &[Entry]) -> Result<bool, S::Error> {
+        let mut runs: SmallVec<[Run; 4]> = SmallVec::new();
+        runs.extend(killed.iter().map(|killed| run_of(killed.view())));
+        self.were_whole(&runs, runs.len(), &CausalContext::default())
+    }
+
+    /// As [`was_whole`](Self::was_whole), by the runs of a record: first those of which the change took some.
+    fn were_whole(
+        &self,
+        runs: &[Run],
+        taken: usize,
+        came: &CausalContext,
+    ) -> Result<bool, S::Error> {
         let is_behind = |one: &Run, other: &Run| {
             goes_on(one) && (one.0.replica, one.1 + 1) == (other.0.replica, other.0.counter)
         };

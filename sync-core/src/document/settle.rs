@@ -14,21 +14,20 @@ impl<S: PlaceStore> Document<S> {
         let mut unsettled = document.store.open()?;
         for space in document.store.spaces()? {
             let is_record = is_collection(&space);
-            let mut last: Option<(PlaceId, Scan)> = None;
-            let mut note = |scanned: Option<(PlaceId, Scan)>| {
-                if let Some((id, _)) = scanned.filter(|(_, scan)| scan.may_clash(is_record)) {
-                    unsettled.push((space.clone(), id));
+            let (mut id, mut scan) = (PlaceId::default(), Scan::default());
+            let mut note = |id: &PlaceId, scan: &Scan| {
+                if scan.may_clash(is_record) {
+                    unsettled.push((space.clone(), id.clone()));
                 }
             };
-            document.store.each(&space, None, usize::MAX, &mut |entry| match &mut last {
-                Some((id, scan)) if *id == *entry.id => scan.add(entry),
-                _ => {
-                    let mut scan = Scan::default();
-                    scan.add(entry);
-                    note(last.replace((entry.id.clone(), scan)));
+            document.store.each(&space, None, usize::MAX, &mut |entry| {
+                if id != *entry.id {
+                    note(&id, &scan);
+                    (id, scan) = (entry.id.clone(), Scan::default());
                 }
+                scan.add(entry);
             })?;
-            note(last);
+            note(&id, &scan);
         }
         for (space, id) in unsettled {
             document.settle(&space, &id)?;

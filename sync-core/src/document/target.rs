@@ -314,8 +314,12 @@ impl Labels {
 
     /// The label of a new record with these fields, all of them registers, if it is known: its names need
     /// no look then.
-    pub(super) fn of_record(&self, collection: &str, fields: &[(&str, &Field)]) -> Option<Label> {
-        let has = |name: &[u8], tag: u8, field: &str| matches!(name, [first, path @ ..] if *first == tag && path == field.as_bytes());
+    pub(super) fn of_record<N: AsRef<str>>(
+        &self,
+        collection: &str,
+        fields: &[(N, &Field)],
+    ) -> Option<Label> {
+        let has = |name: &[u8], tag: u8, field: &N| matches!(name, [first, path @ ..] if *first == tag && path == field.as_ref().as_bytes());
         let is_it = |label: &&Label| {
             label.len() == fields.len() + 1
                 && is_space_of(label, collection)

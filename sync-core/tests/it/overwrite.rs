@@ -2,11 +2,16 @@
 //! how to overwrite an element, and the one of pages does not.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use proptest::prelude::*;
-use sync_core::causal::{Delta, Fingerprints, MemoryStore, Overwrite, PlaceStore};
+use sync_core::causal::{
+    Delta, Dot, DotStore as _, Entry, Fingerprints, Label, MemoryStore, Overwrite, PlaceId,
+    PlaceStore, ReplicaId, Slots,
+};
 use sync_core::document::{Change, Document, Edit, EditAgainstDelete, Edited, Refused};
 use sync_core::error::Sure;
+use sync_core::time::Stamp;
 use sync_core::types::{Field, RecordId, Value};
 
 use crate::documents::{Device, tags};
@@ -277,7 +282,7 @@ fn an_ordinary_edit_is_taken_in_one_go() {
     reader.hear(&[&inserted]);
     let edited = writer.write(&[("title", "u".into())]);
     let (entry, dead) = (&edited.entries[0], edited.dead.iter().next().unwrap());
-    let dead = sync_core::causal::Dot::new(dead.0, dead.1.max());
+    let dead = Dot::new(dead.0, dead.1.max());
     let mut store = reader.document.store().clone();
     let mut killed = Vec::new();
     // The byte is that with which the name of an existence begins.
@@ -308,4 +313,55 @@ fn within_a_run<S: Store>() -> (Option<String>, usize) {
 #[test]
 fn no_dot_is_taken_within_a_run() {
     assert_eq!(within_a_run::<MemoryStore>(), within_a_run::<PagedStore>());
+}
+
+/// Puts an entry into a store, in one go if that does so, and says whether it did.
+fn put<S: Store>(store: &mut S, entry: &Entry) -> bool {
+    store.found(entry).sure() || {
+        let dots = entry.live_ranges();
+        store.see(entry.replica(), &dots).sure();
+        store.add(entry.clone()).sure();
+        false
+    }
+}
+
+#[test]
+fn the_first_entry_of_an_object_is_put_in_one_go_if_it_is_behind_all_others() {
+    let entry = |replica: u8, counter: u64, id: u8| Entry {
+        first: Dot::new(ReplicaId::from_bytes([replica; 16]), counter),
+        stamp: Stamp::from_bits(7),
+        label: Label::new(b"\x01notes", [&b"\0"[..], b"\x01title"]),
+        id: PlaceId::new(&[id; 16]),
+        slots: Slots::new([Some(&b""[..]), Some(b"\xa1t")].into_iter()),
+    };
+    let (mut fast, mut plain) = (MemoryStore::default(), PagedStore::default());
+    // A space is not put in one go, an object that is there neither, nor what is not behind all.
+    for (entry, expected) in [
+        (entry(2, 5, 9), false),
+        (entry(2, 7, 3), true),
+        (entry(2, 20, 1), true),
+        (entry(1, 4, 5), true),
+        (entry(2, 30, 3), false),
+        (entry(2, 9, 6), false),
+        (entry(2, 31, 6), false),
+        (entry(2, 40, 7), true),
+        (entry(1, 4, 8), false),
+    ] {
+        assert_eq!(put(&mut fast, &entry), expected, "{entry:?}");
+        assert!(!put(&mut plain, &entry));
+        assert_eq!(fast.entries(), plain.entries());
+        assert_eq!(fast.context(), Store::context(&plain));
+        let space = entry.label.space();
+        let ids = |store: &dyn PlaceStore<Error = Infallible>| store.ids(space, None, 99).sure();
+        assert_eq!(ids(&fast), ids(&plain));
+        let mut sums = Fingerprints::default();
+        fast.iter().for_each(|entry| sums.add(entry));
+        assert_eq!(fast.fingerprints().total(), sums.total());
+    }
+    // A run may reach beyond what of it was seen.
+    let part = entry(3, 1, 10).only(0b01);
+    fast.see(part.replica(), &part.live_ranges()).sure();
+    assert!(fast.add(part).sure());
+    assert!(!fast.found(&entry(3, 2, 11)).sure());
+    assert!(fast.found(&entry(3, 3, 11)).sure());
 }

@@ -12,6 +12,7 @@ use crate::causal::{
     ranges_of,
 };
 use crate::error::Malformed;
+use crate::sort::{sort_by, sorted_by_number};
 use crate::time::Stamp;
 
 /// How many objects a list begins with: it has room for some more. Arbitrary.
@@ -154,13 +155,11 @@ impl<'a> Builder<'a> {
 }
 
 /// The rows of a space by their ids: of each object one, the others in a ring with it.
-fn index(store: &mut MemoryStore, mut objects: Vec<(u64, u32)>) -> Sorted {
-    objects.sort_unstable_by_key(|(key, _)| *key);
+fn index(store: &mut MemoryStore, objects: Vec<(u64, u32)>) -> Sorted {
+    let mut objects = sorted_by_number(objects, |(key, _)| *key);
     let rows = &store.rows;
     for same in objects.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|same| same.len() > 1) {
-        same.sort_unstable_by(|(_, a), (_, b)| {
-            rows.of(*a).id.cmp(&rows.of(*b).id).then_with(|| a.cmp(b))
-        });
+        sort_by(same, |(_, a), (_, b)| rows.of(*a).id.cmp(&rows.of(*b).id).then_with(|| a.cmp(b)));
     }
     let mut ids = Sorted::default();
     let mut last: Option<(u64, u32)> = None;

@@ -18,7 +18,9 @@ impl MemoryStore {
     ) -> bool {
         let Some((space, place)) = self.object(note) else { return false };
         let Some(head) = self.spaces[space].ids.row(place) else { return false };
-        if !self.is_whole(head, note, dead, needed) || !self.context.push(note.dot) {
+        if !self.is_whole(head, note, dead, needed)
+            || !self.context.push(note.dot, note.dot.counter)
+        {
             return false;
         }
         self.unlink_object(space, place);

@@ -92,9 +92,15 @@ impl Labels {
         if !crate::small::HAS_SHORTCUTS {
             return self.find_fitted(label, live);
         }
-        let is_it = |known: &&Fitted| known.live == live && known.of == *label;
-        match self.recent.iter().find(is_it) {
-            Some(known) => known.label.clone(),
+        let is_it = |known: &&mut Fitted| known.live == live && known.of == *label;
+        match self.recent.iter_mut().find(is_it) {
+            Some(known) => {
+                if !known.of.is_same(label) {
+                    // It is found faster the next time.
+                    known.of = label.clone();
+                }
+                known.label.clone()
+            }
             None => self.find_fitted(label, live),
         }
     }

@@ -42,6 +42,18 @@ impl MemoryStore {
         }
     }
 
+    /// The number of a replica, and where a run stands among its runs that is behind all that was seen of
+    /// it; that is seen by this. Gives nothing, and sees nothing, where the run is not behind all.
+    #[inline]
+    pub(super) fn see_next(&mut self, first: Dot, last: u64) -> Option<(u32, Position)> {
+        let writer = self.number_of(first.replica);
+        let runs = &self.writers[writer].runs;
+        let at = runs.end_above(first.counter)?;
+        // A run may reach beyond what of it was seen.
+        let is_free = runs.last().is_none_or(|last| self.rows.of(last).last() < first.counter);
+        (is_free && self.context.push(first, last)).then_some((writer as u32, at))
+    }
+
     /// The writers in the order of their ids.
     pub(super) fn sorted_writers(&self) -> impl Iterator<Item = &Writer> {
         self.numbers.iter().map(|(_, number)| &self.writers[*number as usize])
@@ -89,18 +101,13 @@ impl MemoryStore {
 
     /// The first row of a replica whose run overlaps `start..=end`, and where it stands.
     fn first_run(&self, writer: &Writer, start: u64, end: u64) -> Option<(Position, u32)> {
-        let at = match writer.runs.find(start, |_| Ordering::Equal) {
-            Ok(at) => return writer.runs.row(at).map(|row| (at, row)),
-            Err(at) => at,
-        };
         // The run that begins before may reach into the range.
-        if let Some(before) = writer.runs.before(at)
-            && let Some(row) = writer.runs.row(before)
-            && self.rows.of(row).last() >= start
-        {
-            return Some((before, row));
-        }
-        let (at, counter, row) = writer.runs.following(at)?;
+        let next = match writer.runs.last_upto(start) {
+            Some((at, _, row)) if self.rows.of(row).last() >= start => return Some((at, row)),
+            Some((at, ..)) => at.next(),
+            None => Position::default(),
+        };
+        let (at, counter, row) = writer.runs.following(next)?;
         (counter <= end).then_some((at, row))
     }
 
@@ -118,7 +125,10 @@ impl MemoryStore {
         let hint = self.hand.run();
         match runs.row_of(hint, counter) {
             Some(_) if crate::small::HAS_SHORTCUTS => Ok(hint),
-            Some(_) | None => runs.find(counter, |_| Ordering::Equal),
+            Some(_) | None => {
+                let end = runs.end_above(counter);
+                end.map_or_else(|| runs.find(counter, |_| Ordering::Equal), Err)
+            }
         }
     }
 
@@ -141,10 +151,6 @@ impl MemoryStore {
         }
         let ids = self.ids_of(space)?;
         let key = key_of(id);
-        // What was taken out last is looked for once more.
-        if crate::small::HAS_SHORTCUTS && ids.would_stand(self.hand.place(), key) {
-            return None;
-        }
         let found = ids.find(key, |row| self.rows.of(row).id.compare(id));
         let (Ok(at) | Err(at)) = found;
         self.hand.set_place(at);
@@ -156,9 +162,9 @@ impl MemoryStore {
     /// A row of an object, if there is any, for who does not go on to write.
     #[inline]
     pub(super) fn row_to_read(&self, space: &[u8], id: &[u8]) -> Option<u32> {
-        let ids = self.ids_of(space).filter(|_| crate::small::HAS_SHORTCUTS);
-        let found = ids.and_then(|ids| ids.first_of(key_of(id), |row| self.rows.of(row).id.is(id)));
-        found.or_else(|| self.row_of(space, id))
+        let ids = self.ids_of(space)?;
+        let found = ids.find(key_of(id), |row| self.rows.of(row).id.compare(id));
+        ids.row(found.ok()?)
     }
 
     /// A row of an object, if that was looked at last.

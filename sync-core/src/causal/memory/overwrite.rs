@@ -55,18 +55,11 @@ impl MemoryStore {
             Some(_) | None => {}
         }
         let (was, is) = (known.content(slot, bytes), entry.view().content(0, new));
-        let writer = self.number_of(first.replica);
-        let runs = &self.writers[writer].runs;
-        let at = runs.end_above(first.counter)?;
-        // A run may reach beyond what of it was seen.
-        let is_free = runs.last().is_none_or(|last| self.rows.of(last).last() < first.counter);
-        if !is_free || !self.context.push(*first) {
-            return None;
-        }
+        let (writer, at) = self.see_next(*first, first.counter)?;
         let sum = self.fingerprints.change_one(*first, is, true);
         let Exchanged { row, span, left, taken, new } = exchanged;
         let (id, stamp, counter) = (id.clone(), entry.stamp, first.counter);
-        let (label, slots, writer) = (new, slots.clone(), writer as u32);
+        let (label, slots) = (new, slots.clone());
         self.link_to(row, Row { id, stamp, counter, label, slots, sum, writer, next: 0 }, at);
         self.take_slot(row, &span, was, (left, taken), killed);
         Some(Overwrite::Done(old))

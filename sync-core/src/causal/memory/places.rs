@@ -87,6 +87,11 @@ impl PlaceStore for MemoryStore {
     }
 
     #[inline]
+    fn found(&mut self, entry: &Entry) -> Result<bool, Infallible> {
+        Ok(self.found_object(entry))
+    }
+
+    #[inline]
     fn bury(
         &mut self,
         note: &Note,

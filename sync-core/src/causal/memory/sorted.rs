@@ -73,46 +73,47 @@ impl Sorted {
         key: u64,
         compare: impl Fn(u32) -> Ordering,
     ) -> Result<Position, Position> {
-        if let Some(end) = self.end_above(key) {
-            return Err(end);
-        }
-        let lower = self.firsts.partition_point(|first| *first < key);
-        let mut begin = lower;
-        if self.firsts.get(lower) == Some(&key) {
-            let equal = self.firsts[lower..].partition_point(|first| *first == key);
-            let begins = |chunk: &Chunk| compare(chunk.rows[0]) != Ordering::Greater;
-            begin += self.chunks[lower..lower + equal].partition_point(begins);
-        }
-        // The last list that does not begin behind what is sought.
-        let chunk = begin.saturating_sub(1);
-        let Some(Chunk { keys, rows }) = self.chunks.get(chunk) else {
-            return Err(Position { chunk: 0, at: 0 });
-        };
-        let from = keys.partition_point(|other| *other < key);
-        if keys.get(from) != Some(&key) {
-            return Err(Position { chunk, at: from });
+        let Some((last, known, row)) = self.last_upto(key) else { return Err(Position::default()) };
+        if known != key {
+            return Err(last.next());
         }
         // Mostly one row has the key.
-        match compare(rows[from]) {
-            Ordering::Equal => return Ok(Position { chunk, at: from }),
-            Ordering::Greater => return Err(Position { chunk, at: from }),
-            Ordering::Less => {}
-        }
-        let end = from + keys[from..].partition_point(|other| *other == key);
-        match rows[from + 1..end].binary_search_by(|row| compare(*row)) {
-            Ok(at) => Ok(Position { chunk, at: from + 1 + at }),
-            Err(at) => Err(Position { chunk, at: from + 1 + at }),
+        match compare(row) {
+            Ordering::Equal => Ok(last),
+            Ordering::Less => Err(last.next()),
+            Ordering::Greater => self.find_among(key, &compare),
         }
     }
 
-    /// The first row of a key, if it is the one that is sought. There may be others of that key.
+    /// As [`find`](Self::find), where several rows may have the key.
+    #[cold]
+    fn find_among(
+        &self,
+        key: u64,
+        compare: &dyn Fn(u32) -> Ordering,
+    ) -> Result<Position, Position> {
+        let lower = self.firsts.partition_point(|first| *first < key);
+        let equal = self.firsts[lower..].partition_point(|first| *first == key);
+        let begins = |chunk: &Chunk| compare(chunk.rows[0]) != Ordering::Greater;
+        let begin = lower + self.chunks[lower..lower + equal].partition_point(begins);
+        // The last list that does not begin behind what is sought.
+        let chunk = begin.saturating_sub(1);
+        let Chunk { keys, rows } = &self.chunks[chunk];
+        let from = keys.partition_point(|other| *other < key);
+        let end = from + keys[from..].partition_point(|other| *other == key);
+        match rows[from..end].binary_search_by(|row| compare(*row)) {
+            Ok(at) => Ok(Position { chunk, at: from + at }),
+            Err(at) => Err(Position { chunk, at: from + at }),
+        }
+    }
+
+    /// The last row of a key or of one before it: where it stands, its key and the row.
     #[inline]
-    pub(super) fn first_of(&self, key: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(super) fn last_upto(&self, key: u64) -> Option<(Position, u64, u32)> {
         let chunk = self.firsts.partition_point(|first| *first <= key).checked_sub(1)?;
         let Chunk { keys, rows } = self.chunks.get(chunk)?;
-        let at = keys.partition_point(|other| *other < key);
-        let row = *rows.get(at).filter(|_| keys.get(at) == Some(&key))?;
-        is_it(row).then_some(row)
+        let at = keys.partition_point(|other| *other <= key).checked_sub(1)?;
+        Some((Position { chunk, at }, *keys.get(at)?, *rows.get(at)?))
     }
 
     /// The end, if every key is lower: rows of one replica mostly come in order.

@@ -106,7 +106,12 @@ impl<S: PlaceStore> Edit<'_, S> {
             let (up, down) = (one.0.saturating_add(other.0), one.1.saturating_add(other.1));
             targets.push_share(path, Share { owner: *oldest, up, down });
         }
-        self.counts.push(Count { space: space.clone(), id: id.clone(), path: joined, amount });
+        self.made.undo.counts.push(Count {
+            space: space.clone(),
+            id: id.clone(),
+            path: joined,
+            amount,
+        });
         self.write(space, id, &mut targets, gone)
     }
 }

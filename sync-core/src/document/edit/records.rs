@@ -26,6 +26,9 @@ impl<S: PlaceStore> Edit<'_, S> {
         fields: impl IntoIterator<Item = (N, &'f Field)>,
     ) -> Step<S> {
         let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        if crate::small::HAS_SHORTCUTS && self.insert_registers(collection, id, &fields)? {
+            return Ok(());
+        }
         self.insert_fields(collection, id, &by_name(&fields))
     }
 
@@ -35,9 +38,6 @@ impl<S: PlaceStore> Edit<'_, S> {
         id: &RecordId,
         fields: &[(&str, &Field)],
     ) -> Step<S> {
-        if crate::small::HAS_SHORTCUTS && self.insert_registers(collection, id, fields)? {
-            return Ok(());
-        }
         let space = collection_space(collection)?;
         let place = self.look(&space, id.as_place_id())?;
         if place.is_shown() {
@@ -53,7 +53,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         self.write(&space, id.as_place_id(), &mut targets, place.dots)?;
         self.document.targets = targets.emptied();
         if crate::small::HAS_SHORTCUTS
-            && let Some(written) = self.delta.entries.last()
+            && let Some(written) = self.made.delta.entries.last()
         {
             self.document.labels.learn_record(&written.label, fields);
         }
@@ -62,11 +62,11 @@ impl<S: PlaceStore> Edit<'_, S> {
 
     /// Adds a record of registers in one go, if one with these fields was written lately and nothing is
     /// left of an earlier one of this id. Does nothing otherwise, and says so.
-    fn insert_registers(
+    fn insert_registers<N: AsRef<str>>(
         &mut self,
         collection: &str,
         id: &RecordId,
-        fields: &[(&str, &Field)],
+        fields: &[(N, &Field)],
     ) -> Result<bool, Refused<S::Error>> {
         let values = fields.iter().map(|(_, field)| match field {
             Field::Register(value) | Field::Latest(value) => value,
@@ -74,21 +74,16 @@ impl<S: PlaceStore> Edit<'_, S> {
         });
         let Document { store, labels, targets, kept, .. } = &mut *self.document;
         let Some(label) = labels.of_record(collection, fields) else { return Ok(false) };
-        let (id, mut is_new) = (id.as_place_id(), true);
-        store.at(label.space(), id, &mut |_| is_new = false).map_err(Refused::Store)?;
-        if !is_new {
+        if values.clone().any(|value| check_value(value).is_err()) {
             return Ok(false);
         }
-        values.clone().try_for_each(check_value)?;
-        let slots = targets.packed(true, values);
+        let (id, slots) = (id.as_place_id().clone(), targets.packed(true, values));
         let first = Dot::new(self.author.replica, self.next);
-        let entry = Entry { first, stamp: self.author.stamp, label, id: id.clone(), slots };
-        self.next = entry.last() + 1;
-        store.add(entry.clone()).map_err(Refused::Store)?;
-        store
-            .see(first.replica, &DotRanges::of(first.counter..=entry.last()))
-            .map_err(Refused::Store)?;
-        kept.forget(entry.label.space(), id);
+        let entry = Entry { first, stamp: self.author.stamp, label, id, slots };
+        if !store.found(&entry).map_err(Refused::Store)? {
+            return Ok(false);
+        }
+        kept.forget(entry.label.space(), &entry.id);
         self.wrote(entry, CausalContext::default());
         Ok(true)
     }
@@ -140,7 +135,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
         if crate::small::HAS_SHORTCUTS
             && let [(name, _)] = fields
-            && let Some(written) = self.delta.entries.last()
+            && let Some(written) = self.made.delta.entries.last()
         {
             self.document.labels.learn_register(collection, name, &written.label);
         }
@@ -243,7 +238,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
         self.bury(&space, id.as_place_id(), place.dots)?;
         if crate::small::HAS_SHORTCUTS
-            && let Some(note) = self.delta.notes.last()
+            && let Some(note) = self.made.delta.notes.last()
         {
             self.document.labels.learn_removal(collection, &note.label);
         }
@@ -268,8 +263,11 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
         dead.insert(note.dot);
         let label = self.killed[known..].first().map_or(&note.label, |taken| &taken.label);
-        self.touched.push(label, &note.id);
-        self.look_whether_whole(note.label.space(), &note.id, known, note.dot)?;
+        self.made.touched.push(label, &note.id);
+        let was_whole = self.document.was_whole_in(&self.killed[known..]);
+        if !was_whole.map_err(Refused::Store)? {
+            self.in_part.push(note.dot);
+        }
         self.took(note, dead);
         Ok(true)
     }
