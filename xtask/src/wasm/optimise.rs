@@ -24,10 +24,11 @@ const SWEEP: &str = include_str!("sweep.rs");
 /// What holds for both. The features are those that rustc and wasm-bindgen use, one by one: `-all` lets
 /// `wasm-opt` write what browsers do not run. The lowest kilobyte is the end of the stack, which Rust's
 /// linker puts below all else: no address is less than a field's offset above it.
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--low-memory-unused",
     "--strip-debug",
     "--strip-producers",
+    "--strip-target-features",
     "--enable-reference-types",
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
