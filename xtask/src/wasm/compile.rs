@@ -41,10 +41,11 @@ pub(super) fn run(workspace: &Workspace, way: Way) -> Result<PathBuf> {
 /// option all the same.
 fn use_debian(command: &mut Command) -> Result<()> {
     let rustc = toolchain::debian_rustc().context("Debian's rustc is not installed")?;
+    let linker = toolchain::debian_linker().context("Debian's rustc names no LLVM")?;
     command
         .env("RUSTC", rustc)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld")
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
         // Set by cargo for this task, and pointing at the libraries of another compiler.
         .env_remove("LD_LIBRARY_PATH")
         .arg("-Zbuild-std=std,panic_abort");
