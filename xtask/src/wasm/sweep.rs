@@ -267,7 +267,7 @@ fn whole(parts: &[Part]) -> Option<Part> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use walrus::ir::{Value, Visitor};
     use walrus::{ConstExpr, DataKind, ElementItems, ElementKind, FunctionBuilder, FunctionId};
     use walrus::{Module, RefType};
@@ -283,7 +283,10 @@ mod tests {
 
     /// A module of functions that name a number each and may call one before them. All stand in the table,
     /// and the last is exported. Its memory is filled from some addresses on.
-    fn module(functions: &[(u32, Option<usize>)], memory: &[(u32, Vec<u8>)]) -> Vec<u8> {
+    pub(in crate::wasm) fn module(
+        functions: &[(u32, Option<usize>)],
+        memory: &[(u32, Vec<u8>)],
+    ) -> Vec<u8> {
         let mut module = Module::default();
         let mut ids: Vec<FunctionId> = Vec::new();
         for (number, called) in functions {
@@ -305,14 +308,21 @@ mod tests {
         module.emit_wasm()
     }
 
-    /// What a module's memory is filled with, from where, and what the functions of its table name.
-    fn swept(wasm: &[u8], kept: &[u32]) -> (u32, Vec<u8>, Vec<Option<u32>>) {
-        let swept = run(wasm, &kept.iter().copied().collect()).unwrap();
-        let module = Module::from_buffer(&swept).unwrap();
-        let (_, parts, _) = parts(&module).unwrap();
+    /// What each function of a module's table names: a number, and those that the called ones name.
+    pub(in crate::wasm) fn named(wasm: &[u8]) -> Vec<(Option<u32>, Vec<Option<u32>>)> {
+        let module = Module::from_buffer(wasm).unwrap();
+        let number = |id: &FunctionId| Named::within(&module, *id).numbers.pop_last();
+        let called = |id: &FunctionId| Named::within(&module, *id).functions;
         let (_, table) = table(&module).unwrap();
-        let named = table.iter().map(|id| Named::within(&module, *id).numbers.pop_last());
-        (parts[0].start, parts[0].bytes.clone(), named.collect())
+        table.iter().map(|id| (number(id), called(id).iter().map(number).collect())).collect()
+    }
+
+    /// The module after the step, and what its memory is filled with, from where.
+    fn swept(wasm: &[u8], kept: &[u32]) -> (Vec<u8>, u32, Vec<u8>) {
+        let swept = run(wasm, &kept.iter().copied().collect()).unwrap();
+        let (_, mut parts, _) = parts(&Module::from_buffer(&swept).unwrap()).unwrap();
+        let part = parts.remove(0);
+        (swept, part.start, part.bytes)
     }
 
     fn words(words: &[u32]) -> Vec<u8> {
@@ -336,7 +346,7 @@ mod tests {
             expected[cleared].fill(0);
         }
         let wasm = module(&[(999, None), (1002, Some(0)), (1020, Some(1))], &memory);
-        let (start, bytes, _) = swept(&wasm, &[1044]);
+        let (_, start, bytes) = swept(&wasm, &[1044]);
         assert_eq!((start, bytes), (1000, expected));
     }
 
@@ -353,8 +363,9 @@ mod tests {
         ];
         let memory =
             [(1000, words(&[number(0), 5])), (1008, words(&[6])), (1012, words(&[number(3)]))];
-        let (_, bytes, named) = swept(&module(&functions, &memory), &[]);
+        let (swept, _, bytes) = swept(&module(&functions, &memory), &[]);
         assert_eq!(bytes, words(&[number(0), 5, 0, 0]));
-        assert_eq!(named, [Some(7), Some(8), None, None, None]);
+        let numbers: Vec<_> = named(&swept).into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [Some(7), Some(8), None, None, None]);
     }
 }
