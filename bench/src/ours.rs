@@ -12,7 +12,7 @@ use sync_core::error::Sure;
 use sync_core::session::{Client, ClientConfig, ClientInput, ClientOutput, Now, SavedDocument};
 use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
 use sync_core::time::HybridClock;
-use sync_core::types::{Field as Written, Record as Elements, RecordId, Value, ValueRef};
+use sync_core::types::{FieldRef as Written, Record as Elements, RecordId, ValueRef};
 use sync_core::wire::{
     ClientMessage, Cursor, Dictionary, HubMessage, Names, Objects, Packing, VERSION, Welcome,
     decode_client, read_delta, write_delta,
@@ -133,20 +133,20 @@ impl Objects for Known<'_> {
     }
 }
 
-fn fields(record: &Record) -> [(&'static str, Written); 4] {
+fn fields(record: &Record) -> [(&'static str, Written<'_>); 4] {
     [
-        ("title", Written::Register(Value::String(record.title.clone()))),
-        ("body", Written::Register(Value::String(record.body.clone()))),
-        ("flag", Written::Register(Value::Bool(record.flag))),
-        ("time", Written::Register(Value::Int(record.time))),
+        ("title", Written::Register(ValueRef::String(&record.title))),
+        ("body", Written::Register(ValueRef::String(&record.body))),
+        ("flag", Written::Register(ValueRef::Bool(record.flag))),
+        ("time", Written::Register(ValueRef::Int(record.time))),
     ]
 }
 
-fn written(field: &Field) -> (&'static str, Written) {
+fn written(field: &Field) -> (&'static str, Written<'_>) {
     let (name, value) = match field {
-        Field::Title(title) => ("title", Value::String(title.clone())),
-        Field::Body(body) => ("body", Value::String(body.clone())),
-        Field::Flag(flag) => ("flag", Value::Bool(*flag)),
+        Field::Title(title) => ("title", ValueRef::String(title)),
+        Field::Body(body) => ("body", ValueRef::String(body)),
+        Field::Flag(flag) => ("flag", ValueRef::Bool(*flag)),
     };
     (name, Written::Register(value))
 }
@@ -334,13 +334,10 @@ fn perform<S: PlaceStore>(
 ) -> Result<(), Refused<S::Error>> {
     match operation {
         Operation::Insert(record) => {
-            let fields = fields(record);
-            let fields = fields.iter().map(|(name, field)| (*name, field));
-            edit.insert(RECORDS, &RecordId::from_uuid(record.id), fields)
+            edit.insert(RECORDS, &RecordId::from_uuid(record.id), fields(record))
         }
         Operation::Edit(id, field) => {
-            let (name, field) = written(field);
-            edit.update(RECORDS, &RecordId::from_uuid(*id), [(name, &field)])
+            edit.update(RECORDS, &RecordId::from_uuid(*id), [written(field)])
         }
         Operation::Remove(id) => edit.remove(RECORDS, &RecordId::from_uuid(*id)),
     }

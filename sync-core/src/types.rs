@@ -13,7 +13,7 @@ mod value;
 
 pub use crate::small::{BTreeMap, BTreeSet};
 pub use element::{Claim, Content, CopyOf, Element, SEPARATOR, Share};
-pub use field::Field;
+pub use field::{Field, FieldRef};
 pub use name::NAME_BYTES_MAX;
 pub(crate) use name::check_name;
 pub use opening::{MARKS_MAX, Opening, fork};

@@ -9,7 +9,7 @@ use crate::pack::varint;
 use crate::small::SmallVec;
 use crate::types::element::{SEPARATOR, kind};
 use crate::types::place::is_collection;
-use crate::types::{Content, Field, Share, VALUE_DEPTH_MAX, Value, check_name};
+use crate::types::{Content, Field, FieldRef, Share, VALUE_DEPTH_MAX, Value, ValueRef, check_name};
 
 /// The most names of a field's path. Arbitrary.
 const PATH_NAMES_MAX: usize = 16;
@@ -157,7 +157,7 @@ impl Targets {
         value: &Value,
     ) -> Result<(), Misuse> {
         let name = self.push_name(kind, path);
-        check_value(value)?;
+        check_value(value.lent())?;
         self.push_slot(name, |slots| value.encode_into(slots));
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Targets {
     pub(super) fn packed<'v>(
         &mut self,
         is_new: bool,
-        values: impl ExactSizeIterator<Item = &'v Value>,
+        values: impl ExactSizeIterator<Item = ValueRef<'v>>,
     ) -> Slots {
         self.slots.clear();
         self.slots.push((values.len() + usize::from(is_new)) as u8);
@@ -238,6 +238,18 @@ impl Targets {
     }
 }
 
+/// How the name of a register begins, and its value, if a field is one.
+#[inline]
+pub(super) fn register(field: FieldRef<'_>) -> Option<(u8, ValueRef<'_>)> {
+    match field {
+        FieldRef::Register(value) => Some((kind::REGISTER, value)),
+        FieldRef::Latest(value) => Some((kind::LATEST, value)),
+        FieldRef::Field(Field::Register(value)) => Some((kind::REGISTER, value.lent())),
+        FieldRef::Field(Field::Latest(value)) => Some((kind::LATEST, value.lent())),
+        FieldRef::Field(Field::Set(_) | Field::Counter(_) | Field::Map(_)) => None,
+    }
+}
+
 /// Checks the length of a path.
 pub(super) fn check_path(path: &[&str]) -> Result<(), Misuse> {
     let bytes: usize = path.iter().map(|name| name.len() + 1).sum();
@@ -253,8 +265,8 @@ pub(super) fn check_path(path: &[&str]) -> Result<(), Misuse> {
 }
 
 #[inline]
-pub(super) fn check_value(value: &Value) -> Result<(), Misuse> {
-    if matches!(value, Value::List(_) | Value::Map(_)) { check_depth(value) } else { Ok(()) }
+pub(super) fn check_value(value: ValueRef<'_>) -> Result<(), Misuse> {
+    if let ValueRef::Nested(value) = value { check_depth(value) } else { Ok(()) }
 }
 
 fn check_depth(value: &Value) -> Result<(), Misuse> {
@@ -317,16 +329,14 @@ impl Labels {
     pub(super) fn of_record<N: AsRef<str>>(
         &self,
         collection: &str,
-        fields: &[(N, &Field)],
+        fields: &[(N, FieldRef<'_>)],
     ) -> Option<Label> {
         let has = |name: &[u8], tag: u8, field: &N| matches!(name, [first, path @ ..] if *first == tag && path == field.as_ref().as_bytes());
         let is_it = |label: &&Label| {
             label.len() == fields.len() + 1
                 && is_space_of(label, collection)
-                && label.names().skip(1).zip(fields).all(|(name, (field, content))| match content {
-                    Field::Register(_) => has(name, kind::REGISTER, field),
-                    Field::Latest(_) => has(name, kind::LATEST, field),
-                    Field::Set(_) | Field::Counter(_) | Field::Map(_) => false,
+                && label.names().skip(1).zip(fields).all(|(name, (field, content))| {
+                    register(*content).is_some_and(|(kind, _)| has(name, kind, field))
                 })
         };
         self.records.iter().find(is_it).cloned()

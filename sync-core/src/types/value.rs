@@ -73,6 +73,21 @@ impl<'a> ValueRef<'a> {
     }
 }
 
+impl ValueRef<'_> {
+    /// Writes the value to the end of some bytes. Equal values are equal bytes.
+    pub fn encode_into(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => pack::nil(out),
+            Self::Bool(truth) => pack::bool(out, truth),
+            Self::Int(number) => pack::int(out, number),
+            Self::Float(number) => pack::float(out, number),
+            Self::String(text) => pack::str(out, text),
+            Self::Bytes(bytes) => pack::bytes(out, bytes),
+            Self::Nested(value) => value.encode_into(out),
+        }
+    }
+}
+
 impl From<ValueRef<'_>> for Value {
     fn from(value: ValueRef<'_>) -> Self {
         match value {
@@ -90,6 +105,7 @@ impl From<ValueRef<'_>> for Value {
 impl Value {
     /// The value, lent.
     #[must_use]
+    #[inline]
     pub fn lent(&self) -> ValueRef<'_> {
         match self {
             Self::Null => ValueRef::Null,
@@ -198,12 +214,6 @@ impl Value {
     /// Writes the value to the end of some bytes. Equal values are equal bytes.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Null => pack::nil(out),
-            Self::Bool(truth) => pack::bool(out, *truth),
-            Self::Int(number) => pack::int(out, *number),
-            Self::Float(number) => pack::float(out, *number),
-            Self::String(text) => pack::str(out, text),
-            Self::Bytes(bytes) => pack::bytes(out, bytes),
             Self::List(items) => {
                 pack::array(out, items.len());
                 for item in items {
@@ -217,6 +227,12 @@ impl Value {
                     item.encode_into(out);
                 }
             }
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Float(_)
+            | Self::String(_)
+            | Self::Bytes(_) => self.lent().encode_into(out),
         }
     }
 

@@ -12,7 +12,7 @@ use sync_core::causal::{
 use sync_core::document::{Change, Document, Edit, EditAgainstDelete, Edited, Refused};
 use sync_core::error::Sure;
 use sync_core::time::Stamp;
-use sync_core::types::{Field, RecordId, Value};
+use sync_core::types::{Field, FieldRef, RecordId, Value};
 
 use crate::documents::{Device, tags};
 use crate::stores::{PagedStore, Store};
@@ -220,7 +220,16 @@ fn writing() -> impl Strategy<Value = Writing> {
     ]
 }
 
-fn write(edit: &mut Edit<'_>, writing: &Writing) -> Result<(), Refused> {
+/// A field as it is given to be written: a register may be lent.
+fn given(field: &Field, is_lent: bool) -> FieldRef<'_> {
+    match field {
+        Field::Register(value) if is_lent => FieldRef::Register(value.lent()),
+        Field::Latest(value) if is_lent => FieldRef::Latest(value.lent()),
+        whole => whole.into(),
+    }
+}
+
+fn write(edit: &mut Edit<'_>, writing: &Writing, is_lent: bool) -> Result<(), Refused> {
     let record = |id: u8| RecordId::new(["a", "b"][usize::from(id)]).unwrap();
     match writing {
         Writing::Insert { id, title, latest } => {
@@ -229,16 +238,19 @@ fn write(edit: &mut Edit<'_>, writing: &Writing) -> Result<(), Refused> {
             );
             let title = if *latest { Field::Latest(title) } else { Field::Register(title) };
             let body = Field::Register(Value::Null);
-            edit.insert("notes", &record(*id), [("title", &title), ("body", &body)])
+            let fields = [("title", &title), ("body", &body)];
+            let fields = fields.map(|(name, field)| (name, given(field, is_lent)));
+            edit.insert("notes", &record(*id), fields)
         }
         Writing::Update { id, field: 5, value } => {
             let deep =
                 (0..31 + u32::from(*value) * 2).fold(Value::Null, |deep, _| vec![deep].into());
-            edit.update("notes", &record(*id), [("title", &Field::Register(deep))])
+            let deep = Field::Register(deep);
+            edit.update("notes", &record(*id), [("title", given(&deep, is_lent))])
         }
         Writing::Update { id, field: name, value } => {
             let (name, field) = field(*name, *value);
-            edit.update("notes", &record(*id), [(name, &field)])
+            edit.update("notes", &record(*id), [(name, given(&field, is_lent))])
         }
         Writing::Put { id, value } => {
             let field = Field::Register(i64::from(*value).into());
@@ -259,9 +271,10 @@ proptest! {
             let author = known.author();
             // A document that was just made has written nothing.
             let mut fresh = Document::new(known.document.store().clone());
-            let [one, other] = [&mut known.document, &mut fresh].map(|document| {
+            let documents = [(&mut known.document, true), (&mut fresh, false)];
+            let [one, other] = documents.map(|(document, is_lent)| {
                 document.edit(author, usize::MAX, |edit| {
-                    change.iter().try_for_each(|writing| write(edit, writing))
+                    change.iter().try_for_each(|writing| write(edit, writing, is_lent))
                 })
             });
             let said = |edited: Result<Edited<()>, Refused>| {

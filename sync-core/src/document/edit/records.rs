@@ -1,5 +1,6 @@
 //! Changes of records.
 
+use std::borrow::Cow;
 use std::mem::take;
 
 use crate::small::SmallVec;
@@ -9,27 +10,27 @@ use super::{Author, Edit, Step};
 use crate::causal::{
     CausalContext, Dot, DotRanges, Entry, Note, Overwrite, PlaceStore, ReplicaId, ranges_of,
 };
-use crate::document::target::{Targets, check_path, check_value};
+use crate::document::target::{Targets, check_path, check_value, register};
 use crate::document::{Document, Refused};
 use crate::error::Misuse;
 use crate::sort::sort_by;
 use crate::types::element::{self, SEPARATOR_TEXT, kind};
 use crate::types::place::{Space, collection_space};
-use crate::types::{Content, Field, Record, RecordId, Value, check_name};
+use crate::types::{Content, Field, FieldRef, Record, RecordId, ValueRef, check_name};
 
 impl<S: PlaceStore> Edit<'_, S> {
     /// Adds a record.
-    pub fn insert<'f, N: AsRef<str>>(
+    pub fn insert<'f, N: AsRef<str>, F: Into<FieldRef<'f>>>(
         &mut self,
         collection: &str,
         id: &RecordId,
-        fields: impl IntoIterator<Item = (N, &'f Field)>,
+        fields: impl IntoIterator<Item = (N, F)>,
     ) -> Step<S> {
-        let fields: SmallVec<[_; 8]> = fields.into_iter().collect();
+        let fields: Fields<'f, N> = lent(fields).collect();
         if crate::small::HAS_SHORTCUTS && self.insert_registers(collection, id, &fields)? {
             return Ok(());
         }
-        self.insert_fields(collection, id, &by_name(&fields))
+        self.insert_fields(collection, id, &by_name(&whole(&fields)))
     }
 
     fn insert_fields(
@@ -66,12 +67,11 @@ impl<S: PlaceStore> Edit<'_, S> {
         &mut self,
         collection: &str,
         id: &RecordId,
-        fields: &[(N, &Field)],
+        fields: &[(N, FieldRef<'_>)],
     ) -> Result<bool, Refused<S::Error>> {
-        let values = fields.iter().map(|(_, field)| match field {
-            Field::Register(value) | Field::Latest(value) => value,
-            Field::Set(_) | Field::Counter(_) | Field::Map(_) => &Value::Null,
-        });
+        let values = fields
+            .iter()
+            .map(|(_, field)| register(*field).map_or(ValueRef::Null, |(_, value)| value));
         let Document { store, labels, targets, kept, .. } = &mut *self.document;
         let Some(label) = labels.of_record(collection, fields) else { return Ok(false) };
         if values.clone().any(|value| check_value(value).is_err()) {
@@ -90,13 +90,13 @@ impl<S: PlaceStore> Edit<'_, S> {
 
     /// Writes fields of a record and leaves the others. What a field holds already is left as it is:
     /// of a set only the difference is written, and of a map only the fields that differ.
-    pub fn update<'f, N: AsRef<str>>(
+    pub fn update<'f, N: AsRef<str>, F: Into<FieldRef<'f>>>(
         &mut self,
         collection: &str,
         id: &RecordId,
-        fields: impl IntoIterator<Item = (N, &'f Field)>,
+        fields: impl IntoIterator<Item = (N, F)>,
     ) -> Step<S> {
-        let mut fields = fields.into_iter();
+        let mut fields = lent(fields);
         let (Some(first), second) = (fields.next(), fields.next()) else {
             return self.update_fields(collection, id, &[]);
         };
@@ -107,8 +107,8 @@ impl<S: PlaceStore> Edit<'_, S> {
         {
             return Ok(());
         }
-        let fields: SmallVec<[_; 8]> = [first].into_iter().chain(second).chain(fields).collect();
-        self.update_fields(collection, id, &by_name(&fields))
+        let fields: Fields<'f, N> = [first].into_iter().chain(second).chain(fields).collect();
+        self.update_fields(collection, id, &by_name(&whole(&fields)))
     }
 
     fn update_fields(
@@ -149,13 +149,9 @@ impl<S: PlaceStore> Edit<'_, S> {
         collection: &str,
         id: &RecordId,
         name: &str,
-        field: &Field,
+        field: FieldRef<'_>,
     ) -> Result<bool, Refused<S::Error>> {
-        let (kind, value) = match field {
-            Field::Register(value) => (kind::REGISTER, value),
-            Field::Latest(value) => (kind::LATEST, value),
-            Field::Set(_) | Field::Counter(_) | Field::Map(_) => return Ok(false),
-        };
+        let Some((kind, value)) = register(field) else { return Ok(false) };
         let Document { store, labels, targets, .. } = &mut *self.document;
         let Some(label) = labels.of_register(collection, kind, name) else { return Ok(false) };
         check_value(value)?;
@@ -333,10 +329,22 @@ impl<S: PlaceStore> Edit<'_, S> {
     }
 }
 
-/// The same fields with their names as plain text.
-#[inline]
-fn by_name<'n, N: AsRef<str>>(fields: &'n [(N, &'n Field)]) -> SmallVec<[(&'n str, &'n Field); 8]> {
-    fields.iter().map(|(name, field)| (name.as_ref(), *field)).collect()
+/// Fields by their names.
+type Fields<'f, N> = SmallVec<[(N, FieldRef<'f>); 8]>;
+
+fn lent<'f, N, F: Into<FieldRef<'f>>>(
+    fields: impl IntoIterator<Item = (N, F)>,
+) -> impl Iterator<Item = (N, FieldRef<'f>)> {
+    fields.into_iter().map(|(name, field)| (name, field.into()))
+}
+
+/// The same fields as they are kept, with their names as plain text.
+fn whole<'n, N: AsRef<str>>(fields: &'n [(N, FieldRef<'_>)]) -> Vec<(&'n str, Cow<'n, Field>)> {
+    fields.iter().map(|(name, field)| (name.as_ref(), field.whole())).collect()
+}
+
+fn by_name<'n>(fields: &'n [(&str, Cow<'_, Field>)]) -> SmallVec<[(&'n str, &'n Field); 8]> {
+    fields.iter().map(|(name, field)| (*name, &**field)).collect()
 }
 
 fn push_fields<'f>(targets: &mut Targets, fields: &[(&'f str, &'f Field)]) -> Result<(), Misuse> {

@@ -14,7 +14,7 @@ impl<S: PlaceStore> Edit<'_, S> {
     /// Adds a member to a set of the document. Does nothing where it is there.
     pub fn set_add(&mut self, name: &str, value: &Value) -> Step<S> {
         let space = set_space(name)?;
-        check_value(value)?;
+        check_value(value.lent())?;
         let id = member_id(value);
         if !self.record_at(&space, &id)?.members("").contains(value) {
             let written = element::Written::new("", &Content::Member(value.clone()), None);
