@@ -49,19 +49,17 @@ struct Function<'a> {
 fn functions(wasm: &[u8]) -> Result<(usize, Vec<Function<'_>>)> {
     let (mut imported, mut functions, mut bodies) = (0, Vec::new(), Vec::new());
     for payload in Parser::new(0).parse_all(wasm) {
-        match payload? {
-            Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    imported += usize::from(matches!(import?.ty, TypeRef::Func(_)));
-                }
+        let payload = payload?;
+        if let Payload::ImportSection(section) = payload {
+            for import in section.into_imports() {
+                imported += usize::from(matches!(import?.ty, TypeRef::Func(_)));
             }
-            Payload::FunctionSection(section) => {
-                for of_type in section {
-                    functions.push(Function { of_type: of_type?, ..Function::default() });
-                }
+        } else if let Payload::FunctionSection(section) = payload {
+            for of_type in section {
+                functions.push(Function { of_type: of_type?, ..Function::default() });
             }
-            Payload::CodeSectionEntry(body) => bodies.push(body),
-            _ => {}
+        } else if let Payload::CodeSectionEntry(body) = payload {
+            bodies.push(body);
         }
     }
     for (at, body) in bodies.iter().enumerate() {
@@ -239,7 +237,7 @@ mod tests {
             else {
                 panic!("the table lists functions")
             };
-            let export = module.exports.iter().next().unwrap().item.clone();
+            let export = module.exports.iter().next().unwrap().item;
             table
                 .iter()
                 .position(|id| matches!(export, ExportItem::Function(exported) if exported == *id))
