@@ -4,6 +4,8 @@
 //! It knows nothing of joins, contexts, cursors, outboxes or hubs. What a change takes the place of is
 //! what its author had seen; where a change is kept is told by the disks of the simulation.
 
+mod counters;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::causal::{CausalContext, Dot, MemoryStore, ReplicaId};
@@ -76,17 +78,6 @@ pub(crate) struct Maker {
 pub(crate) struct Model {
     changes: Vec<Change>,
     documents: Vec<Dots>,
-}
-
-impl Change {
-    /// The dots that say what it added to a counter, or all where the counter went with it.
-    pub(crate) fn share_of(&self, (place, path): &Counter) -> (u64, u64) {
-        let is_it = |brought: &&Brought| {
-            brought.share.is_some() && (&brought.place, &brought.field) == (place, path)
-        };
-        let share = self.live.iter().find(is_it).map(|brought| brought.counter);
-        share.map_or((self.first, self.last), |share| (share, share))
-    }
 }
 
 impl Model {
@@ -283,28 +274,6 @@ impl Model {
     /// Whether hubs took any dot as two things.
     pub(crate) fn is_any_taken_twice(&self) -> bool {
         (0..self.documents.len()).any(|document| !self.taken_twice(document).is_empty())
-    }
-
-    /// What the counters of a document must stand at: the sum of what was added to each by the changes
-    /// that are there. Those of records that anybody ever removed are left out.
-    pub(crate) fn counts(
-        &self,
-        document: usize,
-        is_there: impl Fn(ChangeId, &Change, &Counter) -> bool,
-    ) -> BTreeMap<Counter, i64> {
-        let changes = || self.changes.iter().filter(|change| change.document == document);
-        let removed: BTreeSet<&String> = changes().flat_map(|change| &change.removed).collect();
-        let mut counts = BTreeMap::new();
-        for (id, change) in self.changes.iter().enumerate() {
-            if change.document != document || change.is_void {
-                continue;
-            }
-            let counted = change.counted.iter().filter(|((place, _), _)| !removed.contains(place));
-            for (counter, amount) in counted.filter(|(counter, _)| is_there(id, change, counter)) {
-                *counts.entry(counter.clone()).or_default() += amount;
-            }
-        }
-        counts
     }
 
     /// The changes of a disk that lie in a part of a delta as a whole.

@@ -249,16 +249,24 @@ impl World<'_> {
     }
 
     /// Each counter stands at what was added by the changes that are promised, and by those of which a hub
-    /// took and has that, though nobody else does.
+    /// took and has that, though nobody else does. A share that only changes took which went with every
+    /// disk that had them is gone as any other write that somebody heard the end of, and not its
+    /// successor: with all that was ever added to it.
     fn check_counters(&mut self, document: usize, hub: &MemoryStore, spoiled: &Spoiled) {
         if !spoiled.dots.is_empty() {
             return;
         }
-        let expected = self.model.counts(document, |id, change, counter| {
+        let is_there = |id: ChangeId, change: &Change, counter: &Counter| {
             let (first, last) = change.share_of(counter);
             let is_kept = change.was_taken && kernel::has_seen(hub, change.replica, first, last);
             self.is_promised(id) || is_kept
-        });
+        };
+        let (live, taken) = (kernel::live(hub), self.taken(document, hub.context()));
+        let is_lost = |dot: Dot| {
+            let is_dead = hub.context().contains(dot) && !live.contains_key(&dot);
+            is_dead && taken.get(&dot) == Some(&Taken::Perhaps)
+        };
+        let expected = self.model.counts(document, is_there, is_lost);
         let process = self.devices.iter().find_map(|device| device.process.as_ref());
         let opened = process.map(|process| process.client.document(&document_name(document)));
         let Some(Ok(opened)) = opened else { return };

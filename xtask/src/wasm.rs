@@ -1,13 +1,15 @@
 //! Makes the module that browsers and Node load out of the crate `sync-wasm`.
 //!
 //! Four steps, each in its own file: compile, bind, optimise, inline. After binding panics lose their
-//! words, and half-way through optimising the memory loses what these were. The module that tests load
-//! is the one that ships: nothing here has a mode for tests.
+//! words, half-way through optimising the module loses what nothing names any more, and after it functions
+//! that look alike come together. The module that tests load is the one that ships: nothing here has a
+//! mode for tests.
 
 mod bind;
 mod compile;
 mod inline;
 mod optimise;
+mod order;
 mod panics;
 mod sweep;
 pub(crate) mod toolchain;

@@ -90,5 +90,10 @@ mod tests {
         let mut joined = vector(3, 1);
         joined.join(&vector(1, 2));
         assert_eq!(joined, vector(3, 2));
+        assert_eq!(
+            vector(0, 0),
+            VersionVector::default(),
+            "nothing known is the same as no replica"
+        );
     }
 }

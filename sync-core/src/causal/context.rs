@@ -317,6 +317,7 @@ mod tests {
             let single = (a.len() == 1).then(|| a.first().copied()).flatten();
             prop_assert_eq!(x.single_dot(), single);
             prop_assert_eq!(x.replica_count(), x.iter().count());
+            prop_assert_eq!(x.len(), a.len() as u64);
             let counts = x.iter().map(|(_, ranges)| ranges.range_count());
             prop_assert_eq!(x.range_count(), counts.sum::<usize>());
         }

@@ -164,6 +164,22 @@ mod tests {
     }
 
     #[test]
+    fn one_note_without_an_entry_is_a_removal() {
+        let removal = Delta {
+            dead: [dot(2)].into_iter().collect(),
+            notes: [note(2)].into(),
+            ..Delta::default()
+        };
+        assert_eq!(removal.as_removal(), Some(&note(2)));
+        assert_eq!(Delta { notes: Few::new(), ..removal.clone() }.as_removal(), None);
+        assert_eq!(
+            Delta { notes: [note(1), note(2)].into(), ..removal.clone() }.as_removal(),
+            None
+        );
+        assert_eq!(Delta { entries: [entry(5, 1)].into(), ..removal }.as_removal(), None);
+    }
+
+    #[test]
     fn what_a_delta_costs_covers_each_of_its_parts() {
         let empty = Delta::default();
         assert_eq!((empty.byte_count(), empty.cost()), (0, 32));

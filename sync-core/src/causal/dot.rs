@@ -165,3 +165,40 @@ impl fmt::Debug for Dot {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_fingerprint_and_an_incarnation() {
+        let first = ReplicaId::from_fingerprint([0xab; 12]);
+        let later = first.with_incarnation(0x0102_0304);
+        let mut bytes = [0xab; 16];
+        bytes[12..].copy_from_slice(&[1, 2, 3, 4]);
+        assert_eq!((later.as_bytes(), ReplicaId::from_bytes(bytes)), (&bytes, later));
+        assert_eq!((first.incarnation(), later.incarnation()), (0, 0x0102_0304));
+        assert!(first.is_kin(&later) && later.is_kin(&first) && first.is_kin(&first));
+        for at in 0..12 {
+            let mut other = bytes;
+            other[at] ^= 1;
+            assert!(
+                !later.is_kin(&ReplicaId::from_bytes(other)),
+                "byte {at} is of the fingerprint"
+            );
+        }
+    }
+
+    #[test]
+    fn ids_and_dots_are_shown_as_text() {
+        let id = ReplicaId::from_bytes([0x0f; 16]);
+        let text = "0f".repeat(16);
+        assert_eq!((format!("{id}"), format!("{id:?}")), (text.clone(), text.clone()));
+        assert_eq!(text.parse(), Ok(id));
+        let dot = Dot::new(id, 42);
+        assert_eq!(
+            (format!("{dot}"), format!("{dot:?}")),
+            (format!("{text}:42"), format!("{text}:42"))
+        );
+    }
+}

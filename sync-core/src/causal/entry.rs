@@ -259,7 +259,10 @@ mod tests {
         // A label names what is live; names begin with bytes of both halves.
         let name = |slot: usize| match live >> slot & 1 {
             0 => Vec::new(),
-            _ => vec![(slot % 7) as u8 | if slot.is_multiple_of(3) { 0x80 } else { 0 }, slot as u8],
+            _ => {
+                let tag = [0, 1, 2, 31, 32, b'n', 0x7f][slot % 7];
+                vec![tag | if slot.is_multiple_of(3) { 0x80 } else { 0 }, slot as u8]
+            }
         };
         let names: Vec<Vec<u8>> = (0..len).map(name).collect();
         let label = Label::new(b"space", names.iter().map(|name| &name[..]));
@@ -315,7 +318,12 @@ mod tests {
         }
 
         #[test]
-        fn tags_are_those_of_the_live_names(live: u64, dead: u64) {
+        fn tags_are_those_of_the_live_names(
+            live in proptest::collection::vec(0u32..64, 0..6),
+            dead in proptest::collection::vec(0u32..64, 0..3),
+        ) {
+            // Few enough that the dead have names that no live one has.
+            let [live, dead] = [live, dead].map(|slots| slots.iter().fold(0, |mask, slot| mask | 1 << slot));
             let mut run = entry(live | dead, 64);
             // As it is where slots died and the label is yet to follow.
             run.slots = run.slots.only(live);
@@ -324,7 +332,10 @@ mod tests {
             prop_assert_eq!(shown, live);
             for tag in 0..32 {
                 prop_assert_eq!(tags.has(tag), names.iter().any(|name| name[0] & 0x7f == tag));
+                prop_assert_eq!(tags.has_plainly(tag), names.iter().any(|name| name[0] == tag));
             }
+            prop_assert_eq!(tags.has_high(), names.iter().any(|name| name[0] & 0x80 != 0));
+            prop_assert_eq!(tags.has_plain(), names.iter().any(|name| name[0] & 0x80 == 0));
         }
     }
 

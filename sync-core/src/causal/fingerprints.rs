@@ -380,6 +380,25 @@ mod tests {
     }
 
     #[test]
+    fn replicas_that_have_nothing_live_take_no_memory() {
+        let one = |number: u16| {
+            let mut id = [0; 16];
+            id[..2].copy_from_slice(&number.to_be_bytes());
+            Dot::new(ReplicaId::from_bytes(id), 1)
+        };
+        let mut fingerprints = Fingerprints::default();
+        (0..1_000).for_each(|number| fingerprints.insert(one(number), 7));
+        let all = fingerprints.heap_bytes();
+        let buckets = fingerprints.replicas.iter().map(|replica| replica.buckets.heap_bytes());
+        assert!(all >= 1_000 * size_of::<Replica>() + buckets.sum::<usize>(), "{all}");
+        (1..1_000).for_each(|number| fingerprints.remove(one(number), 7));
+        assert!(fingerprints.heap_bytes() < all / 50, "{}", fingerprints.heap_bytes());
+        assert_eq!(fingerprints.total().count, 1);
+        fingerprints.remove(one(0), 7);
+        assert_eq!(fingerprints.heap_bytes(), 0);
+    }
+
+    #[test]
     fn the_last_counters_do_not_overflow() {
         let mut fingerprints = Fingerprints::default();
         let first = Dot::new(replica(1), u64::MAX - 1);

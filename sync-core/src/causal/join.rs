@@ -151,3 +151,85 @@ fn clashes(known: EntryView<'_>, new: EntryView<'_>, clashes: &mut Vec<Dot>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{Label, MemoryStore, PlaceId, ReplicaId, Slots};
+    use crate::error::Sure;
+    use crate::time::Stamp;
+
+    fn dot(counter: u64) -> Dot {
+        Dot::new(ReplicaId::from_bytes([1; 16]), counter)
+    }
+
+    /// A run from dot 10 with a live slot for each that has bytes.
+    fn run(slots: &[Option<&str>]) -> Entry {
+        let name = |slot: &Option<&str>| slot.map_or(&b""[..], |_| b"name");
+        let label = Label::new(b"space", slots.iter().map(name));
+        let slots = Slots::new(slots.iter().map(|slot| slot.map(str::as_bytes)));
+        Entry { first: dot(10), stamp: Stamp::from_bits(1), label, id: PlaceId::new(b"id"), slots }
+    }
+
+    fn delta(entry: Entry) -> Delta {
+        Delta { entries: [entry].into(), ..Delta::default() }
+    }
+
+    fn dead(counters: &[u64]) -> Delta {
+        Delta { dead: counters.iter().map(|at| dot(*at)).collect(), ..Delta::default() }
+    }
+
+    #[test]
+    fn whoever_says_something_else_under_a_live_dot_is_noticed() {
+        let known = run(&[Some("a"), Some("b"), None]);
+        let others = [
+            (run(&[Some("a"), Some("x"), None]), vec![11]),
+            (run(&[Some("x"), Some("x"), Some("c")]), vec![10, 11]),
+            (run(&[None, Some("b"), Some("c")]), vec![]),
+            (Entry { stamp: Stamp::from_bits(2), ..known.clone() }, vec![10, 11]),
+            (Entry { id: PlaceId::new(b"other"), ..known.clone() }, vec![10, 11]),
+            (
+                Entry { label: Label::new(b"other", known.label.names()), ..known.clone() },
+                vec![10, 11],
+            ),
+            (
+                Entry {
+                    label: Label::new(b"space", [&b"name"[..], b"other", b""]),
+                    ..known.clone()
+                },
+                vec![11],
+            ),
+        ];
+        for (other, expected) in others {
+            let mut store = MemoryStore::default();
+            store.join(&delta(known.clone()));
+            let joined = store.join(&delta(other.clone()));
+            let clashes: Vec<u64> = joined.clashes.iter().map(|dot| dot.counter).collect();
+            assert_eq!(clashes, expected, "{other:?}");
+            let kept: Vec<Entry> = store.overlapping(dot(10).replica, 10, 11).sure();
+            let kept =
+                kept.iter().flat_map(Entry::live).take(2).map(|(dot, bytes)| (dot.counter, bytes));
+            assert_eq!(
+                kept.collect::<Vec<_>>(),
+                [(10, &b"a"[..]), (11, b"b")],
+                "what is here stays"
+            );
+        }
+    }
+
+    #[test]
+    fn a_join_is_empty_if_it_brings_nothing_new() {
+        let mut store = MemoryStore::default();
+        let steps = [
+            (delta(run(&[Some("a"), Some("b")])), false),
+            (delta(run(&[Some("a"), None])), true),
+            (dead(&[10]), false),
+            (dead(&[10]), true),
+            (dead(&[10, 12]), false),
+            (delta(run(&[Some("a"), None, Some("c")])), true),
+        ];
+        for (step, is_empty) in steps {
+            assert_eq!(store.join(&step).is_empty(), is_empty, "{step:?}");
+        }
+    }
+}

@@ -455,3 +455,134 @@ impl fmt::Debug for Label {
         self.names().try_for_each(|name| write!(f, "|{}", name.escape_ascii()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    const TAGS: [u8; 4] = [0, b'r', b'r' | 0x80, 0x80];
+
+    /// Names of which many share a text, a tag or both; one in three slots has none.
+    fn names() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let text =
+            select(vec!["", "a", "b", "a/", "a/b", "a/b/c", "a\u{1f}", "a b", "b/a", "\u{e4}"]);
+        let name =
+            (select(&TAGS[..]), text).prop_map(|(tag, text)| [&[tag], text.as_bytes()].concat());
+        let slot = prop_oneof![2 => name, 1 => Just(Vec::new())];
+        proptest::collection::vec(slot, 0..7)
+    }
+
+    fn label(space: &str, names: &[Vec<u8>]) -> Label {
+        Label::new(space.as_bytes(), names.iter().map(Vec::as_slice))
+    }
+
+    /// The slots for which something holds.
+    fn mask(names: &[Vec<u8>], holds: impl Fn(&[u8]) -> bool) -> u64 {
+        let slots = names.iter().enumerate().filter(|(_, name)| holds(name));
+        slots.fold(0, |mask, (slot, _)| mask | 1 << slot)
+    }
+
+    fn text(name: &[u8]) -> Option<&[u8]> {
+        name.get(1..)
+    }
+
+    /// Whether this holds for two of some names.
+    fn any_two(names: &[Vec<u8>], holds: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+        let before = |at: usize| names[..at].iter().map(move |other| (at, other));
+        (0..names.len()).flat_map(before).any(|(at, other)| holds(&names[at], other))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_of_names_is_what_they_are(
+            names in names(),
+            path in select(vec!["", "a", "a/b", "b", "x"]),
+        ) {
+            let label = label("notes", &names);
+            prop_assert_eq!(label.space(), b"notes");
+            prop_assert_eq!((label.len(), label.is_empty()), (names.len(), names.is_empty()));
+            prop_assert!(label.names().eq(names.iter().map(Vec::as_slice)));
+            prop_assert_eq!(label.byte_count(), 5 + names.iter().map(Vec::len).sum::<usize>());
+            for (slot, name) in names.iter().chain([&Vec::new()]).enumerate() {
+                prop_assert_eq!(label.name(slot), &name[..]);
+                let of_name = text(name).map(|text| std::str::from_utf8(text).unwrap());
+                prop_assert_eq!(label.text(slot), of_name);
+                let tag = of_name.map(|text| (name[0], text.len() as u32, true));
+                prop_assert_eq!(label.tag(slot), tag);
+            }
+            let tagged = names.iter().map(|name| Some((*name.first()?, std::str::from_utf8(&name[1..]).ok()?)));
+            prop_assert!(label.tagged().eq(tagged));
+            prop_assert_eq!(label.named(), mask(&names, |name| !name.is_empty()));
+            prop_assert_eq!(label.plain(), mask(&names, |name| name.first().is_some_and(|tag| *tag < 0x80)));
+            prop_assert_eq!(label.has_control(), names.iter().any(|name| name.contains(&0x1f)));
+            let are_one_text = |a: &[u8], b: &[u8]| text(a).is_some() && text(a) == text(b);
+            prop_assert_eq!(label.repeats_text(), any_two(&names, are_one_text));
+            for tag in TAGS {
+                let is_repeat = |a: &[u8], b: &[u8]| a == b && a.first() == Some(&tag);
+                prop_assert_eq!(label.repeats(tag), any_two(&names, is_repeat));
+            }
+            let is_within = |name: &[u8]| text(name).is_some_and(|text| {
+                let below = text.strip_prefix(path.as_bytes());
+                below.is_some_and(|below| below.is_empty() || below[0] == b'/' && !path.is_empty())
+            });
+            prop_assert_eq!(label.within(path.as_bytes(), b'/'), mask(&names, is_within));
+            let is_at = |(slot, name): (usize, &Vec<u8>)| {
+                (text(name) == Some(path.as_bytes())).then(|| (slot, name[0]))
+            };
+            prop_assert!(label.slots_at(path).eq(names.iter().enumerate().filter_map(is_at)));
+        }
+
+        #[test]
+        fn labels_are_compared_by_what_they_say(
+            a in names(),
+            b in names(),
+            live: u8,
+            spaces in select(vec![("s", "s"), ("s", "t"), ("s", "sr"), ("", "s")]),
+        ) {
+            let (x, y) = (label(spaces.0, &a), label(spaces.1, &b));
+            let are_equal = a == b && spaces.0 == spaces.1;
+            prop_assert_eq!(x == y, are_equal);
+            prop_assert_eq!(x.cmp(&y) == Ordering::Equal, are_equal);
+            prop_assert_eq!(x.cmp(&y), y.cmp(&x).reverse());
+            prop_assert_eq!(x.partial_cmp(&y), Some(x.cmp(&y)));
+            prop_assert_eq!(&x, &label(spaces.0, &a));
+            prop_assert_eq!(x.is_in_space_of(&y), spaces.0 == spaces.1);
+            let ends: Vec<usize> = b.iter().scan(0, |end, name| { *end += name.len(); Some(*end) }).collect();
+            prop_assert_eq!(x.is_of(spaces.1.as_bytes(), &b.concat(), ends.into_iter()), are_equal);
+
+            let is_text_here = |name: &Vec<u8>| text(name).is_some_and(|own| a.iter().any(|name| text(name) == Some(own)));
+            prop_assert_eq!(x.shares_text(&y), b.iter().any(is_text_here));
+            for tag in TAGS {
+                let is_shared = |name: &&Vec<u8>| name.first() == Some(&tag) && b.contains(name);
+                prop_assert_eq!(x.shares(&y, tag), a.iter().any(|name| is_shared(&name)));
+            }
+            if let Some(one) = b.iter().find(|name| !name.is_empty()) {
+                let like = mask(&a, |name| text(name).is_some() && text(name) == text(one));
+                prop_assert_eq!(x.slots_like(&label("other", std::slice::from_ref(one))), like);
+            }
+
+            let live = u64::from(live);
+            let kept = |slot: usize, name: &[u8]| if live >> slot & 1 == 1 { name.to_vec() } else { Vec::new() };
+            let only: Vec<_> = a.iter().enumerate().map(|(slot, name)| kept(slot, name)).collect();
+            prop_assert_eq!(x.only(live), label(spaces.0, &only));
+            let both = (0..a.len().max(b.len())).map(|slot| {
+                let of = |names: &[Vec<u8>]| names.get(slot).cloned().unwrap_or_default();
+                kept(slot, &if of(&a).is_empty() { of(&b) } else { of(&a) })
+            });
+            prop_assert_eq!(x.merged(&y, live), label(spaces.0, &both.collect::<Vec<_>>()));
+        }
+    }
+
+    #[test]
+    fn clones_are_one_in_memory() {
+        let one = label("s", &[b"rname".to_vec(), Vec::new()]);
+        assert_eq!(one.clone_count(), 1);
+        let other = one.clone();
+        assert_eq!(one.clone_count(), 2);
+        assert!(one.is_same(&other) && !one.is_same(&label("s", &[b"rname".to_vec(), Vec::new()])));
+        assert_eq!(format!("{one:?}"), "s|rname|");
+    }
+}

@@ -176,3 +176,48 @@ impl PartialEq for MemoryStore {
 }
 
 impl Eq for MemoryStore {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{Label, PlaceId, Slots};
+    use crate::time::Stamp;
+
+    fn entry(counter: u64) -> Entry {
+        Entry {
+            first: Dot::new(ReplicaId::from_bytes([1; 16]), counter),
+            stamp: Stamp::from_bits(1),
+            label: Label::new(b"space", [&b"name"[..]]),
+            id: PlaceId::new(b"id"),
+            slots: Slots::new([Some(&b"value"[..])].into_iter()),
+        }
+    }
+
+    #[test]
+    fn stores_are_equal_if_all_of_their_entries_and_dots_are() {
+        let store = |entries: &[Entry], dead: &[u64]| {
+            let dead = dead.iter().map(|at| Dot::new(entry(1).replica(), *at)).collect();
+            let mut store = MemoryStore::default();
+            store.join(&Delta {
+                entries: entries.iter().cloned().collect(),
+                dead,
+                ..Delta::default()
+            });
+            store
+        };
+        let one = store(&[entry(1)], &[2]);
+        assert_eq!(one, store(&[entry(1)], &[2]));
+        let others = [
+            Entry { stamp: Stamp::from_bits(2), ..entry(1) },
+            Entry { label: Label::new(b"space", [&b"other"[..]]), ..entry(1) },
+            Entry { id: PlaceId::new(b"other"), ..entry(1) },
+            Entry { slots: Slots::new([Some(&b"other"[..])].into_iter()), ..entry(1) },
+        ];
+        for other in others {
+            assert_ne!(one, store(std::slice::from_ref(&other), &[2]), "{other:?}");
+        }
+        assert_ne!(one, store(&[entry(1)], &[]), "another context");
+        assert_ne!(one, store(&[entry(2)], &[1]), "another dot is live");
+        assert_ne!(one, store(&[entry(1), entry(2)], &[]), "one more is live");
+    }
+}

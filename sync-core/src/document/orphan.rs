@@ -298,6 +298,12 @@ pub(super) fn find_torn<S: PlaceStore>(
                 }
                 (new, before)
             }
+            // Who asserted it may have had less of it.
+            (None, None) if is_removal => {
+                let edits = left.claims().filter(|claim| claim.copy.is_none());
+                let Some(edit) = edits.map(|claim| claim.dot).max() else { continue };
+                (edit, taken)
+            }
             _ => continue,
         };
         let lost: Vec<_> = lost.counted().filter(|lost| is_lacking(&left, lost)).cloned().collect();

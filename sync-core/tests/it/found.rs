@@ -204,6 +204,37 @@ fn a_record_kept_by_an_edit_stays_whole_beside_another_insert_of_its_id() {
 }
 
 #[test]
+fn whoever_held_more_of_a_record_than_who_asserted_it_adds_that() {
+    let [mut torn, mut holder, mut other] = [1, 2, 3].map(Device::<MemoryStore>::new);
+    let insert = torn.write(&[("body", field("b")), ("done", field("no")), ("title", field("t"))]);
+    holder.hear(&[&insert]);
+    let body = holder.write(&[("body", field("c"))]);
+    torn.hear(&[&body]);
+    // Who has nothing else of the record removes the value. Without a note it looks like a field taken out.
+    other.hear(&[&body]);
+    let mut removed = other.change(|edit| edit.dismiss("notes", &id()));
+    removed.notes = Few::new();
+    assert!(torn.hear(&[&removed]).is_empty());
+    assert_eq!(torn.text("body"), None);
+    let removal = torn.remove();
+    let edit = holder.write(&[("title", field("u"))]);
+    let asserted = torn.hear(&[&edit]);
+    assert_eq!(asserted.len(), 1);
+    // Another one hears of all that was removed at once, and the assertion has overtaken that.
+    removed.join(removal.clone());
+    removed.notes = Few::new();
+    assert!(holder.hear(&[&asserted[0]]).is_empty());
+    let added = holder.hear(&[&removed]);
+    assert_eq!(added.len(), 1);
+    other.hear(&[&insert, &removed, &edit, &asserted[0], &added[0]]);
+    assert!(torn.hear(&[&added[0]]).is_empty());
+    for device in [&torn, &holder, &other] {
+        let texts = ["body", "done", "title"].map(|name| device.text(name));
+        assert_eq!(texts, ["c", "no", "u"].map(|text| Some(text.to_owned())));
+    }
+}
+
+#[test]
 fn whoever_holds_a_part_of_a_record_does_not_assert_it() {
     for is_whole in [true, false] {
         let [mut remover, mut editor] = [1, 2].map(Device::<MemoryStore>::new);

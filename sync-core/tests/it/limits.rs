@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sync_core::causal::{
-    CausalContext, Delta, Dot, Entry, LABEL_BYTES_MAX, Label, PLACE_ID_BYTES_MAX, PlaceId,
+    CausalContext, Delta, Dot, Entry, LABEL_BYTES_MAX, Label, Note, PLACE_ID_BYTES_MAX, PlaceId,
     RUN_DOTS_MAX, ReplicaId, Slots,
 };
 use sync_core::document::{Author, Document};
@@ -200,6 +200,47 @@ fn what_is_read_is_limited() {
         let error = read(limit + 1).expect_err(what);
         assert!(matches!(error, Malformed::Limit { .. }), "{what}: {error:?}");
     }
+}
+
+fn decodes_entry(counter: u64, label: Label, id: usize) -> Result<(), Malformed> {
+    let mut bytes = Vec::new();
+    entry(counter, label, &vec![b'i'; id]).encode_into(&mut bytes);
+    Entry::decode(&mut Reader::new(&bytes)).map(|_| ())
+}
+
+fn decodes_note(space: usize, id: usize) -> Result<(), Malformed> {
+    let (dot, label) = (Dot::new(replica(0), 1), Label::new(&vec![b's'; space], []));
+    let note = Note { dot, stamp: Stamp::default(), label, id: PlaceId::new(&vec![b'i'; id]) };
+    let mut bytes = Vec::new();
+    note.encode_into(&mut bytes);
+    Note::decode(&mut Reader::new(&bytes)).map(|_| ())
+}
+
+#[test]
+fn entries_and_notes_on_their_own_are_limited() {
+    type Case = (&'static str, usize, fn(usize) -> Result<(), Malformed>);
+    let cases: [Case; 5] = [
+        ("bytes of a label", LABEL_BYTES_MAX, |bytes| {
+            decodes_entry(1, Label::new(b"space", [&vec![b'n'; bytes - 5][..]]), 1)
+        }),
+        ("bytes of an id", PLACE_ID_BYTES_MAX, |bytes| {
+            decodes_entry(1, Label::new(b"s", [&b"n"[..]]), bytes)
+        }),
+        ("the last counter of an entry", Dot::COUNTER_MAX as usize, |last| {
+            decodes_entry(last as u64 - 1, Label::new(b"s", [&b"n"[..], b"n"]), 1)
+        }),
+        ("bytes of a note's space", LABEL_BYTES_MAX, |bytes| decodes_note(bytes, 1)),
+        ("bytes of a note's id", PLACE_ID_BYTES_MAX, |bytes| decodes_note(1, bytes)),
+    ];
+    for (what, limit, decode) in cases {
+        for below in [limit - 1, limit] {
+            assert_eq!(decode(below), Ok(()), "{what}: {below} of {limit}");
+        }
+        let error = decode(limit + 1).expect_err(what);
+        assert!(matches!(error, Malformed::Limit { .. }), "{what}: {error:?}");
+    }
+    let zeroth = decodes_entry(0, Label::new(b"s", [&b"n"[..]]), 1);
+    assert!(matches!(zeroth, Err(Malformed::Inconsistent { .. })), "{zeroth:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::sweep::TABLE_BASE;
 use super::toolchain::{self, TARGET, Way};
 use crate::process;
 use crate::workspace::Workspace;
@@ -40,23 +41,25 @@ pub(super) fn run(workspace: &Workspace, way: Way) -> Result<PathBuf> {
 /// option all the same.
 fn use_debian(command: &mut Command) -> Result<()> {
     let rustc = toolchain::debian_rustc().context("Debian's rustc is not installed")?;
+    let linker = toolchain::debian_linker().context("Debian's rustc names no LLVM")?;
     command
         .env("RUSTC", rustc)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld")
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
         // Set by cargo for this task, and pointing at the libraries of another compiler.
         .env_remove("LD_LIBRARY_PATH")
         .arg("-Zbuild-std=std,panic_abort");
     Ok(())
 }
 
-/// Keeps the folders of this machine out of the module's panic messages, and each constant in a part of
-/// memory of its own, with a list of where its address stands.
+/// Keeps the folders of this machine out of the module's panic messages, each constant in a part of memory
+/// of its own with a list of where its address stands, and the numbers of functions apart from others.
 fn set_flags(command: &mut Command) {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     let mut flags = "-Clink-arg=--no-merge-data-segments\u{1f}-Clink-arg=--emit-relocs".to_owned();
+    flags += &format!("\u{1f}-Clink-arg=--table-base={TABLE_BASE}");
     if let Some(home) = home {
         let sources = home.join("registry/src");
         // Separated by this character, so that a folder with a blank in its name stays whole.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::sweep;
+use super::{order, sweep};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -18,16 +18,17 @@ const FIRST: [&str; 4] = ["--flatten", "--rereloop", "-Oz", "--skip-pass=memory-
 /// What to do once text that nothing names is gone: a second round still finds one part in a hundred.
 const SECOND: [&str; 2] = ["-Oz", "--skip-pass=memory-packing"];
 
-/// What is done in between.
-const SWEEP: &str = include_str!("sweep.rs");
+/// What is done in between, and at last.
+const OWN: [&str; 2] = [include_str!("sweep.rs"), include_str!("order.rs")];
 
 /// What holds for both. The features are those that rustc and wasm-bindgen use, one by one: `-all` lets
 /// `wasm-opt` write what browsers do not run. The lowest kilobyte is the end of the stack, which Rust's
 /// linker puts below all else: no address is less than a field's offset above it.
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--low-memory-unused",
     "--strip-debug",
     "--strip-producers",
+    "--strip-target-features",
     "--enable-reference-types",
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
@@ -61,8 +62,9 @@ pub(super) fn run(workspace: &Workspace, wasm: &[u8], kept: &BTreeSet<u32>) -> R
     wasm_opt(&FIRST)?;
     fs::write(&before, sweep::run(&fs::read(&after)?, kept)?)?;
     wasm_opt(&SECOND)?;
-    fs::rename(&after, &optimised)?;
-    fs::remove_file(&before)?;
+    fs::write(&before, order::run(&fs::read(&after)?)?)?;
+    fs::rename(&before, &optimised)?;
+    fs::remove_file(&after)?;
     Ok(optimised)
 }
 
@@ -77,7 +79,7 @@ fn version(binaryen: &Path) -> Result<String> {
 /// A name for the output that changes with all it depends on.
 fn key(version: &str, wasm: &[u8], kept: &BTreeSet<u32>) -> String {
     let mut hasher = DefaultHasher::new();
-    (version, FIRST, SECOND, FLAGS, SWEEP, wasm, kept).hash(&mut hasher);
+    (version, FIRST, SECOND, FLAGS, OWN, wasm, kept).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 

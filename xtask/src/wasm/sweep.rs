@@ -1,20 +1,29 @@
-//! Takes out of the module's memory what nothing names: mostly what only panics would have said, and
-//! where they stand in source files.
+//! Takes out of the module what nothing names: of its memory mostly what only panics would have said, and
+//! where they stand in source files; of its table of functions what would have printed that, and what
+//! only describes to wasm-bindgen what JavaScript may call.
 //!
 //! The linker leaves each constant in a part of its own, and a list of where each address stands. A part
-//! is in use where its address, or one within it, stands among the instructions or in another part that
-//! is in use. What the compiler ever named by an address beside it stays: a table by an item before its
-//! first, or a list by its end.
+//! is in use where its address, or one within it, stands among the instructions of a function that is in
+//! use, or in another part that is. What the compiler ever named by an address beside it stays: a table
+//! by an item before its first, or a list by its end. A function is in use where it is exported or called,
+//! or where its number in the table stands where an address may; the numbers begin at [`TABLE_BASE`].
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail, ensure};
 use walrus::ir::{Load, Store, Value, Visitor, dfs_in_order};
-use walrus::{ConstExpr, DataId, DataKind, GlobalKind, MemoryId, Module, ModuleConfig};
+use walrus::{
+    ConstExpr, DataId, DataKind, ElementId, ElementItems, ElementKind, ExportItem, FunctionBuilder,
+    FunctionId, FunctionKind, GlobalKind, MemoryId, Module, ModuleConfig,
+};
 use wasmparser::{
     Data, KnownCustom, Linking, Operator, Parser, Payload, RelocationType, SymbolInfo,
 };
+
+/// The number of the first function in the table: the linker is told so, to tell these numbers from others.
+/// Few programs write numbers like it, and one that does keeps a function for nothing.
+pub(super) const TABLE_BASE: u32 = 2100;
 
 /// Where the parts begin that the compiler names by an address beside them, in a module as it is linked.
 pub(super) fn named_from_beside(linked: &[u8]) -> Result<BTreeSet<u32>> {
@@ -73,23 +82,21 @@ fn is_address(relocation: RelocationType) -> bool {
     matches!(relocation, MemoryAddrI32 | MemoryAddrLeb | MemoryAddrSleb)
 }
 
-/// The module with what nothing names cleared but for some parts, by where they begin, and its memory in
-/// one part.
+/// The module with what nothing names taken out but for some parts of its memory, by where they begin, and
+/// this memory in one part.
 pub(super) fn run(wasm: &[u8], kept: &BTreeSet<u32>) -> Result<Vec<u8>> {
     let mut config = ModuleConfig::new();
     config.generate_producers_section(false);
     let mut module = config.parse(wasm)?;
-    let mut named = Named::default();
-    for (_, function) in module.funcs.iter_local() {
-        dfs_in_order(&mut named, function, function.entry_block());
-    }
-    for global in module.globals.iter() {
-        if let GlobalKind::Local(ConstExpr::Value(value)) = &global.kind {
-            named.visit_value(value);
-        }
-    }
     let (ids, mut parts, memory) = parts(&module)?;
-    clear(&mut parts, &named.addresses, kept);
+    let (list, mut table) = table(&module)?;
+    let used = used(&module, &parts, &table, Named::from_outside(&module, kept));
+    let unused_parts = parts.iter_mut().zip(used.parts).filter(|(_, is_used)| !is_used);
+    unused_parts.for_each(|(part, _)| part.bytes.fill(0));
+    let trap = trap(&mut module);
+    let uncalled = table.iter_mut().zip(used.listed).filter(|(_, is_used)| !is_used);
+    uncalled.for_each(|(function, _)| *function = trap);
+    module.elements.get_mut(list).items = ElementItems::Functions(table);
     ids.into_iter().for_each(|id| module.data.delete(id));
     let whole = whole(&parts).context("no part of memory is filled")?;
     let offset = ConstExpr::Value(Value::I32(whole.start.cast_signed()));
@@ -97,14 +104,43 @@ pub(super) fn run(wasm: &[u8], kept: &BTreeSet<u32>) -> Result<Vec<u8>> {
     Ok(module.emit_wasm())
 }
 
-/// The addresses among instructions. Two numbers may stand as one of twice the size. Instructions of SIMD
-/// and atomic ones would have addresses too: the optimiser refuses them.
+/// What is named somewhere: numbers that may be addresses or stand in the table of functions, and
+/// functions. Instructions of SIMD and atomic ones would have addresses too: the optimiser refuses them.
 #[derive(Default)]
 struct Named {
-    addresses: BTreeSet<u32>,
+    numbers: BTreeSet<u32>,
+    functions: Vec<FunctionId>,
+}
+
+impl Named {
+    /// What is named by who runs the module and by what it is made of, and parts that stay.
+    fn from_outside(module: &Module, kept: &BTreeSet<u32>) -> Self {
+        let mut named = Self { numbers: kept.clone(), functions: Vec::new() };
+        named.functions.extend(module.start);
+        for export in module.exports.iter() {
+            if let ExportItem::Function(function) = export.item {
+                named.functions.push(function);
+            }
+        }
+        for global in module.globals.iter() {
+            if let GlobalKind::Local(ConstExpr::Value(value)) = &global.kind {
+                named.visit_value(value);
+            }
+        }
+        named
+    }
+
+    fn within(module: &Module, function: FunctionId) -> Self {
+        let mut named = Self::default();
+        if let FunctionKind::Local(function) = &module.funcs.get(function).kind {
+            dfs_in_order(&mut named, function, function.entry_block());
+        }
+        named
+    }
 }
 
 impl<'a> Visitor<'a> for Named {
+    // Two numbers may stand as one of twice the size.
     fn visit_value(&mut self, value: &Value) {
         let bits = match *value {
             Value::I32(value) => value.cast_unsigned().into(),
@@ -113,15 +149,19 @@ impl<'a> Visitor<'a> for Named {
             Value::F64(value) => value.to_bits().into(),
             Value::V128(value) => value,
         };
-        self.addresses.extend([0, 32, 64, 96].map(|shift| (bits >> shift) as u32));
+        self.numbers.extend([0, 32, 64, 96].map(|shift| (bits >> shift) as u32));
     }
 
     fn visit_load(&mut self, load: &Load) {
-        self.addresses.extend(u32::try_from(load.arg.offset));
+        self.numbers.extend(u32::try_from(load.arg.offset));
     }
 
     fn visit_store(&mut self, store: &Store) {
-        self.addresses.extend(u32::try_from(store.arg.offset));
+        self.numbers.extend(u32::try_from(store.arg.offset));
+    }
+
+    fn visit_function_id(&mut self, function: &FunctionId) {
+        self.functions.push(*function);
     }
 }
 
@@ -155,20 +195,64 @@ fn parts(module: &Module) -> Result<(Vec<DataId>, Vec<Part>, MemoryId)> {
     Ok((ids, parts, memory))
 }
 
-/// Clears the parts that stand for nothing, given the addresses among instructions and where parts begin
-/// that stay.
-fn clear(parts: &mut [Part], named: &BTreeSet<u32>, kept: &BTreeSet<u32>) {
-    let mut used = vec![false; parts.len()];
-    let mut waiting: Vec<u32> = named.union(kept).copied().collect();
-    while let Some(address) = waiting.pop() {
-        let at = parts.partition_point(|part| part.range().end <= address);
-        if parts.get(at).is_some_and(|part| part.start <= address) && !used[at] {
-            used[at] = true;
-            waiting.extend(parts[at].words());
+/// The functions that are called by their numbers, from [`TABLE_BASE`] on.
+fn table(module: &Module) -> Result<(ElementId, Vec<FunctionId>)> {
+    let mut lists = module.elements.iter();
+    let (Some(list), None) = (lists.next(), lists.next()) else {
+        bail!("there is not one list of functions")
+    };
+    let (ElementKind::Active { table, offset }, ElementItems::Functions(functions)) =
+        (&list.kind, &list.items)
+    else {
+        bail!("the list of functions is not of the usual kind")
+    };
+    let ConstExpr::Value(Value::I32(base)) = offset else { bail!("the list begins anywhere") };
+    ensure!(base.cast_unsigned() == TABLE_BASE, "the list of functions begins at {base}");
+    let is_exported = |item: &ExportItem| matches!(item, ExportItem::Table(id) if id == table);
+    ensure!(
+        !module.exports.iter().any(|export| is_exported(&export.item)),
+        "JavaScript calls functions by their numbers: which are in use is not known"
+    );
+    Ok((list.id(), functions.clone()))
+}
+
+/// Which parts of memory and which places of the table are in use.
+struct Used {
+    parts: Vec<bool>,
+    listed: Vec<bool>,
+}
+
+fn used(module: &Module, parts: &[Part], table: &[FunctionId], named: Named) -> Used {
+    let mut used = Used { parts: vec![false; parts.len()], listed: vec![false; table.len()] };
+    let mut seen = BTreeSet::new();
+    let mut waiting = vec![named];
+    while let Some(Named { numbers, mut functions }) = waiting.pop() {
+        for number in numbers {
+            let listed = number.wrapping_sub(TABLE_BASE) as usize;
+            if let Some(function) = table.get(listed) {
+                used.listed[listed] = true;
+                functions.push(*function);
+            }
+            let at = parts.partition_point(|part| part.range().end <= number);
+            if parts.get(at).is_some_and(|part| part.start <= number) && !used.parts[at] {
+                used.parts[at] = true;
+                waiting.push(Named { numbers: parts[at].words().collect(), ..Named::default() });
+            }
+        }
+        for function in functions {
+            if seen.insert(function) {
+                waiting.push(Named::within(module, function));
+            }
         }
     }
-    let unused = parts.iter_mut().zip(used).filter(|(_, is_used)| !is_used);
-    unused.for_each(|(part, _)| part.bytes.fill(0));
+    used
+}
+
+/// A function that traps, in place of those that nobody calls.
+fn trap(module: &mut Module) -> FunctionId {
+    let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
+    builder.func_body().unreachable();
+    builder.finish(Vec::new(), &mut module.funcs)
 }
 
 /// All parts as one.
@@ -183,41 +267,105 @@ fn whole(parts: &[Part]) -> Option<Part> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use walrus::ir::{Value, Visitor};
+    use walrus::{ConstExpr, DataKind, ElementItems, ElementKind, FunctionBuilder, FunctionId};
+    use walrus::{Module, RefType};
 
-    use super::{Named, Part, clear, whole};
+    use super::{Named, TABLE_BASE, parts, run, table};
 
     #[test]
     fn two_numbers_may_stand_as_one() {
         let mut named = Named::default();
         named.visit_value(&Value::I64(0x19_0010_2039));
-        assert!(named.addresses.contains(&0x0010_2039));
+        assert!(named.numbers.contains(&0x0010_2039));
+    }
+
+    /// A module of functions that name a number each and may call one before them. All stand in the table,
+    /// and the last is exported. Its memory is filled from some addresses on.
+    pub(in crate::wasm) fn module(
+        functions: &[(u32, Option<usize>)],
+        memory: &[(u32, Vec<u8>)],
+    ) -> Vec<u8> {
+        let mut module = Module::default();
+        let mut ids: Vec<FunctionId> = Vec::new();
+        for (number, called) in functions {
+            let mut builder = FunctionBuilder::new(&mut module.types, &[], &[]);
+            let mut body = builder.func_body();
+            body.i32_const(number.cast_signed()).drop();
+            called.map(|called: usize| body.call(ids[called]));
+            ids.push(builder.finish(Vec::new(), &mut module.funcs));
+        }
+        module.exports.add("last", *ids.last().unwrap());
+        let table = module.tables.add_local(false, 9000, None, RefType::FUNCREF);
+        let at = |address: u32| ConstExpr::Value(Value::I32(address.cast_signed()));
+        let list = ElementKind::Active { table, offset: at(TABLE_BASE) };
+        module.elements.add(list, ElementItems::Functions(ids));
+        let id = module.memories.add_local(false, false, 1, None, None);
+        for (address, bytes) in memory {
+            module.data.add(DataKind::Active { memory: id, offset: at(*address) }, bytes.clone());
+        }
+        module.emit_wasm()
+    }
+
+    /// What each function of a module's table names: a number, and those that the called ones name.
+    pub(in crate::wasm) fn named(wasm: &[u8]) -> Vec<(Option<u32>, Vec<Option<u32>>)> {
+        let module = Module::from_buffer(wasm).unwrap();
+        let number = |id: &FunctionId| Named::within(&module, *id).numbers.pop_last();
+        let called = |id: &FunctionId| Named::within(&module, *id).functions;
+        let (_, table) = table(&module).unwrap();
+        table.iter().map(|id| (number(id), called(id).iter().map(number).collect())).collect()
+    }
+
+    /// The module after the step, and what its memory is filled with, from where.
+    fn swept(wasm: &[u8], kept: &[u32]) -> (Vec<u8>, u32, Vec<u8>) {
+        let swept = run(wasm, &kept.iter().copied().collect()).unwrap();
+        let (_, mut parts, _) = parts(&Module::from_buffer(&swept).unwrap()).unwrap();
+        let part = parts.remove(0);
+        (swept, part.start, part.bytes)
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
     #[test]
-    fn what_nothing_names_is_cleared() {
-        let part = |start, bytes: &[u8]| Part { start, bytes: bytes.to_vec() };
-        let words = |start, words: &[u32]| {
-            let bytes = words.iter().flat_map(|word| word.to_le_bytes());
-            Part { start, bytes: bytes.collect() }
-        };
-        let mut parts = vec![
-            part(1000, b"used"),
-            part(1004, b"named"),
-            part(1009, b"\x06unused"),
-            part(1016, b"kept"),
+    fn parts_of_memory_that_nothing_names_are_cleared() {
+        let memory = [
+            (1000, b"used".to_vec()),
+            (1004, b"named".to_vec()),
+            (1009, b"\x06unused".to_vec()),
+            (1016, b"kept".to_vec()),
             // A table in use, one that is not, and one that stays.
-            words(1020, &[1005, 0, 0]),
-            words(1032, &[1009, 1, 2]),
-            words(1044, &[1016, 4, 3, 9]),
+            (1020, words(&[1005, 0, 0])),
+            (1032, words(&[1009, 1, 2])),
+            (1044, words(&[1016, 4, 3, 9])),
         ];
-        let mut expected = whole(&parts).unwrap().bytes;
-        clear(&mut parts, &[999, 1002, 1020].into(), &[1044].into());
+        let mut expected = memory.clone().map(|(_, bytes)| bytes).concat();
         for cleared in [9..16, 32..44] {
             expected[cleared].fill(0);
         }
-        let after = whole(&parts).unwrap();
-        assert_eq!((after.start, after.bytes), (1000, expected));
+        let wasm = module(&[(999, None), (1002, Some(0)), (1020, Some(1))], &memory);
+        let (_, start, bytes) = swept(&wasm, &[1044]);
+        assert_eq!((start, bytes), (1000, expected));
+    }
+
+    #[test]
+    fn functions_that_nothing_names_leave_the_table() {
+        let number = |place| TABLE_BASE + place;
+        let functions = [
+            // By a part of memory, by a function in use, by nothing but a call, and by nothing.
+            (7, None),
+            (8, None),
+            (number(1), None),
+            (1012, None),
+            (1000, Some(2)),
+        ];
+        let memory =
+            [(1000, words(&[number(0), 5])), (1008, words(&[6])), (1012, words(&[number(3)]))];
+        let (swept, _, bytes) = swept(&module(&functions, &memory), &[]);
+        assert_eq!(bytes, words(&[number(0), 5, 0, 0]));
+        let numbers: Vec<_> = named(&swept).into_iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [Some(7), Some(8), None, None, None]);
     }
 }

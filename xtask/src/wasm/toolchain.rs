@@ -18,8 +18,8 @@ use crate::workspace::Workspace;
 /// The target triple of browsers.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Debian's packages: compiler, source of the standard library, linker.
-const PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "lld"];
+/// Debian's packages: compiler, source of the standard library. The linker's is named by its version.
+const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
 /// One way to compile WASM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,18 @@ pub(crate) fn debian_rustc() -> Option<PathBuf> {
     files.lines().map(Path::new).find(|file| file.ends_with("bin/rustc")).map(Path::to_owned)
 }
 
+/// The linker of the LLVM that Debian's compiler has: an older one does not know all that it is asked for.
+pub(crate) fn debian_linker() -> Option<String> {
+    debian_llvm().map(|version| format!("wasm-ld-{version}"))
+}
+
+/// The main version of the LLVM that Debian's compiler has.
+fn debian_llvm() -> Option<String> {
+    let told = process::ask(Command::new(debian_rustc()?).arg("-vV"))?;
+    let version = told.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
+    version.split('.').next().map(str::to_owned)
+}
+
 fn obtain_rustup(workspace: &Workspace) -> Result<()> {
     if has_rustup(workspace) {
         return Ok(());
@@ -127,8 +139,12 @@ fn obtain_debian() -> Result<()> {
         return Ok(());
     }
     setup::install_packages(&PACKAGES, "a compiler for WASM")?;
+    let llvm = debian_llvm().context("Debian's rustc does not say which LLVM it has")?;
+    let linker = format!("lld-{llvm}");
+    setup::install_packages(&[&linker], "a linker for WASM")?;
     if !has_debian() {
-        bail!("Debian's packages {} are there, but not what they should hold", PACKAGES.join(" "));
+        let packages = PACKAGES.join(" ");
+        bail!("Debian's packages {packages} {linker} are there, but not what they should hold");
     }
     Ok(())
 }
@@ -139,7 +155,7 @@ fn has_debian() -> bool {
         return false;
     };
     let library = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std");
-    library.is_dir() && process::find("wasm-ld").is_some()
+    library.is_dir() && debian_linker().is_some_and(|linker| process::find(&linker).is_some())
 }
 
 fn remembered(workspace: &Workspace) -> Choice {
