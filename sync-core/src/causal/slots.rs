@@ -482,6 +482,17 @@ mod tests {
         assert!(read.iter().zip(&long).all(|(slot, bytes)| slot == &Some(&bytes[..])));
         assert_eq!(read[7], None);
         assert_eq!(slots.live(), 0x7f);
+        assert!(!slots.is_empty() && Slots::none().is_empty());
+        for bytes in &long {
+            let one = Slots::new([Some(&bytes[..])].into_iter());
+            assert_eq!((one.only_slot(), one.len()), (Some(&bytes[..]), 1));
+            assert_ne!(one, Slots::new([Some(&b"other"[..])].into_iter()));
+        }
+        assert_eq!((slots.only_slot(), slots.only(1).only_slot()), (None, None));
+        assert_eq!(
+            format!("{:?}", slots.only(0b11)),
+            "[Some(\"\"), Some(\"\\\\t\"), None, None, None, None, None, None]"
+        );
         assert_eq!(Slots::from_packed(slots.as_packed()).unwrap(), slots);
         let (low, high) = (slots.only(0b111), slots.only(!0b111));
         assert_eq!(low.overlaid(&high), slots);
@@ -491,6 +502,12 @@ mod tests {
                 let taken = rest.take_out(mask);
                 assert_eq!((taken.live(), rest.live()), (mask & 0x7f, 0x7f & !mask));
                 assert_eq!(taken.overlaid(&rest), slots);
+                if let Repr::Heap { bytes, .. } = &rest.0
+                    && mask != 0
+                {
+                    assert!(rest.as_packed().len() > INLINE_BYTES);
+                    assert!(bytes.len() <= 2 * rest.as_packed().len() + 1, "half of it is in use");
+                }
                 if taken.live() != 0 && rest.live() != 0 {
                     for part in [taken, rest] {
                         assert_eq!(Slots::from_packed(part.as_packed()), Ok(part));

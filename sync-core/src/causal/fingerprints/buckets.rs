@@ -278,3 +278,165 @@ impl Buckets {
         chunks + buckets.sum::<usize>() * size_of::<Bucket>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::causal::Dot;
+
+    /// The sum of one live dot, whose hash is as good as any.
+    fn one(counter: u64) -> Sum {
+        Sum { hash: counter.wrapping_mul(0x9e37_79b9_7f4a_7c15), count: 1 }
+    }
+
+    fn add(buckets: &mut Buckets, counter: u64) {
+        buckets.add(Buckets::block(counter), one(counter));
+    }
+
+    fn remove(buckets: &mut Buckets, counter: u64) {
+        buckets.remove(Buckets::block(counter), one(counter));
+    }
+
+    fn of(counters: impl Iterator<Item = u64>) -> Buckets {
+        let mut buckets = Buckets::default();
+        counters.for_each(|counter| add(&mut buckets, counter));
+        buckets
+    }
+
+    fn bucket_counts(buckets: &Buckets) -> Vec<u32> {
+        let all = buckets.chunks.iter().flat_map(|chunk| &chunk.buckets);
+        all.map(|bucket| bucket.count).collect()
+    }
+
+    /// What holds after every change.
+    fn check(buckets: &Buckets) {
+        let mut next = 0;
+        for chunk in &buckets.chunks {
+            assert!((1..=CHUNK_MAX).contains(&chunk.buckets.len()), "{}", chunk.buckets.len());
+            assert_eq!(chunk.first, chunk.buckets[0].first);
+            let sum =
+                chunk.buckets.iter().fold(Sum::default(), |sum, bucket| sum.plus(bucket.sum()));
+            assert_eq!(chunk.sum, sum);
+            for bucket in &chunk.buckets {
+                assert!(bucket.first >= next && u64::from(bucket.span) <= SPAN_MAX, "{bucket:?}");
+                assert!(bucket.count > 0, "nothing is kept where nothing is live");
+                next = bucket.last() + 1;
+            }
+            let (len, capacity) = (chunk.buckets.len(), chunk.buckets.capacity());
+            assert!(capacity <= 2 * len + 4, "{capacity} for {len}");
+        }
+        let (len, capacity) = (buckets.chunks.len(), buckets.chunks.capacity());
+        assert!(capacity <= 2 * len + 4, "{capacity} chunks for {len}");
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_stay_in_order_whatever_comes_and_goes(
+            deeds in proptest::collection::vec((0u64..300, 0u64..4, any::<bool>()), 1..600),
+            far in any::<bool>(),
+        ) {
+            let mut live = std::collections::BTreeSet::new();
+            let mut buckets = Buckets::default();
+            for (block, at, is_added) in deeds {
+                // Every third block lies far away from the others.
+                let block = if far && block % 3 == 0 { block << 40 } else { block };
+                let counters = (block << BLOCK_BITS) + at * 16..(block << BLOCK_BITS) + at * 16 + 16;
+                for counter in counters {
+                    if is_added && live.insert(counter) {
+                        add(&mut buckets, counter);
+                    } else if !is_added && live.remove(&counter) {
+                        remove(&mut buckets, counter);
+                    }
+                }
+                check(&buckets);
+            }
+            let sum = live.iter().fold(Sum::default(), |sum, counter| sum.plus(one(*counter)));
+            prop_assert_eq!(buckets.sum(), sum);
+        }
+    }
+
+    #[test]
+    fn a_block_ends_where_its_counters_end() {
+        assert_eq!(
+            (Buckets::room(0), Buckets::room(1), Buckets::room(63), Buckets::room(64)),
+            (64, 63, 1, 64)
+        );
+        let buckets = of(0..256);
+        for (start, end, partial) in [
+            (0, 255, [None, None]),
+            (64, 127, [None, None]),
+            (63, 127, [Some((63, 63)), None]),
+            (64, 128, [Some((128, 128)), None]),
+            (1, 254, [Some((1, 63)), Some((192, 254))]),
+        ] {
+            assert_eq!(buckets.cover(start, end).partial, partial, "{start}..={end}");
+        }
+    }
+
+    #[test]
+    fn what_grows_at_its_end_fills_its_chunks() {
+        let blocks = 5 * CHUNK_MAX as u64;
+        let chunks = |buckets: &Buckets| -> Vec<usize> {
+            buckets.chunks.iter().map(|chunk| chunk.buckets.len()).collect()
+        };
+        assert_eq!(chunks(&of(0..blocks << BLOCK_BITS)), [CHUNK_MAX; 5]);
+        // From the end to the beginning each is split in the middle.
+        let backward = chunks(&of((0..blocks << BLOCK_BITS).rev()));
+        assert!(backward[1..].iter().all(|len| *len >= CHUNK_MAX / 2), "{backward:?}");
+    }
+
+    #[test]
+    fn only_sparse_neighbours_melt() {
+        let mut buckets = of(0..192);
+        (64..114).for_each(|counter| remove(&mut buckets, counter));
+        assert_eq!(bucket_counts(&buckets), [64, 14, 64], "together they have too many");
+        (0..22).for_each(|counter| remove(&mut buckets, counter));
+        assert_eq!(
+            bucket_counts(&buckets),
+            [42, 14, 64],
+            "only what shrinks looks for a neighbour"
+        );
+        remove(&mut buckets, 114);
+        assert_eq!(bucket_counts(&buckets), [55, 64]);
+        // The same, far from the first counter and near the last one.
+        for base in [1 << 40, Dot::COUNTER_MAX - 191] {
+            let mut buckets = of(base..base + 192);
+            let first = bucket_counts(&buckets);
+            (base..base + 190).for_each(|counter| remove(&mut buckets, counter));
+            assert!(bucket_counts(&buckets).len() < first.len(), "{base}");
+            assert_eq!(bucket_counts(&buckets), [2], "{base}");
+        }
+        let apart = of([0, (SPAN_MAX + 2) << BLOCK_BITS].into_iter());
+        assert_eq!(bucket_counts(&apart), [1, 1], "a bucket spans no more");
+        let mut dense = of((0..192).chain([(SPAN_MAX + 9) << BLOCK_BITS]));
+        (0..191).for_each(|counter| remove(&mut dense, counter));
+        assert_eq!(bucket_counts(&dense), [1, 1], "nor when it melts");
+    }
+
+    #[test]
+    fn chunks_that_shrink_become_one() {
+        let blocks = 8 * CHUNK_MAX as u64;
+        let mut buckets = of(0..blocks << BLOCK_BITS);
+        let all = buckets.heap_bytes();
+        (0..blocks << BLOCK_BITS)
+            .rev()
+            .filter(|at| at % 4_096 != 0)
+            .for_each(|at| remove(&mut buckets, at));
+        check(&buckets);
+        assert_eq!((buckets.sum().count, buckets.chunks.len()), (blocks / 64, 1));
+        assert!(buckets.heap_bytes() < all / 50, "{} of {all}", buckets.heap_bytes());
+    }
+
+    #[test]
+    fn what_is_taken_out_before_it_comes_is_kept_until_then() {
+        let mut buckets = Buckets::default();
+        add(&mut buckets, 5);
+        remove(&mut buckets, 6);
+        assert_eq!(buckets.sum(), one(5).minus(one(6)));
+        remove(&mut buckets, 5);
+        add(&mut buckets, 6);
+        assert_eq!(buckets.sum(), Sum::default());
+    }
+}
