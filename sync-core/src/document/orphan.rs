@@ -115,9 +115,9 @@ pub(super) fn find<S: PlaceStore>(
             kept.iter().for_each(|kept| taken.add(kept.view()));
         }
         let left = document.record_at(space, &id)?;
-        let originals = left.claims().filter(|claim| claim.copy.is_none());
-        let edit = originals.map(|claim| claim.dot).max();
-        let (Some(edit), Some(_)) = (edit, taken.existence().next()) else { continue };
+        let (Some(edit), Some(_)) = (latest_edit(&left), taken.existence().next()) else {
+            continue;
+        };
         orphans.push(Orphan {
             edit,
             removal: note.map(|note| note.dot),
@@ -129,6 +129,11 @@ pub(super) fn find<S: PlaceStore>(
         });
     }
     Ok(orphans)
+}
+
+/// The latest of what is left that is no copy.
+fn latest_edit(left: &Record) -> Option<Dot> {
+    left.claims().filter(|claim| claim.copy.is_none()).map(|claim| claim.dot).max()
 }
 
 /// What a join brought, live or dead, and nobody had seen here before.
@@ -300,8 +305,7 @@ pub(super) fn find_torn<S: PlaceStore>(
             }
             // Who asserted it may have had less of it.
             (None, None) if is_removal => {
-                let edits = left.claims().filter(|claim| claim.copy.is_none());
-                let Some(edit) = edits.map(|claim| claim.dot).max() else { continue };
+                let Some(edit) = latest_edit(&left) else { continue };
                 (edit, taken)
             }
             _ => continue,
