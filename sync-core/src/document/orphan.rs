@@ -385,3 +385,30 @@ impl<S: PlaceStore> Document<S> {
         Ok(asserted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{ReplicaId, Slots};
+
+    #[test]
+    fn the_removals_whose_places_are_looked_up_are_limited() {
+        let label = Label::new(b"\x01c", []);
+        let id = PlaceId::new(b"id");
+        let (dot, stamp) = (Dot::new(ReplicaId::from_bytes([1; 16]), 1), Stamp::default());
+        let note = Note { dot, stamp, label: label.clone(), id: id.clone() };
+        let field = Label::new(b"\x01c", [&b"\x02n"[..]]);
+        let slots = Slots::new([Some(&b"x"[..])].into_iter());
+        let killed = vec![Entry { first: dot, stamp, label: field, id: id.clone(), slots }];
+        let joined = Joined { killed, ..Joined::default() };
+        let touched = Touched::only(&label, &id);
+        for count in [NOTES_LOOKED_AT - 1, NOTES_LOOKED_AT, NOTES_LOOKED_AT + 1] {
+            let mut notes = vec![note.clone(); count];
+            let is_over = count > NOTES_LOOKED_AT;
+            assert_eq!(may_tear(&joined, &notes, &touched, false), is_over, "{count}");
+            assert!(may_tear(&joined, &notes, &touched, true), "a record stands");
+            notes[count - 1].id = PlaceId::new(b"other");
+            assert!(may_tear(&joined, &notes, &touched, false), "a place that was not touched");
+        }
+    }
+}
