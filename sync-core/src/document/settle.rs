@@ -79,7 +79,7 @@ struct Scan {
 
 impl Scan {
     /// Looks at an entry, beside the labels of those before.
-    fn add<'a>(&mut self, entry: EntryView<'_>, known: &mut dyn Iterator<Item = &'a Label>) {
+    fn add(&mut self, entry: EntryView<'_>, known: &mut dyn Iterator<Item = &Label>) {
         let (tags, _) = entry.tags();
         self.has_any = true;
         self.has_copy |= tags.has_high();
