@@ -182,8 +182,10 @@ mod tests {
                 assert_eq!((*found, new), (slot, &by));
                 assert_eq!((left, taken), (&of.only(!(1 << slot)), &of.only(1 << slot)));
             }
-            let other = Label::new(b"notes", [&b"rother"[..]]);
-            assert!(matches!(labels.exchange(&of, 0b111, &other).place, Place::Nowhere));
+            for other in 0..RECENT / 2 {
+                let other = Label::new(b"notes", [format!("rother{other}").as_bytes()]);
+                assert!(matches!(labels.exchange(&of, 0b111, &other).place, Place::Nowhere));
+            }
             let another_kind = Label::new(b"notes", [&[b"l", &of.name(0)[1..]].concat()[..]]);
             assert!(matches!(labels.exchange(&of, 0b111, &another_kind).place, Place::Unclear));
         }
