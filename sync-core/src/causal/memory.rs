@@ -2,10 +2,10 @@
 //!
 //! A row is an entry; two indexes find it, by dot and by object. Rows of one object form a ring.
 
+mod begin;
 mod build;
 mod bury;
 mod dots;
-mod found;
 mod hand;
 mod labels;
 mod live;

@@ -141,7 +141,7 @@ pub trait PlaceStore: DotStore {
     /// Adds an entry of an object that has none, if its dots are above all that was seen of their replica.
     /// They are seen by that. Does nothing otherwise, or where the store does not do this faster than step by
     /// step, and says so.
-    fn found(&mut self, _entry: &Entry) -> Result<bool, Self::Error> {
+    fn begin(&mut self, _entry: &Entry) -> Result<bool, Self::Error> {
         Ok(false)
     }
 

@@ -330,7 +330,7 @@ fn no_dot_is_taken_within_a_run() {
 
 /// Puts an entry into a store, in one go if that does so, and says whether it did.
 fn put<S: Store>(store: &mut S, entry: &Entry) -> bool {
-    store.found(entry).sure() || {
+    store.begin(entry).sure() || {
         let dots = entry.live_ranges();
         store.see(entry.replica(), &dots).sure();
         store.add(entry.clone()).sure();
@@ -375,6 +375,6 @@ fn the_first_entry_of_an_object_is_put_in_one_go_if_it_is_behind_all_others() {
     let part = entry(3, 1, 10).only(0b01);
     fast.see(part.replica(), &part.live_ranges()).sure();
     assert!(fast.add(part).sure());
-    assert!(!fast.found(&entry(3, 2, 11)).sure());
-    assert!(fast.found(&entry(3, 3, 11)).sure());
+    assert!(!fast.begin(&entry(3, 2, 11)).sure());
+    assert!(fast.begin(&entry(3, 3, 11)).sure());
 }

@@ -99,8 +99,8 @@ impl PlaceStore for MemoryStore {
     }
 
     #[inline]
-    fn found(&mut self, entry: &Entry) -> Result<bool, Infallible> {
-        Ok(self.found_object(entry))
+    fn begin(&mut self, entry: &Entry) -> Result<bool, Infallible> {
+        Ok(self.begin_object(entry))
     }
 
     #[inline]

@@ -80,7 +80,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         let (id, slots) = (id.as_place_id().clone(), targets.packed(true, values));
         let first = Dot::new(self.author.replica, self.next);
         let entry = Entry { first, stamp: self.author.stamp, label, id, slots };
-        if !store.found(&entry).map_err(Refused::Store)? {
+        if !store.begin(&entry).map_err(Refused::Store)? {
             return Ok(false);
         }
         kept.forget(entry.label.space(), &entry.id);

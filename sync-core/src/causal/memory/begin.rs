@@ -7,8 +7,8 @@ use super::rows::Row;
 use crate::causal::Entry;
 
 impl MemoryStore {
-    /// See [`PlaceStore::found`](crate::causal::PlaceStore::found).
-    pub(super) fn found_object(&mut self, entry: &Entry) -> bool {
+    /// See [`PlaceStore::begin`](crate::causal::PlaceStore::begin).
+    pub(super) fn begin_object(&mut self, entry: &Entry) -> bool {
         let Ok(space) = self.space(entry.label.space()) else { return false };
         let (ids, key) = (&self.spaces[space].ids, key_of(&entry.id));
         let place = ids.find(key, |row| self.rows.of(row).id.compare(&entry.id));
