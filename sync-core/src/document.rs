@@ -417,3 +417,18 @@ fn member_id(value: &Value) -> PlaceId {
     Content::Member(value.clone()).encode_into(&mut bytes);
     element::member_id(&bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Document, KILLED_MAX};
+
+    #[test]
+    fn the_memory_that_is_kept_for_what_dies_is_limited() {
+        for count in [KILLED_MAX - 1, KILLED_MAX, KILLED_MAX + 1] {
+            let mut document = Document::default();
+            document.keep_memory(Vec::with_capacity(count));
+            let kept = document.killed.capacity();
+            assert_eq!(kept, if count > KILLED_MAX { 0 } else { count });
+        }
+    }
+}

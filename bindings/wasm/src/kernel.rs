@@ -1,7 +1,7 @@
 //! One document of one tab: the client's session with one document open.
 
 use js_sys::Array;
-use std::collections::VecDeque;
+use std::mem;
 use sync_core::causal::{Delta, Dot, MemoryStore, ReplicaId};
 use sync_core::document::{Edit, Refused};
 use sync_core::error::{Misuse, Sure as _};
@@ -32,7 +32,7 @@ pub struct Kernel {
     name: String,
     backoff: Backoff,
     /// What this class tells beyond the client's own outputs.
-    told: VecDeque<JsValue>,
+    told: Vec<JsValue>,
     damaged: u32,
 }
 
@@ -66,7 +66,7 @@ impl Kernel {
         let mut client =
             Client::new(ClientConfig { agent, token: text("token")?, ..ClientConfig::default() });
         client.open(&name, SavedDocument { store, outbox, cursor, log }, author, opening);
-        let (backoff, told) = (Backoff::default(), VecDeque::new());
+        let (backoff, told) = (Backoff::default(), Vec::new());
         let mut kernel = Self { client, name, backoff, told, damaged };
         let unix_ms = get(config, "now")?.as_f64().unwrap_or_default();
         kernel.join(now(0.0, unix_ms), rows);
@@ -91,7 +91,7 @@ impl Kernel {
         while let Some(output) = self.client.poll() {
             outputs.push(&output_to_js(output));
         }
-        for told in self.told.drain(..) {
+        for told in mem::take(&mut self.told) {
             outputs.push(&told);
         }
         outputs
@@ -282,7 +282,7 @@ impl Kernel {
             && self.client.replica(&self.name) != Ok(replica)
         {
             let replica: JsValue = replica.text().into();
-            self.told.push_back(object(&[("type", "in-use".into()), ("replica", replica)]));
+            self.told.push(object(&[("type", "in-use".into()), ("replica", replica)]));
         }
         self.client.handle(now(monotonic_ms, unix_ms), ClientInput::Frame(frame));
     }

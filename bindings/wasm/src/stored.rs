@@ -4,14 +4,13 @@
 //! than one delta may be on the wire stands in several pieces, entries first and dead dots last.
 
 use js_sys::{Array, Object};
-use sync_core::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
+use sync_core::causal::{Delta, Dot, MemoryStore, ReplicaId};
 use sync_core::checksum::crc32;
 use sync_core::pack::Reader;
-use sync_core::session::{OutboxItem, OutboxState};
+use sync_core::session::{ChunkSize, OutboxItem, OutboxState};
 use sync_core::types::Renaming;
 use sync_core::wire::{
-    CHUNK_BYTES, CONTEXT_RANGES_MAX, Cursor, DELTA_BYTES_MAX, REPLICAS_MAX, decode_delta,
-    encode_delta,
+    CONTEXT_RANGES_MAX, Cursor, DELTA_BYTES_MAX, REPLICAS_MAX, decode_delta, encode_delta,
 };
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -102,34 +101,11 @@ pub(crate) fn seal_all(delta: &Delta) -> Array {
     if whole.len() <= DELTA_BYTES_MAX && is_narrow {
         return Array::of1(&seal(&whole));
     }
-    let pieces = Array::new();
-    let push = |piece: &Delta| pieces.push(&seal(&encode_delta(piece)));
-    let mut piece = Delta::default();
-    let mut bytes = 0;
-    for entry in &delta.entries {
-        let cost = entry.byte_count();
-        if bytes > 0 && bytes + cost > CHUNK_BYTES {
-            push(&std::mem::take(&mut piece));
-            bytes = 0;
-        }
-        bytes += cost;
-        piece.entries.push(entry.clone());
-    }
-    push(&piece);
-    let mut dead = CausalContext::default();
-    let mut ranges = 0;
-    for (replica, counters) in delta.dead.iter() {
-        for (start, end) in counters.iter() {
-            dead.insert_range(replica, start, end);
-            ranges += 1;
-            if ranges == RANGES_MAX {
-                push(&Delta { dead: std::mem::take(&mut dead), ..Delta::default() });
-                ranges = 0;
-            }
-        }
-    }
-    push(&Delta { dead, ..Delta::default() });
-    pieces
+    let size = ChunkSize { items: RANGES_MAX, ..ChunkSize::default() };
+    // With notes, so many ranges might be more bytes than a delta may have.
+    let (entries, dead) = (delta.entries.clone(), delta.dead.clone());
+    let pieces = size.cut(Delta { entries, dead, ..Delta::default() });
+    pieces.iter().map(|piece| seal(&encode_delta(piece))).collect()
 }
 
 fn seal(body: &[u8]) -> JsValue {

@@ -194,6 +194,24 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_grows_does_not_reach_into_the_next_one() {
+        let run = |first: u64, live: usize| {
+            let label = Label::new(b"space", vec![&b"name"[..]; live]);
+            let slots = Slots::new(vec![Some(&b"value"[..]); live].into_iter());
+            Entry { label, slots, ..entry(first) }
+        };
+        for (next, is_taken) in [(12, false), (13, false), (14, true), (15, true)] {
+            let mut store = MemoryStore::default();
+            assert_eq!(store.add(run(10, 2)), Ok(true));
+            assert_eq!(store.add(Entry { id: PlaceId::new(b"next"), ..run(next, 1) }), Ok(true));
+            assert_eq!(store.add(run(10, 4)), Ok(is_taken), "{next}");
+            let last = if is_taken { 13 } else { 11 };
+            let own: DotRanges = [(10, last), (next, next)].into_iter().collect();
+            assert_eq!(store.live().of(entry(1).replica()), Some(&own));
+        }
+    }
+
+    #[test]
     fn stores_are_equal_if_all_of_their_entries_and_dots_are() {
         let store = |entries: &[Entry], dead: &[u64]| {
             let dead = dead.iter().map(|at| Dot::new(entry(1).replica(), *at)).collect();

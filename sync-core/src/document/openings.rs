@@ -35,8 +35,9 @@ impl<S: PlaceStore> Document<S> {
             let known = self.store.seen(to)?.into_owned();
             if !known.is_empty() {
                 let later = openings.iter().filter(|one| one.first >= first);
-                let mut own: Vec<_> = later.map(|one| renaming.opening(*one)).collect();
-                own.splice(0..0, mark.map(|opening| Opening { first: 1, opening }));
+                let mark = mark.map(|opening| Opening { first: 1, opening });
+                let own = mark.into_iter().chain(later.map(|one| renaming.opening(*one)));
+                let own: Vec<_> = own.collect();
                 let seen = renaming.counters(&seen);
                 let apart = fork((&own, &seen), (&self.openings(to)?, &known));
                 if let Some(apart) = apart.and_then(|apart| renaming.before(apart)) {

@@ -115,9 +115,9 @@ pub(super) fn find<S: PlaceStore>(
             kept.iter().for_each(|kept| taken.add(kept.view()));
         }
         let left = document.record_at(space, &id)?;
-        let originals = left.claims().filter(|claim| claim.copy.is_none());
-        let edit = originals.map(|claim| claim.dot).max();
-        let (Some(edit), Some(_)) = (edit, taken.existence().next()) else { continue };
+        let (Some(edit), Some(_)) = (latest_edit(&left), taken.existence().next()) else {
+            continue;
+        };
         orphans.push(Orphan {
             edit,
             removal: note.map(|note| note.dot),
@@ -129,6 +129,11 @@ pub(super) fn find<S: PlaceStore>(
         });
     }
     Ok(orphans)
+}
+
+/// The latest of what is left that is no copy.
+fn latest_edit(left: &Record) -> Option<Dot> {
+    left.claims().filter(|claim| claim.copy.is_none()).map(|claim| claim.dot).max()
 }
 
 /// What a join brought, live or dead, and nobody had seen here before.
@@ -300,8 +305,7 @@ pub(super) fn find_torn<S: PlaceStore>(
             }
             // Who asserted it may have had less of it.
             (None, None) if is_removal => {
-                let edits = left.claims().filter(|claim| claim.copy.is_none());
-                let Some(edit) = edits.map(|claim| claim.dot).max() else { continue };
+                let Some(edit) = latest_edit(&left) else { continue };
                 (edit, taken)
             }
             _ => continue,
@@ -379,5 +383,32 @@ impl<S: PlaceStore> Document<S> {
             }
         }
         Ok(asserted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{ReplicaId, Slots};
+
+    #[test]
+    fn the_removals_whose_places_are_looked_up_are_limited() {
+        let label = Label::new(b"\x01c", []);
+        let id = PlaceId::new(b"id");
+        let (dot, stamp) = (Dot::new(ReplicaId::from_bytes([1; 16]), 1), Stamp::default());
+        let note = Note { dot, stamp, label: label.clone(), id: id.clone() };
+        let field = Label::new(b"\x01c", [&b"\x02n"[..]]);
+        let slots = Slots::new([Some(&b"x"[..])].into_iter());
+        let killed = vec![Entry { first: dot, stamp, label: field, id: id.clone(), slots }];
+        let joined = Joined { killed, ..Joined::default() };
+        let touched = Touched::only(&label, &id);
+        for count in [NOTES_LOOKED_AT - 1, NOTES_LOOKED_AT, NOTES_LOOKED_AT + 1] {
+            let mut notes = vec![note.clone(); count];
+            let is_over = count > NOTES_LOOKED_AT;
+            assert_eq!(may_tear(&joined, &notes, &touched, false), is_over, "{count}");
+            assert!(may_tear(&joined, &notes, &touched, true), "a record stands");
+            notes[count - 1].id = PlaceId::new(b"other");
+            assert!(may_tear(&joined, &notes, &touched, false), "a place that was not touched");
+        }
     }
 }

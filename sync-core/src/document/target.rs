@@ -400,3 +400,69 @@ impl Labels {
 fn is_space_of(label: &Label, collection: &str) -> bool {
     is_collection(label.space()) && label.space()[1..] == *collection.as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::place::collection_space;
+
+    fn label(collection: &str, name: &str) -> Label {
+        let space = collection_space(collection).unwrap();
+        Label::new(&space, [[&[kind::REGISTER], name.as_bytes()].concat().as_slice()])
+    }
+
+    fn record(name: &str) -> Label {
+        let names = [vec![kind::EXISTS], [&[kind::REGISTER], name.as_bytes()].concat()];
+        Label::new(&collection_space("c").unwrap(), names.iter().map(Vec::as_slice))
+    }
+
+    #[test]
+    fn the_labels_that_are_remembered_are_limited() {
+        for count in [LABELS_MAX - 1, LABELS_MAX, LABELS_MAX + 1] {
+            let names: Vec<String> = (0..count).map(|at| format!("n{at}")).collect();
+            let mut labels = Labels::default();
+            for name in &names {
+                labels.of_space(name.as_bytes());
+                labels.learn_register("c", name, &label("c", name));
+                labels.learn_removal(name, &label(name, "n"));
+            }
+            let known = |name: &&String| labels.of_removal(name) == Some(label(name, "n"));
+            assert_eq!(names.iter().filter(known).count(), count.min(LABELS_MAX), "{count}");
+            assert!(known(&&names[count - 1]), "the last one");
+            let mut known = |name: &String| {
+                labels.of_register("c", kind::REGISTER, name) == Some(label("c", name))
+            };
+            assert!(known(&names[count - 1]), "the last one");
+            assert_eq!(names.iter().filter(|name| known(name)).count(), count.min(LABELS_MAX));
+            assert_eq!(labels.all.len(), count.min(LABELS_MAX));
+        }
+    }
+
+    #[test]
+    fn the_labels_of_new_records_that_are_remembered_are_limited() {
+        let field = Field::Register("x".into());
+        for count in [RECORDS_MAX - 1, RECORDS_MAX, RECORDS_MAX + 1] {
+            let names: Vec<String> = (0..count).map(|at| format!("n{at}")).collect();
+            let mut labels = Labels::default();
+            for name in &names {
+                labels.learn_record(&record(name), &[(name, &field)]);
+            }
+            for (at, name) in names.iter().enumerate() {
+                let known = labels.of_record("c", &[(name, FieldRef::Field(&field))]);
+                let is_known = at + RECORDS_MAX >= count;
+                assert_eq!(known, is_known.then(|| record(name)), "{at} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_memory_that_is_kept_for_the_next_change_is_limited() {
+        for beyond in [-1isize, 0, 1] {
+            let bytes = KEPT_BYTES_MAX.checked_add_signed(beyond).unwrap();
+            let (names, slots) = (Vec::with_capacity(1000), Vec::with_capacity(bytes - 1000));
+            let kept = Targets { names, slots, leaves: Vec::new() }.emptied();
+            let kept = kept.names.capacity() + kept.slots.capacity();
+            assert_eq!(kept, if beyond > 0 { 0 } else { bytes });
+        }
+    }
+}

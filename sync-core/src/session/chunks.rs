@@ -22,6 +22,16 @@ impl Default for ChunkSize {
     }
 }
 
+impl ChunkSize {
+    /// Cuts a state into deltas of this size, the entries first.
+    #[must_use]
+    pub fn cut(self, state: Delta) -> Vec<Delta> {
+        let mut pieces = split_entries(state.entries.into_vec(), self);
+        pieces.extend(split(&state.dead, state.notes.into_vec(), self));
+        pieces
+    }
+}
+
 /// Cuts a context of dead dots, and what is said of them, into deltas of a limited size.
 pub(super) fn split(dots: &CausalContext, mut notes: Vec<Note>, size: ChunkSize) -> Vec<Delta> {
     sort_by(&mut notes, |a, b| a.dot.cmp(&b.dot));

@@ -238,8 +238,9 @@ struct Opened {
     peers: SortedMap<ReplicaId, Peer>,
     log: ConflictLog,
     taken: Taken,
-    /// Batches that are being stored, in order, and what to do once each is.
-    storing: VecDeque<(PersistId, Then)>,
+    /// Batches that are being stored, in order, and what to do once each is. One that is stored before
+    /// an earlier one has nothing left to do; the first one has.
+    storing: VecDeque<(PersistId, Option<Then>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -593,7 +594,7 @@ impl Client {
         let id = self.next_persist;
         self.next_persist += 1;
         if let Some(opened) = self.documents.get_mut(document) {
-            opened.storing.push_back((id, then));
+            opened.storing.push_back((id, Some(then)));
             let document = document.to_owned();
             self.outputs.push_back(ClientOutput::Persist(Persist { id, document, steps }));
         }
@@ -602,7 +603,11 @@ impl Client {
     fn handle_persisted(&mut self, id: PersistId) {
         let found = self.documents.iter_mut().find_map(|(name, opened)| {
             let at = opened.storing.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-            Some((name.clone(), opened.storing.remove(at)?.1))
+            let then = opened.storing.get_mut(at)?.1.take()?;
+            while opened.storing.front().is_some_and(|(_, then)| then.is_none()) {
+                opened.storing.pop_front();
+            }
+            Some((name.clone(), then))
         });
         let Some((document, then)) = found else { return };
         if let Some(opened) = self.documents.get_mut(&document) {

@@ -6,8 +6,8 @@ use sync_core::causal::{
 use sync_core::pack::varint;
 use sync_core::reconcile::{Limits, Mode, Reconciler};
 use sync_core::session::limits::{
-    CLIENT_SILENCE_MS_MAX, COMPARISONS_MAX, DIED_MAX, FOUND_RANGES_MAX, HELLO_MS_MAX,
-    SHOWN_BYTES_MAX, WRITERS_MAX,
+    CLIENT_SILENCE_MS_MAX, COMPARISONS_MAX, DIED_MAX, FOUND_RANGES_MAX, GAPPED_RANGES_MAX,
+    HELLO_MS_MAX, SHOWN_BYTES_MAX, WRITERS_MAX,
 };
 use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now};
 use sync_core::time::Stamp;
@@ -304,6 +304,38 @@ fn the_replicas_whose_marks_are_told_are_limited() {
             _ => None,
         });
         assert_eq!(told, Some(count.min(WRITERS_MAX)), "{count}");
+    }
+}
+
+#[test]
+fn the_gaps_that_a_catch_up_leaves_are_limited() {
+    let bytes = [0; 20_000];
+    // A run that takes a chunk, and the dead dots within.
+    let run = |first, count: usize| {
+        let slots = (0..=2 * count).map(|at| (at % 2 == 0).then_some(&bytes[..]));
+        let run = Entry { slots: Slots::new(slots), ..entry(first, 2 * count + 1) };
+        let dead = (0..count as u64).map(|at| Dot::new(replica(1), first + 2 * at + 1)).collect();
+        Delta { dead, ..of_entries(vec![run]) }
+    };
+    let runs = [run(1, 4), run(10, 3)];
+    for (beyond, first, second) in [(-1isize, 0, 0), (0, 0, 0), (1, 0, 3), (3, 0, 3), (4, 4, 0)] {
+        let mut bench = Bench::new(1, &runs);
+        let gapped = (GAPPED_RANGES_MAX - 7).checked_add_signed(beyond).unwrap() as u64;
+        let context = (1..=gapped).map(|at| Dot::new(replica(9), 2 * at)).collect();
+        let open = ClientMessage::Open {
+            channel: 1,
+            document: "d1".into(),
+            cursor: None,
+            context,
+            claims: vec![Claim { replica: replica(2), opening: 1 }],
+            compares: false,
+            unsent: Vec::new(),
+        };
+        let dead = bench.say(2, &open).into_iter().filter_map(|message| match message {
+            HubMessage::Chunk { delta, .. } => Some(delta.dead.range_count()),
+            _ => None,
+        });
+        assert_eq!(dead.collect::<Vec<_>>(), [first, second, 7], "{beyond} beyond");
     }
 }
 

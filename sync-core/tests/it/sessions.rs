@@ -341,6 +341,41 @@ fn a_document_is_opened_at_the_hub_only_with_what_is_on_disk() {
 }
 
 #[test]
+fn batches_may_be_stored_in_any_order() {
+    let mut client = Client::new(ClientConfig::default());
+    let now = Now::default();
+    let replica = ReplicaId::from_fingerprint([1; 12]);
+    client.open(DOCUMENT, SavedDocument::default(), replica, 1);
+    for member in ["a", "b", "c"] {
+        client.change(now, DOCUMENT, |edit| edit.set_add("s", &member.into())).unwrap();
+    }
+    client.handle(now, ClientInput::Connected);
+    let welcome = Welcome { version: wire::VERSION, hub: 1, boot: 1, now_ms: 0, packs: false };
+    client.handle(now, ClientInput::Frame(HubMessage::Welcome(welcome).encode()));
+    let mut batches = Vec::new();
+    let mut sent = |client: &mut Client| {
+        let mut sent = 0;
+        while let Some(output) = client.poll() {
+            match output {
+                ClientOutput::Persist(batch) => batches.push(batch.id),
+                ClientOutput::Send(_) => sent += 1,
+                ClientOutput::Disconnect { .. } | ClientOutput::Event(_) => {}
+            }
+        }
+        (sent, batches.clone())
+    };
+    let (hello, batches) = sent(&mut client);
+    assert_eq!((hello, batches.len()), (1, 3));
+    // What is told twice was stored once.
+    for id in [batches[1], batches[1], batches[0], batches[0]] {
+        client.handle(now, ClientInput::Persisted(id));
+        assert_eq!(sent(&mut client).0, 0, "the document is opened with what is on disk");
+    }
+    client.handle(now, ClientInput::Persisted(batches[2]));
+    assert_ne!(sent(&mut client).0, 0);
+}
+
+#[test]
 fn a_restored_device_writes_under_a_fresh_incarnation_as_soon_as_the_hub_has_spoken() {
     let mut world = two();
     world.write(0, "n", &[("title", "t")]);

@@ -183,3 +183,59 @@ fn index(store: &mut MemoryStore, objects: Vec<(u64, u32)>) -> Sorted {
     }
     ids
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(number: u8) -> ReplicaId {
+        ReplicaId::from_bytes([number; 16])
+    }
+
+    /// Adds runs of two dots, and tells whether the last one was taken.
+    fn build(seen: &[(u8, u64, u64)], runs: &[(u8, u64)]) -> Result<MemoryStore, Malformed> {
+        let mut context = CausalContext::default();
+        seen.iter().for_each(|(id, start, end)| context.insert_range(replica(*id), *start, *end));
+        let labels = [Label::new(b"space", [&b"name"[..], b"name"])];
+        let slots = || Slots::new([Some(&b"value"[..]), Some(b"value")].into_iter());
+        let mut builder = Builder::new(context, &labels);
+        for (at, (id, counter)) in runs.iter().enumerate() {
+            let first = Dot::new(replica(*id), *counter);
+            let pushed = builder.push(first, Stamp::default(), 0, PlaceId::new(b"id"), slots());
+            assert!(pushed.is_ok() || at + 1 == runs.len(), "{first}: {pushed:?}");
+            pushed?;
+        }
+        Ok(builder.finish())
+    }
+
+    #[test]
+    fn only_runs_in_order_that_were_seen_are_taken() {
+        const MAX: u64 = Dot::COUNTER_MAX;
+        let seen = [(1, 1, 2), (1, 4, 9), (2, 1, 2), (2, MAX - 3, u64::MAX)];
+        for runs in [
+            &[(1, 1), (1, 4), (1, 6), (2, 1)][..],
+            &[(1, 8), (2, 1), (2, MAX - 3)],
+            &[(2, MAX - 1)],
+        ] {
+            assert_eq!(build(&seen, runs).unwrap().iter().count(), runs.len(), "{runs:?}");
+        }
+        let zeroth = "counters start at 1";
+        let (order, unseen) = ("entries stand in the order of dots", "every live dot was seen");
+        for (runs, what) in [
+            (&[(1, 0)][..], zeroth),
+            (&[(1, 4), (1, 4)], order),
+            (&[(1, 4), (1, 5)], order),
+            (&[(1, 4), (1, 1)], order),
+            (&[(2, 1), (1, 4)], order),
+            (&[(1, 1), (1, 3)], unseen),
+            (&[(1, 2)], unseen),
+            (&[(1, 4), (1, 9)], unseen),
+            (&[(1, 4), (2, 4)], unseen),
+            (&[(3, 1)], unseen),
+        ] {
+            assert_eq!(build(&seen, runs), Err(Malformed::Inconsistent { what }), "{runs:?}");
+        }
+        let above = build(&seen, &[(2, MAX)]);
+        assert!(matches!(above, Err(Malformed::Limit { .. })), "{above:?}");
+    }
+}

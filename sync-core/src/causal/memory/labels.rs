@@ -141,3 +141,68 @@ impl Labels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A label of three fields; of each number there is another.
+    fn label(number: usize) -> Label {
+        let name = |field: &str| format!("r{field}{number}").into_bytes();
+        let names = ["title", "body", "done"].map(name);
+        Label::new(b"notes", names.iter().map(Vec::as_slice))
+    }
+
+    #[test]
+    fn a_label_is_kept_once_with_names_for_what_is_live() {
+        let mut labels = Labels::default();
+        // Some come again while they are remembered, and all once they no longer are.
+        for round in 0..3 {
+            for number in (0..4 * RECENT).flat_map(|number| [number, number, number / 2]) {
+                for live in [0b111, 0b101, 0b010] {
+                    let fitted = labels.fitted(&label(number), live);
+                    assert_eq!(fitted, label(number).only(live), "{round} {number} {live:b}");
+                    assert!(fitted.is_same(labels.all.get(&fitted).unwrap()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_slot_is_found_whatever_is_remembered() {
+        let mut labels = Labels::default();
+        for number in (0..3 * RECENT).chain(0..3 * RECENT) {
+            let of = labels.fitted(&label(number), 0b111);
+            for slot in 0..3 {
+                let by = labels.fitted(&Label::new(b"notes", [of.name(slot)]), 1);
+                let Exchange { place, new, .. } = labels.exchange(&of, 0b111, &by);
+                let Place::At { slot: found, left, taken } = place else {
+                    panic!("{number}: {place:?}")
+                };
+                assert_eq!((*found, new), (slot, &by));
+                assert_eq!((left, taken), (&of.only(!(1 << slot)), &of.only(1 << slot)));
+            }
+            for other in 0..RECENT / 2 {
+                let other = Label::new(b"notes", [format!("rother{other}").as_bytes()]);
+                assert!(matches!(labels.exchange(&of, 0b111, &other).place, Place::Nowhere));
+            }
+            let another_kind = Label::new(b"notes", [&[b"l", &of.name(0)[1..]].concat()[..]]);
+            assert!(matches!(labels.exchange(&of, 0b111, &another_kind).place, Place::Unclear));
+        }
+    }
+
+    #[test]
+    fn labels_out_of_use_are_dropped() {
+        let mut labels = Labels::default();
+        let in_use: Vec<Label> =
+            (0..100).map(|number| labels.fitted(&label(number), 0b111)).collect();
+        for number in 100..5_000 {
+            labels.fitted(&label(number), 0b111);
+            // Twice what was left the last time, and some.
+            assert!(labels.all.len() <= 2 * 100 + 64 + RECENT, "{}", labels.all.len());
+        }
+        for (number, known) in in_use.iter().enumerate() {
+            assert!(labels.fitted(&label(number), 0b111).is_same(known));
+        }
+    }
+}

@@ -132,3 +132,96 @@ impl MemoryStore {
         found.filter(|dot| dead.contains(*dot)).map(|dot| (head, dot))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{DotStore, PlaceId, PlaceStore, ReplicaId, Slots};
+    use crate::error::Sure;
+    use crate::time::Stamp;
+
+    /// What the names of existences and of titles begin with.
+    const NEEDED: u8 = 1;
+
+    fn dot(counter: u64) -> Dot {
+        Dot::new(ReplicaId::from_bytes([1; 16]), counter)
+    }
+
+    fn entry(counter: u64, space: &str, id: &str, names: &[&[u8]]) -> Entry {
+        Entry {
+            first: dot(counter),
+            stamp: Stamp::from_bits(counter),
+            label: Label::new(space.as_bytes(), names.iter().copied()),
+            id: PlaceId::new(id.as_bytes()),
+            slots: Slots::new(names.iter().map(|_| Some(&b"value"[..]))),
+        }
+    }
+
+    /// Records `a` and `b` of notes and `a` of others, each with an existence and a title.
+    fn store() -> MemoryStore {
+        let mut store = MemoryStore::default();
+        for (counter, space, id) in [(1, "notes", "a"), (3, "notes", "b"), (5, "others", "a")] {
+            let entry = entry(counter, space, id, &[b"\x01", b"\x02title"]);
+            store.see(entry.replica(), &entry.live_ranges()).sure();
+            assert!(store.add(entry).sure());
+        }
+        store
+    }
+
+    #[test]
+    fn only_what_takes_the_place_of_its_like_is_done_in_one_go() {
+        let title = |counter| Entry {
+            slots: Slots::new([Some(&b"other"[..])].into_iter()),
+            ..entry(counter, "notes", "a", &[b"\x02title"])
+        };
+        let named = |name: &[u8]| entry(7, "notes", "a", &[name]);
+        let cases = [
+            (title(7), 2, true),
+            (title(9), 2, true),
+            // Of another record, of another space, and of another field.
+            (title(7), 4, false),
+            (title(7), 6, false),
+            (title(7), 1, false),
+            // Dots that were seen, or never were.
+            (title(6), 2, false),
+            (title(7), 8, false),
+            // No record, and no field that is known, is whole in itself, or is no part of an existence.
+            (entry(7, "notes", "c", &[b"\x02title"]), 2, false),
+            (entry(7, "another", "a", &[b"\x02title"]), 2, false),
+            (named(b"\x02body"), 2, false),
+            (named(b"\x01"), 1, false),
+            (named(b"\x82title"), 2, false),
+            (named(b"\x03title"), 2, false),
+            (entry(7, "notes", "a", &[b"\x02title", b"\x02body"]), 2, false),
+        ];
+        for (entry, dead, is_done) in cases {
+            let (mut store, mut killed) = (store(), Vec::new());
+            let done = store.overwrite(&entry, Some(dot(dead)), Some(&mut killed), NEEDED).sure();
+            assert_eq!(done == Overwrite::Done(dot(dead)), is_done, "{entry:?} of {dead}");
+            assert_eq!(killed.len(), usize::from(is_done));
+            let mut expected = self::store();
+            if is_done {
+                expected.see(entry.replica(), &entry.live_ranges()).sure();
+                assert!(expected.add(entry).sure());
+                expected.kill(dot(dead).replica, dead, dead, &mut Vec::new()).sure();
+            }
+            assert_eq!(store, expected);
+        }
+        // What says the same is left alone, where that is asked for.
+        let same = entry(7, "notes", "a", &[b"\x02title"]);
+        assert_eq!(store().overwrite(&same, None, None, NEEDED).sure(), Overwrite::Same);
+    }
+
+    #[test]
+    fn a_dot_in_a_run_that_is_known_in_part_is_not_taken_by_another() {
+        let mut store = store();
+        let part = Entry {
+            slots: Slots::new([Some(&b"value"[..]), None, None].into_iter()),
+            ..entry(10, "notes", "c", &[b"\x01", b"", b""])
+        };
+        store.see(part.replica(), &part.live_ranges()).sure();
+        assert!(store.add(part).sure());
+        assert!(store.see_next(dot(11), 11).is_none() && store.see_next(dot(12), 12).is_none());
+        assert!(store.see_next(dot(13), 13).is_some());
+    }
+}

@@ -130,7 +130,7 @@ impl Client {
             opened.link = Link::default();
             opened.refill = Refill::Nothing;
             opened.outbox.unsend_all();
-            for (_, then) in &mut opened.storing {
+            for then in opened.storing.iter_mut().filter_map(|(_, then)| then.as_mut()) {
                 then.chunk = None;
             }
             opened.peers.clear();
