@@ -207,6 +207,16 @@ mod tests {
             }
             assert_eq!(store, expected);
         }
+        // Where something stands open about the record itself, and not only about another.
+        for (open, done) in [("a", Overwrite::StepByStep), ("b", Overwrite::Done(dot(2)))] {
+            let mut store = store();
+            store.set_open(b"notes", open.as_bytes(), true).sure();
+            assert_eq!(
+                ["a", "b"].map(|id| store.is_open(b"notes", id.as_bytes()).sure()),
+                ["a", "b"].map(|id| id == open)
+            );
+            assert_eq!(store.overwrite(&title(7), Some(dot(2)), None, NEEDED).sure(), done);
+        }
         // What says the same is left alone, where that is asked for.
         let same = entry(7, "notes", "a", &[b"\x02title"]);
         assert_eq!(store().overwrite(&same, None, None, NEEDED).sure(), Overwrite::Same);
