@@ -149,7 +149,8 @@ impl<S: PlaceStore> Document<S> {
             if let Some(look) = look {
                 look(&self.killed);
             }
-            self.killed.clear();
+            let killed = take(&mut self.killed);
+            self.keep_memory(killed);
             return Ok(Change { touched, orphans: Vec::new(), is_new: true });
         }
         let killed = take(&mut self.killed);
@@ -420,7 +421,10 @@ fn member_id(value: &Value) -> PlaceId {
 
 #[cfg(test)]
 mod tests {
-    use super::{Document, KILLED_MAX};
+    use super::*;
+    use crate::causal::{Dot, Label, Note, PlaceId, ReplicaId, Slots};
+    use crate::error::Sure;
+    use crate::time::Stamp;
 
     #[test]
     fn the_memory_that_is_kept_for_what_dies_is_limited() {
@@ -430,5 +434,30 @@ mod tests {
             let kept = document.killed.capacity();
             assert_eq!(kept, if count > KILLED_MAX { 0 } else { count });
         }
+    }
+
+    #[test]
+    fn a_removal_of_many_entries_at_once_keeps_no_memory() {
+        let dot = |counter| Dot::new(ReplicaId::from_bytes([1; 16]), counter);
+        let stamp = Stamp::from_bits(1);
+        let label = |name: &str| Label::new(b"\x01notes", [name.as_bytes()]);
+        let mut document = Document::default();
+        for counter in 1..=10 * KILLED_MAX as u64 {
+            let existence = counter == 1;
+            let name = if existence { "\0".to_owned() } else { format!("\x01f{counter}") };
+            let bytes = if existence { &b""[..] } else { b"\xa1x" };
+            let slots = Slots::new([Some(bytes)].into_iter());
+            let id = PlaceId::new(b"id");
+            let entry = Entry { first: dot(counter), stamp, label: label(&name), id, slots };
+            document.join(&Delta { entries: [entry].into(), ..Delta::default() }).sure();
+        }
+        let last = 10 * KILLED_MAX as u64 + 1;
+        let label = Label::new(b"\x01notes", []);
+        let note = Note { dot: dot(last), stamp, label, id: PlaceId::new(b"id") };
+        let dead = (1..=last).map(dot).collect();
+        let removal = Delta { dead, notes: [note].into(), ..Delta::default() };
+        document.join(&removal).sure();
+        assert_eq!(document.store().iter().count(), 0);
+        assert!(document.killed.capacity() <= KILLED_MAX, "{}", document.killed.capacity());
     }
 }

@@ -115,9 +115,9 @@ pub(super) fn find<S: PlaceStore>(
             kept.iter().for_each(|kept| taken.add(kept.view()));
         }
         let left = document.record_at(space, &id)?;
-        let (Some(edit), Some(_)) = (latest_edit(&left), taken.existence().next()) else {
-            continue;
-        };
+        let originals = left.claims().filter(|claim| claim.copy.is_none());
+        let edit = originals.map(|claim| claim.dot).max();
+        let (Some(edit), Some(_)) = (edit, taken.existence().next()) else { continue };
         orphans.push(Orphan {
             edit,
             removal: note.map(|note| note.dot),
@@ -129,11 +129,6 @@ pub(super) fn find<S: PlaceStore>(
         });
     }
     Ok(orphans)
-}
-
-/// The latest of what is left that is no copy.
-fn latest_edit(left: &Record) -> Option<Dot> {
-    left.claims().filter(|claim| claim.copy.is_none()).map(|claim| claim.dot).max()
 }
 
 /// What a join brought, live or dead, and nobody had seen here before.
@@ -302,11 +297,6 @@ pub(super) fn find_torn<S: PlaceStore>(
                     continue;
                 }
                 (new, before)
-            }
-            // Who asserted it may have had less of it.
-            (None, None) if is_removal => {
-                let Some(edit) = latest_edit(&left) else { continue };
-                (edit, taken)
             }
             _ => continue,
         };
