@@ -176,8 +176,9 @@ impl Part {
         self.start..self.start + self.bytes.len() as u32
     }
 
+    /// Every four bytes as a number, wherever they stand.
     fn words(&self) -> impl Iterator<Item = u32> {
-        self.bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word))
+        self.bytes.array_windows().map(|word| u32::from_le_bytes(*word))
     }
 }
 
