@@ -280,6 +280,45 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    /// How long the lists are, which all begin with what is said to be first in them.
+    fn lens(sorted: &Sorted) -> Vec<usize> {
+        assert_eq!(sorted.firsts.len(), sorted.chunks.len());
+        for (first, Chunk { keys, rows }) in sorted.firsts.iter().zip(&sorted.chunks) {
+            assert_eq!((keys.first(), keys.len()), (Some(first), rows.len()));
+            assert!(rows.len() <= CHUNK_MAX, "{}", rows.len());
+        }
+        sorted.chunks.iter().map(|chunk| chunk.rows.len()).collect()
+    }
+
+    fn insert(sorted: &mut Sorted, row: u32) {
+        let (Ok(at) | Err(at)) = sorted.find(u64::from(row), |other| other.cmp(&row));
+        sorted.insert(at, u64::from(row), row);
+    }
+
+    #[test]
+    fn lists_are_full_at_first_and_melt_as_they_shrink() {
+        let (max, count) = (CHUNK_MAX as u32, 8 * CHUNK_MAX as u32);
+        let mut forward = Sorted::default();
+        (0..count).for_each(|row| insert(&mut forward, row));
+        assert_eq!(lens(&forward), [CHUNK_MAX; 8]);
+        let mut backward = Sorted::default();
+        (0..count).rev().for_each(|row| insert(&mut backward, row));
+        assert!(lens(&backward)[1..].iter().all(|len| *len >= CHUNK_MAX / 2));
+        let mut pushed = Sorted::default();
+        (0..count).for_each(|row| pushed.push(u64::from(row), row, CHUNK_MAX - 1));
+        assert_eq!(lens(&pushed), [&[CHUNK_MAX - 1; 8][..], &[8]].concat());
+
+        // Of each list as many stay as are too few for one.
+        for mut sorted in [forward, backward, pushed] {
+            for row in (0..count).filter(|row| row % max > 8) {
+                sorted.remove(sorted.find(u64::from(row), |other| other.cmp(&row)).unwrap());
+                lens(&sorted);
+            }
+            assert!(sorted.iter().eq((0..count).filter(|row| row % max <= 8)));
+            assert!(sorted.chunks.len() <= 2, "{:?}", lens(&sorted));
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
@@ -311,6 +350,7 @@ mod tests {
                 let before = sorted.before(from).and_then(|before| sorted.row(before));
                 prop_assert_eq!(before, model.range(..row).next_back().copied());
             }
+            prop_assert_eq!(lens(&sorted).iter().sum::<usize>(), model.len());
             prop_assert!(sorted.iter().eq(model.iter().copied()));
             prop_assert_eq!(sorted.is_empty(), model.is_empty());
         }
