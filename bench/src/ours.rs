@@ -15,7 +15,7 @@ use sync_core::time::HybridClock;
 use sync_core::types::{FieldRef as Written, Record as Elements, RecordId, ValueRef};
 use sync_core::wire::{
     ClientMessage, Cursor, Dictionary, HubMessage, Names, Objects, Packing, VERSION, Welcome,
-    decode_client, read_delta, write_delta,
+    decode_client, encode_delta, read_delta, write_delta,
 };
 
 use crate::data::{Field, Id, Operation, Record};
@@ -281,7 +281,7 @@ impl Line {
         self.client.handle(self.now, ClientInput::Connected);
         let Cursor { boot, .. } = CURSOR;
         let welcome = Welcome { version: VERSION, hub: 1, boot, now_ms: NOW_MS, packs: true };
-        let (context, delta) = (self.context.clone(), Delta::default());
+        let (context, delta) = (self.context.clone(), encode_delta(&Delta::default()));
         let (channel, openings) = (1, Vec::new());
         for message in [
             HubMessage::Welcome(welcome),

@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (id, written) = notes.insert([("title", "Buy milk".into()), ("tags", tags)])?;
     written.wait_disk()?; // or: written.disk().await?, and written.hub().await?
     notes.update(&id, [("title", "Buy oat milk".into())])?.wait_disk()?;
-    for note in notes.list() {
+    for note in notes.list()? {
         println!("{} {}", note.id, note.text("title").unwrap_or("untitled"));
     }
     Ok(client.shutdown()?)

@@ -12,8 +12,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use sync_core::causal::join;
 use sync_core::error::Misuse;
-use sync_core::session::{Client as Session, ClientConfig, OutboxItem, Phase};
+use sync_core::session::{ClientConfig, ClientStore, OutboxItem, Phase};
 use sync_core::types::RecordId;
 use sync_core::wire::{CHANNELS_MAX, NAME_BYTES_MAX, Packing};
 
@@ -22,9 +23,9 @@ use crate::document::DocumentHandle;
 use crate::driver::Driver;
 use crate::error::{Error, NoRandom, OpenError, SyncError};
 use crate::random;
-use crate::shared::{Shared, State};
+use crate::shared::{Session, Shared, State};
 use crate::status::{Connection, Event, Missing, OfflineReason};
-use crate::store::{self, Loaded, Store};
+use crate::store::{self, Damage, File, Loaded, Store};
 
 /// How a client is opened.
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ pub struct Builder {
     config: ClientConfig,
     documents: Vec<String>,
     is_offline: bool,
+    repairs: bool,
 }
 
 impl Builder {
@@ -63,6 +65,14 @@ impl Builder {
         self
     }
 
+    /// Looks at every row of the file at opening and takes out what is damaged, in place of an error: see
+    /// [`Client::damage`]. What is taken out looks as if it had never been here, so a hub that has it brings
+    /// it again. The time that this takes grows with the file.
+    pub fn repair(mut self) -> Self {
+        self.repairs = true;
+        self
+    }
+
     /// Opens this document. May be called for several.
     pub fn document(mut self, name: impl Into<String>) -> Self {
         self.documents.push(name.into());
@@ -76,7 +86,7 @@ impl Builder {
     }
 
     fn open_with(self, prepare: impl FnOnce(&Store)) -> Result<Client, OpenError> {
-        let Self { directory, hub, config, mut documents, is_offline } = self;
+        let Self { directory, hub, config, mut documents, is_offline, repairs } = self;
         check_name("the agent's name", &config.agent)?;
         documents.iter().try_for_each(|name| check_name("a document's name", name))?;
         documents.sort();
@@ -92,27 +102,36 @@ impl Builder {
         let path = directory.clone();
         std::fs::create_dir_all(&directory)
             .map_err(|source| OpenError::Directory { path, source })?;
-        let file = store::open_file(&directory)?;
+        let mut file = store::open_file(&directory)?;
         let path = file.path().to_path_buf();
         let damaged = |source| OpenError::Store { path: path.clone(), source };
+        let damage = if repairs { Store::repair(&mut file).map_err(damaged)? } else { Vec::new() };
         let mut store = Store::new(file).map_err(damaged)?;
         let mut session = Session::new(config);
         for name in &documents {
-            let Loaded { saved, replica } = store.load(name).map_err(damaged)?;
+            let Loaded { mut saved, replica } = store.load(name).map_err(damaged)?;
+            if !saved.store.is_settled() {
+                // What was taken out as damaged may be of a change that the outbox has whole.
+                for item in &saved.outbox {
+                    join(&mut saved.store, &item.delta).map_err(damaged)?;
+                }
+            }
             let opening = u64::from_ne_bytes(random::bytes()?);
-            session.open(name, saved, replica, opening);
+            session.open(name, saved, replica, opening).map_err(damaged)?;
         }
+        store.opened().map_err(damaged)?;
         prepare(&store);
         let connection = match hub {
             Some(_) if is_offline => Connection::Offline(OfflineReason::SwitchedOff),
             Some(_) => Connection::Connecting,
             None => Connection::Offline(OfflineReason::NoHub),
         };
+        let file = store.file();
         let shared = Arc::new(Shared::new(session, connection, is_offline));
         let driver = Driver::new(shared.clone(), store, hub);
         let (runtime, thread) = start(driver).map_err(OpenError::Thread)?;
         let (runtime, thread) = (Some(runtime), Mutex::new(Some(thread)));
-        Ok(Client { inner: Arc::new(Inner { shared, runtime, thread, directory }) })
+        Ok(Client { inner: Arc::new(Inner { shared, runtime, thread, directory, file, damage }) })
     }
 }
 
@@ -143,6 +162,8 @@ pub(crate) struct Inner {
     runtime: Option<Arc<Runtime>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     directory: PathBuf,
+    file: Arc<File>,
+    damage: Vec<Damage>,
 }
 
 impl Inner {
@@ -184,8 +205,9 @@ impl Drop for Inner {
 
 /// The documents of one data directory, open for reading and writing, and their line to a hub.
 ///
-/// Handles are cheap to clone and may be used from any thread. Reading and changing happens in memory
-/// and never waits for the disk or the network, except that writers wait while more than a thousand
+/// Handles are cheap to clone and may be used from any thread. Records are read from the file when they
+/// are asked for, so a document may be larger than memory. Reading and changing never waits for the
+/// network; it may wait for one commit that is under way, and writers wait while more than a thousand
 /// changes have not reached the disk. When the last handle goes, the client is shut down.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -198,7 +220,14 @@ impl Client {
         let directory = directory.as_ref().to_path_buf();
         let agent = "sync-client".to_owned();
         let config = ClientConfig { agent, packing: Packing::LARGE, ..ClientConfig::default() };
-        Builder { directory, hub: None, config, documents: Vec::new(), is_offline: false }
+        Builder {
+            directory,
+            hub: None,
+            config,
+            documents: Vec::new(),
+            is_offline: false,
+            repairs: false,
+        }
     }
 
     /// Opens one document without a hub.
@@ -210,6 +239,20 @@ impl Client {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.inner.directory
+    }
+
+    /// What was damaged in the file and was taken out at opening, where [`Builder::repair`] asked for that.
+    #[must_use]
+    pub fn damage(&self) -> &[Damage] {
+        &self.inner.damage
+    }
+
+    /// Looks at every row of the file, and gives what is not as it was written. Nothing else is read or
+    /// written meanwhile, and the time grows with the file. [`Builder::repair`] takes out what this finds.
+    pub fn verify(&self) -> Result<Vec<Damage>, Error> {
+        // Not what a change is about to write.
+        let _state = self.inner.shared.lock();
+        Ok(self.inner.file.check()?)
     }
 
     /// A document that was named at opening.
@@ -382,24 +425,23 @@ mod tests {
         let notes = client.document("notes").unwrap().collection("notes");
         let (small, written) = notes.insert([("title", "small".into())]).unwrap();
         written.wait_disk().unwrap();
-        let (large, lost) = notes.insert([("title", "x".repeat(100_000).into())]).unwrap();
-        assert!(matches!(lost.wait_disk(), Err(Error::Store(_))));
-        assert!(matches!(lost.wait_hub(Duration::from_secs(60)), Err(Error::Store(_))));
-        assert!(!lost.is_on_disk() && written.is_on_disk());
+        let refused = notes.insert([("title", "x".repeat(100_000).into())]);
+        assert!(matches!(refused, Err(Error::Store(_))));
+        assert!(written.is_on_disk());
         // What would fit is refused too, and what is there can still be read.
         assert!(matches!(notes.insert([("title", "late".into())]), Err(Error::Store(_))));
-        assert_eq!(notes.list().len(), 2);
+        assert_eq!(notes.list().unwrap().len(), 1);
         let connection = client.wait_connection(Duration::from_secs(60), |connection| {
             matches!(connection, Connection::Offline(OfflineReason::Store(_)))
         });
         assert!(connection.to_string() == "offline");
         assert!(matches!(client.shutdown(), Err(Error::Store(_))));
-        drop((client, notes, written, lost));
+        drop((client, notes, written));
 
         let client = builder.open().unwrap();
         let notes = client.document("notes").unwrap().collection("notes");
-        assert!(notes.get(&small).is_some());
-        assert!(notes.get(&large).is_none());
+        assert!(notes.get(&small).unwrap().is_some());
+        assert_eq!(notes.list().unwrap().len(), 1);
         notes.insert([("title", "late".into())]).unwrap().1.wait_disk().unwrap();
     }
 
@@ -456,8 +498,28 @@ mod tests {
             })
         }));
         assert!(panicked.is_err());
-        assert!(document.set("seen").is_empty());
+        assert!(document.set("seen").unwrap().is_empty());
         document.set_add("seen", "whole").unwrap().wait_disk().unwrap();
-        assert_eq!(document.set("seen").len(), 1);
+        assert_eq!(document.set("seen").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_error_of_the_store_that_a_change_passes_over_ends_it_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let builder = Client::builder(folder.path()).document("notes");
+        let client = builder.clone().open_with(Store::fill_up).unwrap();
+        let document = client.document("notes").unwrap();
+        let [large, small] = ["large", "small"].map(|id| RecordId::new(id).unwrap());
+        let outcome = document.change(|edit| {
+            let text: sync_core::types::Field = "x".repeat(100_000).as_str().into();
+            assert!(edit.insert("notes", &large, [("title", &text)]).is_err());
+            edit.insert("notes", &small, [("title", &"x".into())])
+        });
+        assert!(matches!(outcome, Err(Error::Store(_))));
+        drop((document, client));
+        let client = builder.open().unwrap();
+        let document = client.document("notes").unwrap();
+        assert!(document.collection("notes").list().unwrap().is_empty());
+        assert!(document.outbox().is_empty());
     }
 }

@@ -1,19 +1,19 @@
 //! Documents and their collections, as an application uses them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use sync_core::causal::{Dot, ReplicaId};
-use sync_core::document::{Document, Edit, Refused};
-use sync_core::error::Sure as _;
 use sync_core::session::{LogEntry, OutboxItem, Peer};
 use sync_core::types::{Conflict, Field, Place, Record, RecordId, Value, Version};
 
 use crate::client::{Inner, new_record_id};
 use crate::error::Error;
 use crate::status::{Connection, OfflineReason, Status};
+use crate::store::StoreError;
 use crate::written::Written;
+use crate::{Document, Edit, Refused};
 
 /// An open document.
 #[derive(Debug, Clone)]
@@ -132,16 +132,21 @@ impl DocumentHandle {
     }
 
     /// The members of a set of the document.
-    #[must_use]
-    pub fn set(&self, set: &str) -> BTreeSet<Value> {
+    pub fn set(&self, set: &str) -> Result<BTreeSet<Value>, Error> {
         self.read(|document| document.set(set))
     }
 
-    /// Reads the document under the lock. It is in memory, so nothing can fail.
-    pub fn read<T: Default>(&self, read: impl FnOnce(&Document) -> Result<T, Infallible>) -> T {
-        // A handle exists only for an open document, and none is ever closed.
+    /// Reads the document under the lock: the closure must not use this client.
+    pub fn read<T>(
+        &self,
+        read: impl FnOnce(&Document) -> Result<T, StoreError>,
+    ) -> Result<T, Error> {
         let state = self.inner.shared.lock();
-        state.session.document(&self.name).map(|document| read(document).sure()).unwrap_or_default()
+        let document = state.session.document(&self.name)?;
+        // A panic of the caller's closure is none of the client's.
+        let outcome = catch_unwind(AssertUnwindSafe(|| read(document)));
+        drop(state);
+        Ok(outcome.unwrap_or_else(|panic| resume_unwind(panic))?)
     }
 
     /// How the document is with its hub.
@@ -165,11 +170,14 @@ impl DocumentHandle {
     }
 
     /// What clashed so far, also what was resolved since.
-    #[must_use]
-    pub fn conflict_log(&self) -> Vec<Logged> {
+    pub fn conflict_log(&self) -> Result<Vec<Logged>, Error> {
         let state = self.inner.shared.lock();
-        let entries = state.session.conflict_log(&self.name).into_iter().flatten();
-        entries.map(|(entry, is_open)| Logged { entry: entry.clone(), is_open }).collect()
+        let entries = state.session.conflict_log(&self.name).map_err(|refused| match refused {
+            Refused::Misuse(misuse) => Error::Misuse(misuse),
+            Refused::Store(failure) => failure.into(),
+        })?;
+        let logged = |(entry, is_open): (&LogEntry, bool)| Logged { entry: entry.clone(), is_open };
+        Ok(entries.into_iter().map(logged).collect())
     }
 
     /// Shows others that this replica is online, under a name, with bytes of the application's own.
@@ -276,8 +284,7 @@ impl Collection {
     }
 
     /// A record that is there.
-    #[must_use]
-    pub fn get(&self, id: &RecordId) -> Option<Item> {
+    pub fn get(&self, id: &RecordId) -> Result<Option<Item>, Error> {
         self.document.read(|document| {
             let record = document.record(&self.name, id)?;
             Ok(record.map(|record| Item::new(id.clone(), &record)))
@@ -285,8 +292,7 @@ impl Collection {
     }
 
     /// All records, in the order of their ids.
-    #[must_use]
-    pub fn list(&self) -> Vec<Item> {
+    pub fn list(&self) -> Result<Vec<Item>, Error> {
         self.document.read(|document| {
             let records = document.records(&self.name)?.into_iter();
             Ok(records.map(|(id, record)| Item::new(id, &record)).collect())
@@ -294,8 +300,7 @@ impl Collection {
     }
 
     /// What clashes at present, by record.
-    #[must_use]
-    pub fn conflicts(&self) -> Vec<Clash> {
+    pub fn conflicts(&self) -> Result<Vec<Clash>, Error> {
         self.document.read(|document| {
             let mut clashes: BTreeMap<RecordId, Vec<Conflict>> = BTreeMap::new();
             for (place, conflict) in document.conflicts()? {

@@ -1,5 +1,5 @@
-//! The background thread of a client: it owns the store and the socket, and turns what the session
-//! says into disk and network.
+//! The background thread of a client: it commits what was changed, owns the socket, and turns
+//! what the session says into disk and network.
 //!
 //! One loop around a `match`. It never sends what the store has not confirmed: the session gives the
 //! bytes of a delta only after [`ClientInput::Persisted`].
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Persist, Phase};
+use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Phase};
 use sync_core::wire::{CHANNELS_MAX, Fault, MESSAGE_BYTES_MAX, PUSH_CREDIT};
 use tokio::time::sleep;
 
@@ -21,9 +21,6 @@ use crate::random;
 use crate::shared::Shared;
 use crate::status::{Connection, Event, OfflineReason};
 use crate::store::Store;
-
-/// How many outputs of the session are handled before the socket gets its turn. Arbitrary.
-const OUTPUTS_MAX: usize = 64;
 
 /// How many bytes may wait for the socket; a line that takes too little is given up. All that the
 /// protocol's credit allows fits, for as many documents as a connection may have: or else a slow line
@@ -88,44 +85,66 @@ impl Driver {
             }
         }
         self.line.hang_up(&mut self.queue).await;
-        self.store.close();
-        drop(ending);
+        drop((self.store, ending));
     }
 
     /// Does what the session asks for. Gives whether there may be more.
     fn turn(&mut self) -> bool {
-        for _ in 0..OUTPUTS_MAX {
-            let output = {
-                let mut state = self.shared.lock();
-                let output = state.session.poll();
-                if output.is_none() {
-                    state.backlog = 0;
-                }
-                output
-            };
+        let (outputs, is_busy) = self.store_changes();
+        if is_busy {
+            self.shared.tell_turn();
+        }
+        for output in outputs {
             match output {
-                None => return false,
-                Some(ClientOutput::Persist(batch)) => self.persist(&batch),
-                Some(ClientOutput::Send(frame)) => self.send(frame),
-                Some(ClientOutput::Disconnect { reason }) => {
+                // Stored with the others.
+                ClientOutput::Persist(_) => {}
+                ClientOutput::Send(frame) => self.send(frame),
+                ClientOutput::Disconnect { reason } => {
                     self.end_line(LineError::GivenUp { reason });
                 }
-                Some(ClientOutput::Event(event)) => self.tell(event),
+                ClientOutput::Event(event) => self.tell(event),
             }
         }
-        true
+        is_busy
     }
 
-    fn persist(&mut self, batch: &Persist) {
-        let outcome = self.store.persist(batch);
+    /// Takes everything that the session asks for, and commits what it changed. All of it: what is new in
+    /// a document is never committed without what the same change put into the outbox. Gives whether
+    /// anything was stored.
+    fn store_changes(&mut self) -> (Vec<ClientOutput>, bool) {
         let now = self.shared.now();
         let mut state = self.shared.lock();
-        match outcome {
-            Ok(()) => state.session.handle(now, ClientInput::Persisted(batch.id)),
-            Err(failure) => state.failure = Some(failure),
+        if let Some(failure) = &state.failure {
+            self.store.fail(failure.clone());
+        }
+        let outputs: Vec<_> = std::iter::from_fn(|| state.session.poll()).collect();
+        state.backlog = 0;
+        let batches = outputs.iter().filter_map(|output| match output {
+            ClientOutput::Persist(batch) => Some(batch),
+            ClientOutput::Send(_) | ClientOutput::Disconnect { .. } | ClientOutput::Event(_) => {
+                None
+            }
+        });
+        let batches: Vec<_> = batches.collect();
+        if batches.is_empty() {
+            return (outputs, false);
+        }
+        let mut written = batches.iter().try_for_each(|batch| self.store.write(batch));
+        written = written.and_then(|()| self.store.commit());
+        match written {
+            Ok(()) => {
+                for batch in batches {
+                    if state.failure.is_none() {
+                        state.handle(now, ClientInput::Persisted(batch.id));
+                    }
+                }
+            }
+            Err(failure) => {
+                state.fail(failure);
+            }
         }
         drop(state);
-        self.shared.tell_turn();
+        (outputs, true)
     }
 
     fn send(&mut self, frame: Vec<u8>) {
@@ -284,7 +303,7 @@ impl Driver {
 
     fn handle(&self, input: ClientInput) {
         let now = self.shared.now();
-        self.shared.lock().session.handle(now, input);
+        self.shared.lock().handle(now, input);
     }
 
     /// How long until something is due.
@@ -319,13 +338,9 @@ impl Drop for Ending<'_> {
 
 #[cfg(test)]
 mod tests {
-    use sync_core::causal::ReplicaId;
-    use sync_core::session::{Client as Session, ClientConfig, SavedDocument};
     use sync_core::wire::DELTA_BYTES_MAX;
-    use tempfile::TempDir;
 
     use super::*;
-    use crate::store;
 
     #[test]
     fn what_waits_for_the_socket_is_limited() {
@@ -341,23 +356,5 @@ mod tests {
         let mut queue = full;
         queue.push_back(frame.slice(..1));
         assert!(is_overfull(&queue));
-    }
-
-    #[test]
-    fn the_outputs_of_a_turn_are_limited_and_the_others_wait() {
-        for count in [OUTPUTS_MAX - 1, OUTPUTS_MAX, OUTPUTS_MAX + 1] {
-            let folder = TempDir::new().unwrap();
-            let store = Store::new(store::open_file(folder.path()).unwrap()).unwrap();
-            let mut session = Session::new(ClientConfig::default());
-            session.open("d", SavedDocument::default(), ReplicaId::from_bytes([1; 16]), 1);
-            // Each gives one event.
-            (0..count).for_each(|_| session.replace_outbox("d", Vec::new()).unwrap());
-            let connection = Connection::Offline(OfflineReason::NoHub);
-            let shared = Arc::new(Shared::new(session, connection, false));
-            let mut driver = Driver::new(shared.clone(), store, None);
-            assert_eq!(driver.turn(), count >= OUTPUTS_MAX, "{count}");
-            let left = std::iter::from_fn(|| shared.lock().session.poll()).count();
-            assert_eq!(left, count.saturating_sub(OUTPUTS_MAX));
-        }
     }
 }

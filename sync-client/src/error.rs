@@ -88,6 +88,9 @@ pub enum Error {
     /// client is opened again.
     #[error("nothing more is written until this is opened again: {0}")]
     Store(Arc<StoreError>),
+    /// Something could not be read from the local store.
+    #[error("this could not be read: {0}")]
+    Read(Arc<StoreError>),
     /// The hub refused the change; it is kept here and listed in the outbox.
     #[error("the hub refused the change ({reason}); it is kept here")]
     Parked {
@@ -103,6 +106,16 @@ pub enum Error {
     /// The system gave no random bytes for an id.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
+}
+
+impl From<StoreError> for Error {
+    fn from(failure: StoreError) -> Self {
+        if matches!(failure, StoreError::Closed) {
+            Self::Closed
+        } else {
+            Self::Read(Arc::new(failure))
+        }
+    }
 }
 
 /// Why the line to the hub is down.

@@ -1,7 +1,7 @@
 //! What handles and the driver share: the session under a lock, and the ways to wake each other.
 //!
-//! Handles read and change documents in memory under the lock; the lock is never held during a call
-//! to the disk or the network. Storing and sending is the driver's.
+//! Handles read and change documents under the lock, in a transaction that the driver commits, under the
+//! lock too. It is never held during a call to the network. Sending is the driver's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,14 +10,17 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 
 use sync_core::causal::Dot;
-use sync_core::document::{Edit, Refused};
 use sync_core::error::Misuse;
-use sync_core::session::{Client as Session, Now, OutboxState};
+use sync_core::session::{self, ClientInput, Now, OutboxState};
 
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::status::{Connection, Event, Missing, OfflineReason, Status};
-use crate::store::StoreError;
+use crate::store::{DocumentStore, StoreError};
+use crate::{Edit, Refused};
+
+/// The session of a client whose documents are in its file.
+pub(crate) type Session = session::Client<DocumentStore>;
 
 /// How many changes may wait for the disk before writers wait too. Arbitrary: far more than a disk
 /// takes in one go, far less than memory holds.
@@ -38,7 +41,7 @@ pub(crate) struct State {
     pub(crate) is_stopping: bool,
     /// Set when the driver has ended.
     pub(crate) is_ended: bool,
-    /// Changes made since the driver last had nothing to store.
+    /// Changes made since the driver last took what is to be stored.
     pub(crate) backlog: usize,
     /// Set by the first failure of the store.
     pub(crate) failure: Option<Arc<StoreError>>,
@@ -80,7 +83,7 @@ impl Shared {
         }
     }
 
-    /// After a panic under the lock nothing more is accepted; what is in memory can still be read.
+    /// After a panic under the lock nothing more is accepted or committed.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| close(poisoned))
     }
@@ -111,7 +114,7 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Makes a change in memory. Waits while too many changes wait for the disk.
+    /// Makes a change. Waits while too many changes wait for the disk.
     pub(crate) fn change<T>(
         &self,
         document: &str,
@@ -128,6 +131,7 @@ impl Shared {
         // A panic of the caller's closure must not leave half a change behind.
         let mut panicked = None;
         let now = self.now();
+        let failures = state.failures(document);
         let outcome = state.session.change(now, document, |edit| {
             catch_unwind(AssertUnwindSafe(|| change(edit))).unwrap_or_else(|panic| {
                 panicked = Some(panic);
@@ -135,11 +139,20 @@ impl Shared {
             })
         });
         state.backlog += 1;
+        let outcome = match outcome {
+            Err(Refused::Store(failure)) => Err(state.fail(Arc::new(failure))),
+            // The caller's closure went on, though a step of it was made by halves.
+            _ if state.failures(document) > failures => {
+                Err(state.fail(Arc::new(StoreError::TakenBack)))
+            }
+            Err(Refused::Misuse(misuse)) => Err(Error::Misuse(misuse)),
+            Ok(made) => Ok(made),
+        };
         drop(state);
         self.wake.notify_one();
         match panicked {
             Some(panic) => resume_unwind(panic),
-            None => Ok(outcome?),
+            None => outcome,
         }
     }
 
@@ -180,9 +193,8 @@ impl Shared {
                     match waited {
                         Ok((state, _)) => state,
                         Err(poisoned) => {
-                            let (mut state, _) = poisoned.into_inner();
-                            state.is_ended = true;
-                            state
+                            let (state, _) = poisoned.into_inner();
+                            close(PoisonError::new(state))
                         }
                     }
                 }
@@ -193,6 +205,8 @@ impl Shared {
 
 fn close<'a>(poisoned: PoisonError<MutexGuard<'a, State>>) -> MutexGuard<'a, State> {
     let mut state = poisoned.into_inner();
+    // What it did so far must not be committed.
+    state.fail(Arc::new(StoreError::Panicked));
     state.is_ended = true;
     state
 }
@@ -201,6 +215,23 @@ impl State {
     /// Whether a change need not wait for those before it.
     fn has_room(&self) -> bool {
         self.backlog < BACKLOG_MAX
+    }
+
+    /// How many reads and writes of the file have failed so far.
+    fn failures(&self, document: &str) -> u64 {
+        self.session.document(document).map_or(0, |document| document.store().failures())
+    }
+
+    /// Gives the session what came from outside.
+    pub(crate) fn handle(&mut self, now: Now, input: ClientInput) {
+        if let Err(failure) = self.session.handle(now, input) {
+            self.fail(Arc::new(failure));
+        }
+    }
+
+    /// Takes note of a failure of the store. The first one is given for everything after it.
+    pub(crate) fn fail(&mut self, failure: Arc<StoreError>) -> Error {
+        Error::Store(self.failure.get_or_insert(failure).clone())
     }
 
     /// Whether anything more is accepted.
@@ -300,16 +331,19 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use sync_core::causal::ReplicaId;
-    use sync_core::session::{ClientConfig, SavedDocument};
+    use sync_core::session::ClientConfig;
     use sync_core::types::Value;
 
     use super::*;
+    use crate::store::{Loaded, Store, open_file};
 
     #[test]
     fn the_changes_that_wait_for_the_disk_are_limited_and_the_next_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::new(open_file(folder.path()).unwrap()).unwrap();
+        let Loaded { saved, replica } = store.load("d").unwrap();
         let mut session = Session::new(ClientConfig::default());
-        session.open("d", SavedDocument::default(), ReplicaId::from_bytes([1; 16]), 1);
+        session.open("d", saved, replica, 1).unwrap();
         let connection = Connection::Offline(OfflineReason::NoHub);
         let shared = Arc::new(Shared::new(session, connection, false));
         let change = |shared: &Shared, number: usize| {
@@ -329,7 +363,7 @@ mod tests {
         writer.join().unwrap();
         let state = shared.lock();
         assert_eq!(state.backlog, 1);
-        let sure = sync_core::error::Sure::sure(state.session.document("d").unwrap().set("s"));
-        assert_eq!(sure.len(), BACKLOG_MAX + 1, "nothing is lost");
+        let set = state.session.document("d").unwrap().set("s").unwrap();
+        assert_eq!(set.len(), BACKLOG_MAX + 1, "nothing is lost");
     }
 }

@@ -3,7 +3,9 @@
 //! Each batch of steps is one transaction. After the first failure nothing more is written: an error
 //! from a commit does not say that nothing was committed, so only opening the file again can tell.
 
+mod check;
 mod dots;
+mod file;
 mod places;
 mod rows;
 
@@ -12,10 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use thiserror::Error;
 
-use sync_core::causal::{Dot, ReplicaId, join};
+use sync_core::causal::{Dot, ReplicaId};
 use sync_core::session::limits::LOG_ENTRIES_MAX;
 use sync_core::session::{
     LogEntry, OutboxItem, OutboxState, Persist, SavedDocument, Step, decode_log, encode_log,
@@ -23,7 +25,9 @@ use sync_core::session::{
 use sync_core::types::Renaming;
 use sync_sqlite::{Database, Schema, seal, unseal};
 
-use self::dots::SqlDots;
+pub use self::check::Damage;
+pub use self::dots::DocumentStore;
+pub(crate) use self::file::File;
 use self::rows::{DocumentRow, Key, counter};
 use crate::error::NoRandom;
 use crate::random;
@@ -34,8 +38,8 @@ pub(crate) const FILE: &str = "client.db";
 const SCHEMA: Schema<'_> = Schema {
     // "SyCl".
     application_id: 0x5379_436c,
-    version: 1,
-    migrations: &[include_str!("store/schema.sql")],
+    version: 2,
+    migrations: &[include_str!("store/schema.sql"), include_str!("store/schema_2.sql")],
 };
 
 /// Why the local store failed.
@@ -47,8 +51,8 @@ pub enum StoreError {
     Sqlite(#[from] rusqlite::Error),
     /// A stored row is not what was written.
     #[error(
-        "row {row} of table {table} in the local store is damaged; restore the file from a backup, \
-         or move it away to start anew from the hub"
+        "row {row} of table {table} in the local store is damaged; open it with repair, restore the file \
+         from a backup, or move it away to start anew from the hub"
     )]
     Damaged {
         /// The table.
@@ -56,6 +60,17 @@ pub enum StoreError {
         /// The key of the row.
         row: String,
     },
+    /// The client was shut down.
+    #[error("the client is shut down")]
+    Closed,
+    /// An earlier error took back what was being written.
+    #[error(
+        "an error took back what was being written; free space or repair the disk, then start again"
+    )]
+    TakenBack,
+    /// A change ended in a panic, half-way.
+    #[error("a change ended in a panic")]
+    Panicked,
     /// The system gave no random bytes for an identity.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
@@ -73,10 +88,10 @@ impl From<FromSqlError> for StoreError {
     }
 }
 
-/// The open file.
+/// The driver's side of the file.
 #[derive(Debug)]
 pub(crate) struct Store {
-    database: Database,
+    file: Arc<File>,
     fingerprint: [u8; 12],
     documents: BTreeMap<String, i64>,
     /// Set by the first failure.
@@ -86,82 +101,130 @@ pub(crate) struct Store {
 /// A document as it was found, and who writes it.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) saved: SavedDocument,
+    pub(crate) saved: SavedDocument<DocumentStore>,
     pub(crate) replica: ReplicaId,
 }
 
 impl Store {
+    /// Takes out of an open file what is damaged, and gives what that was.
+    pub(crate) fn repair(database: &mut Database) -> Result<Vec<Damage>, StoreError> {
+        let transaction = database.transaction()?;
+        let damage = check::repair(&transaction)?;
+        transaction.commit()?;
+        Ok(damage)
+    }
+
     /// Takes an open file and makes sure that it has an identity.
     pub(crate) fn new(mut database: Database) -> Result<Self, StoreError> {
         let fingerprint = identity(&mut database)?;
-        Ok(Self { database, fingerprint, documents: BTreeMap::new(), failure: None })
+        let file = Arc::new(File::new(database));
+        Ok(Self { file, fingerprint, documents: BTreeMap::new(), failure: None })
     }
 
-    /// Reads a document; makes one if there is none of this name.
+    /// Opens a document; makes one if there is none of this name.
     pub(crate) fn load(&mut self, name: &str) -> Result<Loaded, StoreError> {
         let replica = ReplicaId::from_fingerprint(self.fingerprint);
-        let transaction = self.database.transaction()?;
-        let sql = "SELECT id FROM documents WHERE name = ?1";
-        let found = transaction.query_row(sql, [name], |row| row.get(0)).optional()?;
-        let document = match found {
-            Some(document) => document,
-            None => {
-                let row = DocumentRow { name: name.to_owned(), replica, cursor: None };
-                let sql = "INSERT INTO documents (name, body) VALUES (?1, ?2)";
-                transaction.execute(sql, params![name, rows::write_document(&row)])?;
-                transaction.last_insert_rowid()
+        let (document, is_settled) = self.file.write(|connection| {
+            let sql = "SELECT id, is_settled FROM documents WHERE name = ?1";
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            if let Some(found) = connection.query_row(sql, [name], row).optional()? {
+                return Ok(found);
             }
-        };
-        let DocumentRow { replica, cursor, .. } = read_document(&transaction, document)?;
-        let store = SqlDots { connection: &transaction, document }.load()?;
-        let outbox = load_outbox(&transaction, document)?;
-        let log = load_log(&transaction, document)?;
-        transaction.commit()?;
+            let row = DocumentRow { name: name.to_owned(), replica, cursor: None };
+            let sql = "INSERT INTO documents (name, body, is_settled) VALUES (?1, ?2, 1)";
+            connection.execute(sql, params![name, rows::write_document(&row)])?;
+            Ok((connection.last_insert_rowid(), true))
+        })?;
+        let store = DocumentStore::open(self.file.clone(), document, is_settled)?;
+        let (row, outbox, log) = self.file.read(|connection| {
+            let row = read_document(connection, document)?;
+            Ok((row, load_outbox(connection, document)?, load_log(connection, document)?))
+        })?;
         self.documents.insert(name.to_owned(), document);
+        let DocumentRow { replica, cursor, .. } = row;
         Ok(Loaded { saved: SavedDocument { store, outbox, cursor, log }, replica })
     }
 
-    /// Stores a batch in one transaction. Once this has failed it always fails, with the first error.
-    pub(crate) fn persist(&mut self, batch: &Persist) -> Result<(), Arc<StoreError>> {
+    /// Notes that all documents know which of their places stand open, and makes durable what opening
+    /// them wrote.
+    pub(crate) fn opened(&mut self) -> Result<(), StoreError> {
+        let unsettled = "SELECT 1 FROM documents WHERE id = ?1 AND NOT is_settled";
+        let settled = "UPDATE documents SET is_settled = 1 WHERE id = ?1";
+        for document in self.documents.values() {
+            self.file.write(|connection| {
+                if connection.prepare(unsettled)?.exists([document])? {
+                    connection.execute(settled, [document])?;
+                }
+                Ok(())
+            })?;
+        }
+        self.file.commit()
+    }
+
+    /// Writes a batch, of which the documents have the deltas already. It is durable after
+    /// [`commit`](Self::commit).
+    pub(crate) fn write(&mut self, batch: &Persist) -> Result<(), Arc<StoreError>> {
+        self.unless_failed(|store| store.apply_all(batch))
+    }
+
+    pub(crate) fn file(&self) -> Arc<File> {
+        self.file.clone()
+    }
+
+    /// Makes everything durable that was written, here and by the documents.
+    pub(crate) fn commit(&mut self) -> Result<(), Arc<StoreError>> {
+        self.unless_failed(|store| store.file.commit())
+    }
+
+    /// Takes note of a failure. From here on everything fails, with the first error.
+    pub(crate) fn fail(&mut self, failure: Arc<StoreError>) {
+        if self.failure.is_none() {
+            self.failure = Some(failure);
+            self.file.roll_back();
+        }
+    }
+
+    fn unless_failed(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), Arc<StoreError>> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        if batch.steps.is_empty() {
-            return Ok(());
-        }
-        self.write(batch).map_err(|error| {
+        write(self).map_err(|error| {
             let failure = Arc::new(error);
-            self.failure = Some(failure.clone());
+            self.fail(failure.clone());
             failure
         })
-    }
-
-    /// Moves the write-ahead log into the file, so that what was deleted is gone from both.
-    pub(crate) fn close(self) {
-        if self.failure.is_none() {
-            // The file is whole with or without: the next opening reads the log.
-            let _ = self.database.checkpoint();
-        }
     }
 
     /// Lets the file grow by little more.
     #[cfg(test)]
     pub(crate) fn fill_up(&self) {
-        let pages: i64 =
-            self.database.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        self.database
-            .pragma_update_and_check(None, "max_page_count", pages + 8, |_| Ok(()))
-            .unwrap();
+        let grown = self.file.read(|connection| {
+            let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            connection.pragma_update_and_check(None, "max_page_count", pages + 8, |_| Ok(()))?;
+            Ok(())
+        });
+        grown.unwrap();
     }
 
-    fn write(&mut self, batch: &Persist) -> Result<(), StoreError> {
+    fn apply_all(&mut self, batch: &Persist) -> Result<(), StoreError> {
         let not_open = || StoreError::NotOpen { name: batch.document.clone() };
         let document = *self.documents.get(&batch.document).ok_or_else(not_open)?;
-        let transaction = self.database.transaction()?;
-        for step in &batch.steps {
-            apply(&transaction, document, step)?;
+        if batch.steps.is_empty() {
+            return Ok(());
         }
-        Ok(transaction.commit()?)
+        self.file.write(|connection| {
+            batch.steps.iter().try_for_each(|step| apply(connection, document, step))
+        })
+    }
+}
+
+/// The file is given up, also where documents of it are still held.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.file.close(self.failure.is_none());
     }
 }
 
@@ -192,10 +255,8 @@ fn identity(database: &mut Database) -> Result<[u8; 12], StoreError> {
 
 fn apply(connection: &Connection, document: i64, step: &Step) -> Result<(), StoreError> {
     match step {
-        Step::Join(delta) => {
-            join(&mut SqlDots { connection, document }, delta)?;
-            Ok(())
-        }
+        // The document has done that.
+        Step::Join(_) => Ok(()),
         Step::Enqueue { item, replaces } => enqueue(connection, document, item, *replaces),
         Step::Freeze(key) => set_state(connection, document, *key, OutboxState::Frozen),
         Step::Settle(key) => {
@@ -221,9 +282,8 @@ fn apply(connection: &Connection, document: i64, step: &Step) -> Result<(), Stor
     }
 }
 
-/// Lets a part of a replica's history stand under another one, in the state and in the outbox.
+/// Lets a part of a replica's history stand under another one, as it does in the document.
 fn rename(connection: &Connection, document: i64, renaming: &Renaming) -> Result<(), StoreError> {
-    renaming.apply(&mut SqlDots { connection, document })?;
     let items = load_outbox(connection, document)?;
     connection.prepare_cached("DELETE FROM outbox WHERE document = ?1")?.execute([document])?;
     for item in items {
@@ -235,11 +295,14 @@ fn rename(connection: &Connection, document: i64, renaming: &Renaming) -> Result
 
 fn read_document(connection: &Connection, document: i64) -> Result<DocumentRow, StoreError> {
     let sql = "SELECT name, body FROM documents WHERE id = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let (name, body): (String, Vec<u8>) =
-        statement.query_row([document], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection.prepare_cached(sql)?.query_row([document], |row| Ok(read_document_row(row)))?
+}
+
+/// Reads a row of the columns name, body.
+fn read_document_row(row: &Row<'_>) -> Result<DocumentRow, StoreError> {
+    let name: String = row.get(0)?;
     let at = Key { table: "documents", key: &name };
-    let row = rows::read_document(at, &body)?;
+    let row = rows::read_document(at, row.get_ref(1)?.as_blob()?)?;
     if row.name == name { Ok(row) } else { Err(at.damaged()) }
 }
 
@@ -325,26 +388,37 @@ fn load_log(connection: &Connection, document: i64) -> Result<Vec<LogEntry>, Sto
     let mut found = statement.query([document])?;
     let mut entries = Vec::new();
     while let Some(row) = found.next()? {
-        let key: String = row.get(0)?;
-        let at = Key { table: "conflicts", key: &key.replace('\u{1f}', "/") };
-        let bytes = unseal(row.get_ref(1)?.as_blob()?).map_err(|_| at.damaged())?;
-        let entry = decode_log(bytes).map_err(|_| at.damaged())?;
-        if entry.key() != key {
-            return Err(at.damaged());
-        }
-        entries.push(entry);
+        entries.push(read_conflict(row)?);
     }
     Ok(entries)
+}
+
+/// Reads a row of the columns key, body.
+fn read_conflict(row: &Row<'_>) -> Result<LogEntry, StoreError> {
+    let key: String = row.get(0)?;
+    let at = Key { table: "conflicts", key: &key.replace('\u{1f}', "/") };
+    let bytes = unseal(row.get_ref(1)?.as_blob()?).map_err(|_| at.damaged())?;
+    let entry = decode_log(bytes).map_err(|_| at.damaged())?;
+    if entry.key() == key { Ok(entry) } else { Err(at.damaged()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sync_core::causal::{Delta, DotStore, Entry, Label, PlaceId, Slots, join};
+    use sync_core::time::Stamp;
     use sync_core::wire::Cursor;
 
     fn follow(document: &str, seq: u64) -> Persist {
         let steps = vec![Step::Follow(Cursor { boot: 1, seq })];
         Persist { id: seq, document: document.to_owned(), steps }
+    }
+
+    impl Store {
+        fn persist(&mut self, batch: &Persist) -> Result<(), Arc<StoreError>> {
+            self.write(batch)?;
+            self.commit()
+        }
     }
 
     fn opened(folder: &Path) -> (Store, Loaded) {
@@ -397,13 +471,15 @@ mod tests {
     #[test]
     fn a_batch_is_stored_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut store, Loaded { replica, .. }) = opened(folder.path());
+        let (mut store, Loaded { replica, mut saved }) = opened(folder.path());
         let dot = Dot::new(replica, 1);
-        let mut delta = sync_core::causal::Delta::default();
+        let mut delta = Delta::default();
         delta.dead.insert(dot);
         let (first, last, changes, state) = (1, 1, 1, OutboxState::Pending);
         let item = OutboxItem { replica, first, last, changes, state, delta: delta.clone() };
         let enqueue = Step::Enqueue { item, replaces: None };
+        join(&mut saved.store, &delta).unwrap();
+        assert!(saved.store.context().contains(dot));
         let steps = vec![Step::Join(delta), enqueue.clone(), Step::Renew(replica), enqueue];
         let batch = Persist { id: 1, document: "notes".to_owned(), steps };
         // The same item cannot stand in the outbox twice.
@@ -426,5 +502,46 @@ mod tests {
         let (_, loaded) = opened(folder.path());
         assert_eq!(loaded.replica, fresh);
         assert_eq!(loaded.saved.cursor, Some(Cursor { boot: 1, seq: 2 }));
+    }
+
+    #[test]
+    fn what_an_error_of_reading_took_back_is_not_said_to_be_stored() {
+        let folder = sync_faults::folder();
+        let disk = sync_faults::Disk::mount(folder.path());
+        let (store, Loaded { replica, mut saved }) = opened(folder.path());
+        let other = ReplicaId::from_bytes([9; 16]);
+        let run = |replica, counter, bytes: &[u8]| Delta {
+            entries: [Entry {
+                first: Dot::new(replica, counter),
+                stamp: Stamp::from_ms(1),
+                label: Label::new(b"\x01notes", [&b"\x01name"[..]]),
+                id: PlaceId::new(&counter.to_be_bytes()),
+                slots: Slots::new([Some(bytes)].into_iter()),
+            }]
+            .into(),
+            ..Delta::default()
+        };
+        for counter in 1..400 {
+            join(&mut saved.store, &run(other, counter, &[7; 2000])).unwrap();
+        }
+        store.file.commit().unwrap();
+        drop((saved, store));
+        // A change that is not committed yet, and a read of something else that fails.
+        let (mut store, Loaded { mut saved, .. }) = opened(folder.path());
+        let delta = run(replica, 1, b"mine");
+        join(&mut saved.store, &delta).unwrap();
+        disk.fail_reads();
+        assert!(matches!(saved.store.overlapping(other, 200, 300), Err(StoreError::Sqlite(_))));
+        disk.mend();
+        let (first, last, changes, state) = (1, 1, 1, OutboxState::Pending);
+        let item = OutboxItem { replica, first, last, changes, state, delta };
+        let steps = vec![Step::Enqueue { item, replaces: None }];
+        let batch = Persist { id: 1, document: "notes".to_owned(), steps };
+        let refused = store.persist(&batch).unwrap_err();
+        assert!(matches!(*refused, StoreError::TakenBack), "{refused}");
+        drop((saved, store));
+        let (_store, Loaded { saved, .. }) = opened(folder.path());
+        let is_seen = saved.store.context().contains(Dot::new(replica, 1));
+        assert_eq!((is_seen, saved.outbox.len()), (false, 0));
     }
 }

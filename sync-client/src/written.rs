@@ -8,7 +8,7 @@ use sync_core::causal::Dot;
 use crate::client::Inner;
 use crate::error::Error;
 
-/// A change that was accepted in memory. It is not on disk before [`disk`](Self::disk) says so, and
+/// A change that was accepted. It is not on disk before [`disk`](Self::disk) says so, and
 /// not on the hub's disk before [`hub`](Self::hub) says so.
 ///
 /// Both can be awaited in any async runtime or waited for by blocking, as often as wanted. Dropping

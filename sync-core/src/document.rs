@@ -121,6 +121,10 @@ impl<S: PlaceStore> Document<S> {
         &self.store
     }
 
+    pub(crate) fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// Joins a delta of another replica.
     pub fn join(&mut self, delta: &Delta) -> Result<Change, S::Error> {
         self.join_with(delta, None)
@@ -142,18 +146,17 @@ impl<S: PlaceStore> Document<S> {
         delta: &Delta,
         look: Option<&mut Look<'_>>,
     ) -> Result<Change, S::Error> {
+        let mut killed = take(&mut self.killed);
         if crate::small::HAS_SHORTCUTS
             && !broken!(JoinKeepsDead)
-            && let Some(touched) = self.join_at_once(delta, look.is_some())?
+            && let Some(touched) = self.join_at_once(delta, look.is_some(), &mut killed)?
         {
             if let Some(look) = look {
-                look(&self.killed);
+                look(&killed);
             }
-            let killed = take(&mut self.killed);
             self.keep_memory(killed);
             return Ok(Change { touched, orphans: Vec::new(), is_new: true });
         }
-        let killed = take(&mut self.killed);
         let (mut joined, overwritten, taken) = self.join_in_part(delta, killed)?;
         let (touched, unsettled) = Touched::by(&joined, delta, &overwritten);
         joined.killed.extend(taken);
@@ -185,11 +188,15 @@ impl<S: PlaceStore> Document<S> {
     }
 
     /// Joins a delta that puts one element in place of another, or takes a record whole: nothing clashes by
-    /// that, and nothing is left in part. Gives the place; what died is with what was killed. Does nothing
-    /// otherwise.
+    /// that, and nothing is left in part. Gives the place. Does nothing otherwise.
     #[inline]
-    fn join_at_once(&mut self, delta: &Delta, is_shown: bool) -> Result<Option<Touched>, S::Error> {
-        let Self { store, kept, killed, .. } = self;
+    fn join_at_once(
+        &mut self,
+        delta: &Delta,
+        is_shown: bool,
+        killed: &mut Vec<Entry>,
+    ) -> Result<Option<Touched>, S::Error> {
+        let Self { store, kept, .. } = self;
         if let Some((entry, dead)) = delta.as_overwrite() {
             let taken = is_shown.then_some(killed);
             let done = store.overwrite(entry, Some(dead), taken, kind::EXISTS)?;

@@ -66,7 +66,7 @@ fn hub_message(source: &mut Source<'_>, world: &World) -> HubMessage {
             let number = source.number_in(8);
             let is_last = source.below(2) == 0;
             let cursor = is_last.then(|| cursor(source, boot));
-            HubMessage::Chunk { channel, number, delta: delta(source), cursor }
+            HubMessage::Chunk { channel, number, delta: encode_delta(&delta(source)), cursor }
         }
         4 => {
             let (id, seq) = (source.number_in(8), source.number_in(32));

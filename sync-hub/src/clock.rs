@@ -1,8 +1,9 @@
 //! The one place that reads the clock.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sync_core::session::Now;
+use tokio::time::Instant;
 
 /// Counts from the moment when it was made.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +13,6 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// Starts counting.
-    #[allow(clippy::disallowed_methods, reason = "this is the driver's one clock")]
     pub(crate) fn start() -> Self {
         Self { start: Instant::now() }
     }

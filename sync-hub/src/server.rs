@@ -1,5 +1,6 @@
 //! Accepting connections, and stopping in order.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::http;
@@ -72,22 +74,17 @@ impl HubServer {
         let (alive, mut all_ended) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(());
         let router = http::router(&options, handle.clone(), alive.clone());
-        let accepting = async {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let (router, stopping) = (router.clone(), stopping.clone());
-                        tokio::spawn(serve_connection(stream, router, stopping, alive.clone()));
-                    }
-                    Err(error) => {
-                        tracing::warn!("could not accept: {error}");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        };
+        let accepting = accept_all(
+            || listener.accept(),
+            |(stream, _)| {
+                // Small frames are to leave at once; without it they only leave later.
+                let _ = stream.set_nodelay(true);
+                let (router, stopping) = (router.clone(), stopping.clone());
+                tokio::spawn(serve_connection(stream, router, stopping, alive.clone()));
+            },
+        );
         let result = tokio::select! {
-            () = accepting => Ok(()),
+            never = accepting => match never {},
             () = shutdown => Ok(()),
             _ = &mut ended => Err(HubError::WriterEnded),
         };
@@ -108,15 +105,29 @@ impl HubServer {
     }
 }
 
+/// Hands every connection on that is accepted.
+async fn accept_all<S, F: Future<Output = io::Result<S>>>(
+    mut accept: impl FnMut() -> F,
+    mut serve: impl FnMut(S),
+) -> Infallible {
+    loop {
+        match accept().await {
+            Ok(stream) => serve(stream),
+            Err(error) => {
+                tracing::warn!("could not accept: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
 /// Serves the requests of one connection, until it ends or becomes a WebSocket.
-async fn serve_connection(
-    stream: TcpStream,
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     router: Router,
     mut stopping: watch::Receiver<()>,
     alive: mpsc::Sender<()>,
 ) {
-    // Small frames are to leave at once; without it they only leave later.
-    let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -136,4 +147,89 @@ async fn serve_connection(
         tracing::debug!("a connection failed: {error}");
     }
     drop(alive);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io::Write as _;
+
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// What is answered to a request whose headers end after a while, and when the connection ends.
+    async fn answered(wait: Duration) -> (String, Duration) {
+        let folder = TempDir::new().unwrap();
+        let options = Options::new(folder.path());
+        let running = writer::start(&options).unwrap();
+        let (alive, _all_ended) = mpsc::channel(1);
+        let (_stop, stopping) = watch::channel(());
+        let router = http::router(&options, running.handle, alive.clone());
+        let (ours, mut peer) = duplex(1 << 16);
+        tokio::spawn(serve_connection(ours, router, stopping, alive));
+        let start = Instant::now();
+        peer.write_all(b"GET /health HTTP/1.1\r\nconnection: close\r\n").await.unwrap();
+        let (mut reading, mut writing) = tokio::io::split(peer);
+        tokio::spawn(async move {
+            sleep(wait).await;
+            // Fails where the other side has gone.
+            let _ = writing.write_all(b"\r\n").await;
+        });
+        let mut answer = String::new();
+        reading.read_to_string(&mut answer).await.unwrap();
+        (answer, start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_headers_of_a_request_must_come_in_time() {
+        let (answer, elapsed) = answered(HEADER_WAIT - MS).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert_eq!(elapsed, HEADER_WAIT - MS);
+        assert_eq!(answered(HEADER_WAIT + MS).await, (String::new(), HEADER_WAIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_error_there_is_a_pause_before_the_next_connection_is_accepted() {
+        let start = Instant::now();
+        let accepted = RefCell::new(Vec::new());
+        let calls = RefCell::new(Vec::new());
+        let accept = || {
+            calls.borrow_mut().push(start.elapsed());
+            let number = calls.borrow().len();
+            async move {
+                match number {
+                    2 | 4 => Err(io::Error::other("no file handle is free")),
+                    1..6 => Ok(number),
+                    _ => std::future::pending().await,
+                }
+            }
+        };
+        let accepting = accept_all(accept, |number| accepted.borrow_mut().push(number));
+        let _ = tokio::time::timeout(10 * ACCEPT_PAUSE, accepting).await;
+        assert_eq!(*accepted.borrow(), [1, 3, 5]);
+        assert_eq!(*calls.borrow(), [0, 0, 1, 1, 2, 2].map(|pauses| pauses * ACCEPT_PAUSE));
+    }
+
+    /// How long a hub takes to stop which has a connection that has sent so much.
+    async fn stopped(sent: &[u8]) -> Duration {
+        let folder = TempDir::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = HubServer::open(listener, Options::new(folder.path())).unwrap();
+        let mut peer = std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        peer.write_all(sent).unwrap();
+        let start = Instant::now();
+        server.run(sleep(MS)).await.unwrap();
+        start.elapsed() - MS
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_stops_in_time_whatever_its_connections_do() {
+        assert_eq!(stopped(b"").await, Duration::ZERO);
+        assert_eq!(stopped(b"GET /hea").await, CLOSE_WAIT + LINGER_WAIT * 2);
+    }
 }

@@ -6,12 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use sync_core::error::Malformed;
 use sync_core::session::ConnectionId;
 use sync_core::wire::{Fault, MESSAGE_BYTES_MAX};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -32,11 +30,11 @@ pub(crate) const LINGER_WAIT: Duration = Duration::from_secs(1);
 /// with 4 KiB an idle connection costs 10 KB, with the library's default 138 KB.
 const BUFFER_BYTES: usize = 4 * 1024;
 
-type Socket = WebSocketStream<FrameMeter<TokioIo<Upgraded>>>;
+type Socket<S> = WebSocketStream<FrameMeter<S>>;
 
 /// Serves a connection until it has ended.
-pub(crate) async fn serve(
-    io: TokioIo<Upgraded>,
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    io: S,
     connection: ConnectionId,
     writer: &WriterHandle,
     receiver: Receiver,
@@ -77,7 +75,10 @@ pub(crate) async fn serve(
 }
 
 /// Sends what is queued. Ends after a close, when the writer has let go, or when the peer is gone.
-async fn write(sink: &mut SplitSink<Socket, Message>, queue: &Queue) {
+async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+    sink: &mut SplitSink<Socket<S>, Message>,
+    queue: &Queue,
+) {
     while let Some(outgoing) = queue.next().await {
         let sent = match outgoing {
             Outgoing::Frame(frame) => {
@@ -106,8 +107,8 @@ async fn write(sink: &mut SplitSink<Socket, Message>, queue: &Queue) {
 }
 
 /// Hands frames to the writer until the connection ends, or gives the fault that ends it.
-async fn read(
-    stream: &mut SplitStream<Socket>,
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut SplitStream<Socket<S>>,
     connection: ConnectionId,
     writer: &WriterHandle,
 ) -> Option<Fault> {
@@ -160,10 +161,97 @@ fn fault_of(error: &Error) -> Option<Fault> {
 }
 
 /// Ends this side and reads to the other's end, so that the last frames are not lost in a reset.
-async fn linger(socket: &mut Socket) -> std::io::Result<()> {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Socket<S>) -> std::io::Result<()> {
     let io = socket.get_mut();
     io.shutdown().await?;
     let mut rest = vec![0; BUFFER_BYTES];
     while io.read(&mut rest).await? > 0 {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::wire::HubMessage;
+    use tempfile::TempDir;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::options::Options;
+    use crate::outgoing::{Sender, queue};
+    use crate::writer;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Serves a connection: what queues for it, its peer, and how long it took.
+    fn served(folder: &TempDir) -> (Sender, DuplexStream, JoinHandle<Duration>) {
+        let writer = writer::start(&Options::new(folder.path())).unwrap().handle;
+        let (sender, receiver) = queue(1 << 20);
+        // Less than a frame has room on the way.
+        let (ours, peer) = duplex(64);
+        let ended = tokio::spawn(async move {
+            let start = Instant::now();
+            serve(ours, 1, &writer, receiver).await;
+            start.elapsed()
+        });
+        (sender, peer, ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_queued_when_a_connection_is_closed_must_be_read_in_time() {
+        for (wait, is_heard) in
+            [(CLOSE_WAIT - MS, true), (CLOSE_WAIT, false), (CLOSE_WAIT + MS, false)]
+        {
+            let folder = TempDir::new().unwrap();
+            let (sender, peer, ended) = served(&folder);
+            let frame = HubMessage::Presence {
+                channel: 1,
+                replica: sync_core::causal::ReplicaId::from_bytes([7; 16]),
+                shown: Some(("name".to_owned(), vec![0; 1_000])),
+            };
+            assert!(sender.send(frame.encode().into()));
+            sender.close(Fault::GoingAway);
+            sleep(wait).await;
+            let mut peer = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
+            let mut heard = Vec::new();
+            while let Some(Ok(message)) = peer.next().await {
+                heard.push(match &message {
+                    Message::Binary(bytes) => (0, bytes[..] == frame.encode()),
+                    Message::Close(close) => (u16::from(close.as_ref().unwrap().code), true),
+                    Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                        panic!("{message}")
+                    }
+                });
+            }
+            let both = [(0, true), (Fault::GoingAway.close_code(), true)];
+            assert_eq!(heard, both[..if is_heard { 2 } else { 0 }], "read after {wait:?}");
+            drop(peer);
+            assert_eq!(ended.await.unwrap(), wait, "the peer has ended by then");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_reads_nothing_and_does_not_end_is_left_behind() {
+        let folder = TempDir::new().unwrap();
+        let (sender, _peer, ended) = served(&folder);
+        assert!(sender.send(vec![0; 1_000].into()));
+        sender.close(Fault::GoingAway);
+        assert_eq!(ended.await.unwrap(), CLOSE_WAIT + LINGER_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_was_told_to_go_has_a_moment_to_end_its_side() {
+        for wait in [LINGER_WAIT - MS, LINGER_WAIT, LINGER_WAIT + MS] {
+            let folder = TempDir::new().unwrap();
+            let (sender, mut peer, ended) = served(&folder);
+            sender.close(Fault::GoingAway);
+            let mut heard = Vec::new();
+            peer.read_to_end(&mut heard).await.unwrap();
+            assert!(!heard.is_empty());
+            sleep(wait).await;
+            drop(peer);
+            assert_eq!(ended.await.unwrap(), wait.min(LINGER_WAIT));
+        }
+    }
 }

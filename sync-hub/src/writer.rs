@@ -510,4 +510,26 @@ mod tests {
             assert_eq!(writer.waiting.len(), 0);
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_cannot_be_opened_is_tried_again_after_a_while() {
+        for (wait_ms, is_there) in
+            [(REOPEN_MS - 1, false), (REOPEN_MS, true), (REOPEN_MS + 1, true)]
+        {
+            let folder = TempDir::new().unwrap();
+            let mut writer = writer(&folder);
+            writer.store = None;
+            std::fs::rename(&writer.path, folder.path().join("elsewhere")).unwrap();
+            std::fs::create_dir(&writer.path).unwrap();
+            assert!(!writer.turn());
+            assert!(writer.health.is_failing.load(Ordering::Relaxed));
+            assert_eq!(writer.pause(), Duration::from_millis(REOPEN_MS));
+            std::fs::remove_dir(&writer.path).unwrap();
+            tokio::time::advance(Duration::from_millis(wait_ms)).await;
+            assert_eq!(writer.pause(), Duration::from_millis(REOPEN_MS.saturating_sub(wait_ms)));
+            assert!(!writer.turn());
+            assert_eq!(writer.store.is_some(), is_there, "after {wait_ms} ms");
+            assert_eq!(writer.health.is_failing.load(Ordering::Relaxed), !is_there);
+        }
+    }
 }

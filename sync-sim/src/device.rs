@@ -13,9 +13,9 @@ use sync_core::wire::Packing;
 
 use crate::disk::{Batch, Disk};
 use crate::invariant::Invariant;
-use crate::kernel::{self, Accepted, Counter};
+use crate::kernel::{self, Accepted, Counter, Register};
 use crate::marks::Mark;
-use crate::model::{ChangeId, Maker};
+use crate::model::{ChangeId, Effects, Maker};
 use crate::network::Link;
 use crate::queue::Event;
 use crate::world::{World, document_name, document_number};
@@ -49,6 +49,8 @@ pub(crate) struct Process {
     timer_ms: Option<u64>,
     /// What the change that was just made added to counters.
     counted: BTreeMap<Counter, i64>,
+    /// What it took out of records that it left.
+    taken_out: BTreeSet<Register>,
     /// The last counter that it wrote as each replica.
     written: BTreeMap<(usize, ReplicaId), u64>,
     /// Its latest changes that are not known to be on a hub's disk.
@@ -106,6 +108,7 @@ impl World<'_> {
             connected_ms: self.now_ms,
             timer_ms: None,
             counted: BTreeMap::new(),
+            taken_out: BTreeSet::new(),
             written: BTreeMap::new(),
             watched: VecDeque::new(),
             in_part: BTreeSet::new(),
@@ -223,6 +226,7 @@ impl World<'_> {
         let opened = process.client.document(&name);
         process.in_part = opened.map(|opened| kernel::in_part(opened.store())).unwrap_or_default();
         let before = process.client.document(&name).map(kernel::counts).unwrap_or_default();
+        let had = process.client.document(&name).map(kernel::registers).unwrap_or_default();
         let changed = process.client.change(now, &name, |edit| workload.change(random, edit));
         let mut after = process.client.document(&name).map(kernel::counts).unwrap_or_default();
         for (counter, count) in before {
@@ -230,12 +234,15 @@ impl World<'_> {
         }
         after.retain(|_, amount| *amount != 0);
         process.counted = after;
+        let taken_out = process.client.document(&name).map(|opened| kernel::taken_out(opened, had));
+        process.taken_out = taken_out.unwrap_or_default();
         if changed.is_ok() {
             self.tally.changes += 1;
         }
         self.drain(device);
         if let Some(process) = &mut self.devices[device].process {
             process.counted.clear();
+            process.taken_out.clear();
             process.in_part.clear();
         }
     }
@@ -310,11 +317,15 @@ impl World<'_> {
         };
         let waiting = process.storing.iter().filter(|batch| batch.persist.document == name);
         let renamed = waiting.flat_map(|batch| kernel::renamings(&batch.persist.steps));
+        let opened = process.client.document(name).ok();
+        let seen = opened.map(|opened| opened.context().clone()).unwrap_or_default();
+        let by_copies =
+            opened.map(|opened| kernel::by_copies(opened, accepted)).unwrap_or_default();
         let mut in_part = process.in_part.clone();
         in_part.retain(|place| accepted.live.iter().any(|brought| brought.place == *place));
         let renamed = renamed.map(|renaming| renaming.to).collect();
         let in_part = in_part.into_iter().map(|place| (place, device)).collect();
-        Maker { is_copied: disk.is_copied, in_part, renamed }
+        Maker { is_copied: disk.is_copied, in_part, seen, by_copies, renamed }
     }
 
     /// Notes which records a device held whole until it removed them: it keeps what they were.
@@ -354,18 +365,20 @@ impl World<'_> {
             if accepted.is_joined {
                 self.marks.hit(Mark::OutboxJoined);
             }
-            if accepted.live.iter().any(|brought| brought.is_copy) {
+            if accepted.live.iter().any(|brought| brought.copy_of.is_some()) {
                 self.marks.hit(Mark::RecordAsserted);
             }
             let dot = Dot::new(accepted.replica, accepted.last);
             let is_traced = self.scenario.is_traced;
             let text = if is_traced { format!("{accepted:?}") } else { String::new() };
             let process = self.devices[device].process.as_mut();
-            let counted = process.map(|process| std::mem::take(&mut process.counted));
-            let counted = counted.unwrap_or_default();
+            let effects = process.map(|process| Effects {
+                counted: std::mem::take(&mut process.counted),
+                taken_out: std::mem::take(&mut process.taken_out),
+            });
             let maker = self.maker(device, &persist.document, &accepted);
             self.note_removed(device, document, &accepted);
-            match self.model.accept(document, accepted, counted, maker) {
+            match self.model.accept(document, accepted, effects.unwrap_or_default(), maker) {
                 Ok((change, is_contested)) => {
                     if is_contested {
                         self.marks.hit(Mark::DotContested);

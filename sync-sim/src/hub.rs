@@ -300,12 +300,12 @@ impl World<'_> {
                 }
                 self.marks.hit(mark);
             }
-            Downward::Chunk { channel, is_last, note_bytes } => {
+            Downward::Chunk { channel, is_last, delta } => {
                 let Some(open) = link.channels.get_mut(&channel) else { return };
                 let Some(mut catch_up) = open.catch_up else { return };
                 catch_up.sent += kernel::plain_len(frame);
                 catch_up.chunks += 1;
-                catch_up.note_bytes += note_bytes;
+                catch_up.note_bytes += kernel::note_bytes(&delta, &mut open.of_chunks);
                 open.catch_up = (!is_last).then_some(catch_up);
                 if is_last {
                     self.end_catch_up(catch_up);

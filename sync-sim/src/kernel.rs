@@ -29,8 +29,8 @@ pub(crate) struct Brought {
     pub(crate) is_member: bool,
     /// What it says of a counter.
     pub(crate) share: Option<Share>,
-    /// Whether it was asserted again.
-    pub(crate) is_copy: bool,
+    /// What it is a copy of, where it was asserted again.
+    pub(crate) copy_of: Option<Dot>,
 }
 
 /// A change that a device accepted, as it goes to its disk.
@@ -113,7 +113,7 @@ fn accepted_of(delta: &Delta, item: &OutboxItem, replaces: Option<Dot>) -> Accep
                     .as_ref()
                     .is_some_and(|element| matches!(element.content, Content::Member(_))),
                 share: element.as_ref().and_then(share_of),
-                is_copy: element.is_some_and(|element| element.claim.copy.is_some()),
+                copy_of: element.and_then(|element| Some(element.claim.copy?.origin)),
             });
         }
     }
@@ -146,15 +146,57 @@ pub(crate) fn counts(document: &Document) -> BTreeMap<Counter, i64> {
     counts
 }
 
+/// A register of a record: its place and its path there.
+pub(crate) type Register = (String, String);
+
+/// The registers that the records of a document show.
+pub(crate) fn registers(document: &Document) -> BTreeSet<Register> {
+    let mut registers = BTreeSet::new();
+    for collection in document.collections().sure() {
+        for (id, record) in document.records(&collection).sure() {
+            let elements = record.elements().iter();
+            let paths = elements.map(Element::path).filter(|path| record.value(path).is_some());
+            registers.extend(paths.map(|path| (format!("{collection}/{id}"), path.to_owned())));
+        }
+    }
+    registers
+}
+
+/// Of the registers that were there those that a record lacks which is there still.
+pub(crate) fn taken_out(document: &Document, had: BTreeSet<Register>) -> BTreeSet<Register> {
+    let has = registers(document);
+    had.into_iter().filter(|one| !has.contains(one) && is_shown(document, &one.0)).collect()
+}
+
 /// How what says that a record is there is called in a report.
 pub(crate) const EXISTENCE: &str = "existence";
 
 /// Whether anything says that a record is there, by how it is called in a report.
 pub(crate) fn exists(document: &Document, place: &str) -> bool {
-    let Some((collection, id)) = place.split_once('/') else { return false };
-    let Ok(id) = RecordId::new(id) else { return false };
-    let place = Place::Record { collection: collection.to_owned(), id };
+    let Some((collection, id)) = record_of(place) else { return false };
+    let place = Place::Record { collection, id };
     document.elements(&place).sure().existence().next().is_some()
+}
+
+/// Of the records that a change asserts something of, those of which no existence is original.
+pub(crate) fn by_copies(document: &Document, accepted: &Accepted) -> BTreeSet<String> {
+    let copies = accepted.live.iter().filter(|brought| brought.copy_of.is_some());
+    let is_by_copies = |place: &&String| {
+        let Some((collection, id)) = record_of(place) else { return false };
+        let elements = document.elements(&Place::Record { collection, id }).sure();
+        elements.existence().all(|claim| claim.copy.is_some())
+    };
+    copies.map(|brought| &brought.place).filter(is_by_copies).cloned().collect()
+}
+
+fn is_shown(document: &Document, place: &str) -> bool {
+    let Some((collection, id)) = record_of(place) else { return false };
+    document.record(&collection, &id).sure().is_some()
+}
+
+fn record_of(place: &str) -> Option<(String, RecordId)> {
+    let (collection, id) = place.split_once('/')?;
+    Some((collection.to_owned(), RecordId::new(id).ok()?))
 }
 
 fn field_of(element: &Element) -> String {
@@ -304,8 +346,8 @@ pub(crate) enum Downward {
         channel: u32,
         /// Whether it is the last.
         is_last: bool,
-        /// The bytes of what it says of removals.
-        note_bytes: usize,
+        /// What it brings.
+        delta: Vec<u8>,
     },
     /// A change of another device.
     Delta {
@@ -334,6 +376,12 @@ pub(crate) enum Downward {
     Other,
 }
 
+/// Reads the delta of a chunk: the bytes of what it says of removals.
+pub(crate) fn note_bytes(delta: &[u8], names: &mut Dictionary) -> usize {
+    let notes = names.read_chunk(delta).map(|delta| delta.notes).unwrap_or_default();
+    notes.iter().map(|note| note.label.byte_count() + note.id.len()).sum()
+}
+
 /// Reads a frame from a hub.
 pub(crate) fn downward(frame: &[u8]) -> Downward {
     let is_looked_into = matches!(
@@ -346,9 +394,7 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
     match decode_hub(frame) {
         Ok(HubMessage::Opened { channel, resumed, .. }) => Downward::Opened { channel, resumed },
         Ok(HubMessage::Chunk { channel, cursor, delta, .. }) => {
-            let note_bytes =
-                delta.notes.iter().map(|note| note.label.byte_count() + note.id.len()).sum();
-            Downward::Chunk { channel, is_last: cursor.is_some(), note_bytes }
+            Downward::Chunk { channel, is_last: cursor.is_some(), delta }
         }
         Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },
         Ok(HubMessage::Stored { channel, id, .. }) => Downward::Stored { channel, id },
@@ -444,6 +490,7 @@ pub(crate) fn lacking_bytes<'a>(
     delta.notes = latest.into_values().cloned().collect();
     delta.dead.union(&died);
     let cursor = Some(Cursor { boot: u64::MAX, seq: hub.context().range_count() as u64 });
+    let delta = Dictionary::new().write_chunk(&delta);
     HubMessage::Chunk { channel: 1, number: 1, delta, cursor }.encode().len()
 }
 

@@ -12,7 +12,7 @@
 //! ```
 //! use sync_core::document::{Document, Edit, Refused};
 //! use sync_core::error::Sure;
-//! use sync_sim::{Random, Scenario, Torn, Workload};
+//! use sync_sim::{Lacking, Random, Scenario, Workload};
 //!
 //! /// People check in and out of a room; nobody is in it twice.
 //! struct Room;
@@ -27,7 +27,7 @@
 //!         }
 //!     }
 //!
-//!     fn check(&mut self, document: &Document, _: &Torn) -> Result<(), String> {
+//!     fn check(&mut self, document: &Document, _: &Lacking) -> Result<(), String> {
 //!         let there = document.set("room").sure().len();
 //!         if there <= 5 { Ok(()) } else { Err(format!("{there} people")) }
 //!     }
@@ -67,7 +67,7 @@ pub use measure::{CatchUps, Tally};
 pub use random::Random;
 pub use scenario::{Fault, Scenario};
 pub use trace::Trace;
-pub use workload::{Notes, Torn, Workload};
+pub use workload::{Lacking, Notes, Workload};
 
 /// What a run came to.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! what its author had seen; where a change is kept is told by the disks of the simulation.
 
 mod counters;
+mod lacking;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,7 @@ use sync_core::causal::{CausalContext, Dot, MemoryStore, ReplicaId};
 use sync_core::types::{MARKS_MAX, Renaming};
 
 use crate::invariant::{Invariant, Violation};
-use crate::kernel::{self, Accepted, Brought, Counter, EXISTENCE};
-use crate::workload::Torn;
+use crate::kernel::{self, Accepted, Brought, Counter, EXISTENCE, Register};
 
 /// Numbers a change within a run.
 pub(crate) type ChangeId = usize;
@@ -29,8 +29,9 @@ pub(crate) struct Change {
     pub(crate) live: Vec<Brought>,
     pub(crate) removed: Vec<String>,
     pub(crate) kills: Vec<Dot>,
-    /// What it added to counters.
-    counted: BTreeMap<Counter, i64>,
+    effects: Effects,
+    /// What its author had seen, where it asserts something again.
+    seen: Option<CausalContext>,
     /// Whether its bytes ever left the device.
     pub(crate) was_sent: bool,
     /// Whether a hub ever acknowledged it.
@@ -39,6 +40,15 @@ pub(crate) struct Change {
     pub(crate) was_taken: bool,
     /// Whether it was gone before anybody else could know of it.
     pub(crate) is_void: bool,
+}
+
+/// What a change of the application did, as that sees it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Effects {
+    /// What it added to counters.
+    pub(crate) counted: BTreeMap<Counter, i64>,
+    /// The registers that it took out of records which it left.
+    pub(crate) taken_out: BTreeSet<Register>,
 }
 
 /// What is known of one document.
@@ -69,6 +79,10 @@ pub(crate) struct Maker {
     pub(crate) is_copied: bool,
     /// The device, and the places that it has in part.
     pub(crate) in_part: BTreeSet<(String, usize)>,
+    /// What it has seen.
+    pub(crate) seen: CausalContext,
+    /// The records that stand there by copies alone.
+    pub(crate) by_copies: BTreeSet<String>,
     /// As which replicas it has what is on its disk under other dots yet.
     pub(crate) renamed: BTreeSet<ReplicaId>,
 }
@@ -91,7 +105,7 @@ impl Model {
         &mut self,
         document: usize,
         accepted: Accepted,
-        counted: BTreeMap<Counter, i64>,
+        effects: Effects,
         maker: Maker,
     ) -> Result<(ChangeId, bool), Violation> {
         let id = self.changes.len();
@@ -107,6 +121,8 @@ impl Model {
         }
         let dots = &mut self.documents[document];
         dots.by_replica.entry(replica).or_default().push(id);
+        let is_assertion = live.iter().any(|brought| brought.copy_of.is_some());
+        let seen = is_assertion.then_some(maker.seen);
         let change = Change {
             document,
             replica,
@@ -115,13 +131,15 @@ impl Model {
             live,
             removed,
             kills,
-            counted,
+            effects,
+            seen,
             was_sent: false,
             was_stored: false,
             was_taken: false,
             is_void: false,
         };
         self.check_places(&change, &maker.renamed)?;
+        self.check_mends(&change, &maker.by_copies)?;
         self.documents[document].in_part.extend(maker.in_part);
         self.changes.push(change);
         Ok((id, is_contested))
@@ -183,6 +201,7 @@ impl Model {
                 brought.counter = dot.counter;
                 // What a copy says of where it comes from goes along.
                 brought.content = kernel::content_in(store, dot).unwrap_or(brought.content);
+                brought.copy_of = brought.copy_of.map(|of| renaming.dot(of));
             }
             (change.replica, change.first, change.last) = (first.replica, first.counter, last);
             // What was acknowledged goes out again with a refill.
@@ -302,7 +321,8 @@ impl Model {
         renamed: &BTreeSet<ReplicaId>,
     ) -> Result<(), Violation> {
         let own = change.live.iter().map(|brought| &brought.place).chain(&change.removed);
-        let own: BTreeSet<&String> = own.collect();
+        let taken_out = change.effects.taken_out.iter().map(|(place, _)| place);
+        let own: BTreeSet<&String> = own.chain(taken_out).collect();
         for dot in change.kills.iter().filter(|dot| !renamed.contains(&dot.replica)) {
             if self.is_contested(change.document, dot.replica, dot.counter) {
                 continue;
@@ -315,6 +335,43 @@ impl Model {
             {
                 let detail = format!("{dot} of {place} was taken by a change of {own:?}");
                 return Err(Violation { invariant: Invariant::OnlyItsOwnPlace, detail });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever knows that a field was taken out, and that a record was asserted again without it by somebody
+    /// who knew that as well, does not write the field into that record again.
+    fn check_mends(&self, change: &Change, by_copies: &BTreeSet<String>) -> Result<(), Violation> {
+        let Some(seen) = &change.seen else { return Ok(()) };
+        let has = |change: &Change, place: &str, field: &str| {
+            change.live.iter().any(|brought| (&*brought.place, &*brought.field) == (place, field))
+        };
+        let knows = |seen: &CausalContext, other: &Change| {
+            seen.contains(Dot::new(other.replica, other.last)) && !other.is_void
+        };
+        for Brought { place, field, copy_of, .. } in &change.live {
+            let is_mend = by_copies.contains(place) && !has(change, place, EXISTENCE);
+            let Some(origin) = copy_of.filter(|_| is_mend) else { continue };
+            let is_of_it = |dot: &Dot| {
+                let copied = self.brought(change.document, *dot).and_then(|known| known.copy_of);
+                *dot == origin || copied == Some(origin)
+            };
+            let register = (place.clone(), field.clone());
+            let known = self.changes.iter().filter(|other| other.document == change.document);
+            let known = known.filter(|other| knows(seen, other));
+            let mut taken_out = known.clone().filter(|other| {
+                other.effects.taken_out.contains(&register) && other.kills.iter().any(is_of_it)
+            });
+            let is_asserted_without = |took: &Change| {
+                known.clone().any(|other| {
+                    let is_it = has(other, place, EXISTENCE) && !has(other, place, field);
+                    is_it && other.seen.as_ref().is_some_and(|seen| knows(seen, took))
+                })
+            };
+            if taken_out.any(is_asserted_without) {
+                let detail = format!("{field} of {place} was taken out, and is written again");
+                return Err(Violation { invariant: Invariant::NoResurrection, detail });
             }
         }
         Ok(())
@@ -365,41 +422,14 @@ impl Model {
         }
     }
 
-    /// The fields of a document whose last value went with a removal that had not seen the record which is
-    /// live, though this value stood in the place of what that was written with; and of which nobody heard
-    /// who held the record with that field.
-    pub(crate) fn torn(&self, document: usize, live: &BTreeMap<Dot, u64>) -> Torn {
-        let heard = &self.documents[document].heard;
-        let mut values: BTreeSet<Dot> = BTreeSet::new();
-        for dot in live.keys() {
-            let exists = |brought: &&Brought| brought.field == EXISTENCE;
-            let place = self.brought(document, *dot).filter(exists).map(|brought| &brought.place);
-            let change = self.change_of(document, *dot).map(|id| &self.changes[id]);
-            if let (Some(place), Some(change)) = (place, change) {
-                let of_it = change.live.iter().filter(|brought| brought.place == *place);
-                let dots = of_it.map(|brought| Dot::new(change.replica, brought.counter));
-                values.extend(dots.filter(|value| value != dot));
-            }
-        }
-        let mut torn = BTreeSet::new();
-        let changes = self.changes.iter().filter(|change| change.document == document);
-        for change in changes.filter(|change| !change.is_void) {
-            let taken = change.kills.iter().filter(|dot| values.contains(dot));
-            let taken: Vec<&Brought> =
-                taken.filter_map(|dot| self.brought(document, *dot)).collect();
-            for Brought { place, field, .. } in taken {
-                let was_heard = (change.first..=change.last).any(|counter| {
-                    heard.contains(&(Dot::new(change.replica, counter), field.clone()))
-                });
-                if change.removed.contains(place) && !was_heard {
-                    torn.insert((place.clone(), field.clone()));
-                }
-                let new =
-                    change.live.iter().filter(|new| (&new.place, &new.field) == (place, field));
-                values.extend(new.map(|new| Dot::new(change.replica, new.counter)));
-            }
-        }
-        Torn(torn)
+    /// Each change that brought a dot live, and what it stands for there: two, where copies wrote it.
+    fn all_brought(&self, document: usize, dot: Dot) -> impl Iterator<Item = (&Change, &Brought)> {
+        let all = self.documents[document].by_replica.get(&dot.replica).into_iter().flatten();
+        let all = all.map(|id| &self.changes[*id]).filter(|change| !change.is_void);
+        all.filter_map(move |change| {
+            let brought = change.live.iter().find(|brought| brought.counter == dot.counter);
+            Some((change, brought?))
+        })
     }
 
     /// As which dots that was written first which stands as this dot since it was written again.

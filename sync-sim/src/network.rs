@@ -48,6 +48,8 @@ pub(crate) struct Channel {
     pub(crate) catch_up: Option<CatchUp>,
     /// What the device was told that has numbers.
     pub(crate) dictionary: Dictionary,
+    /// What the chunks of its catch-up have numbered.
+    pub(crate) of_chunks: Dictionary,
 }
 
 impl Link {

@@ -63,6 +63,7 @@ impl World<'_> {
                     pushes: BTreeMap::new(),
                     catch_up: None,
                     dictionary: Dictionary::new(),
+                    of_chunks: Dictionary::new(),
                 };
                 if let Some(link) = self.links.get_mut(&id) {
                     link.channels.insert(channel, fresh);

@@ -9,7 +9,7 @@ use sync_core::types::{Conflict, Place};
 
 use crate::device::Device;
 use crate::invariant::Invariant;
-use crate::kernel::{self, Counter};
+use crate::kernel::{self, Counter, Register};
 use crate::marks::Mark;
 use crate::model::{Change, ChangeId};
 use crate::world::{World, document_name};
@@ -234,7 +234,7 @@ impl World<'_> {
                 .iter()
                 .filter(|brought| live.contains_key(&Dot::new(change.replica, brought.counter)));
             for brought in alive {
-                *kept.entry(&brought.place).or_default() |= !brought.is_copy;
+                *kept.entry(&brought.place).or_default() |= brought.copy_of.is_none();
             }
         }
         let process = self.devices.iter().find_map(|device| device.process.as_ref())?;
@@ -327,17 +327,19 @@ impl World<'_> {
 
     fn ask_application(&mut self, document: usize, hub: &MemoryStore, spoiled: &Spoiled) {
         let name = document_name(document);
-        let torn = self.model.torn(document, &kernel::live(hub));
-        let lacks = |(place, field): &&(String, String)| {
-            !kernel::fields(hub, place).iter().any(|(_, there)| there == field)
+        let lacking = self.model.lacking(document, &kernel::live(hub));
+        let lacks = |register: &&Register| {
+            let (place, field) = *register;
+            let is_torn = !lacking.taken_out.contains(*register);
+            is_torn && !kernel::fields(hub, place).iter().any(|(_, there)| there == field)
         };
-        self.tally.torn += torn.0.iter().filter(lacks).count() as u64;
+        self.tally.torn += lacking.torn.iter().filter(lacks).count() as u64;
         let mut found = None;
         let (mut partial, mut unexplained) = (0, 0);
         for (at, device) in self.devices.iter().enumerate() {
             let Some(process) = &device.process else { continue };
             let Ok(opened) = process.client.document(&name) else { continue };
-            if let Err(detail) = self.workload.check(opened, &torn) {
+            if let Err(detail) = self.workload.check(opened, &lacking) {
                 found = Some(format!("device {at}, {name}: {detail}"));
             }
             if at == 0 {

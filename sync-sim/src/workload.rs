@@ -16,21 +16,27 @@ pub trait Workload {
     fn change(&mut self, random: &mut Random, edit: &mut Edit<'_>) -> Result<(), Refused>;
 
     /// Says what is wrong with a document. It is asked of every document at the end, when all devices
-    /// hold the same state. Records may lack the fields that are torn.
-    fn check(&mut self, document: &Document, torn: &Torn) -> Result<(), String>;
+    /// hold the same state. What records may lack is said.
+    fn check(&mut self, document: &Document, lacking: &Lacking) -> Result<(), String>;
 }
 
-/// Fields of records that stand, whose last value went with a removal that had seen this value, and not the
-/// record. It is asserted again by those who hold the record and hear of the removal; where none of them
-/// does, it looks as if the field alone was taken out.
+/// Fields that records which stand may lack.
 #[derive(Debug, Clone, Default)]
-pub struct Torn(pub(crate) BTreeSet<(String, String)>);
+pub struct Lacking {
+    /// Somebody took out a value of the field, and left the record.
+    pub(crate) taken_out: BTreeSet<(String, String)>,
+    /// A value of the field went with a removal that had seen this value, and not the record. It is asserted
+    /// again by those who hold the record and hear of the removal; where none of them does, it looks as if
+    /// the field alone was taken out.
+    pub(crate) torn: BTreeSet<(String, String)>,
+}
 
-impl Torn {
-    /// Whether a field of a record is torn.
+impl Lacking {
+    /// Whether a record may lack a field.
     #[must_use]
     pub fn has(&self, collection: &str, id: &RecordId, field: &str) -> bool {
-        self.0.contains(&(format!("{collection}/{id}"), field.to_owned()))
+        let field = (format!("{collection}/{id}"), field.to_owned());
+        self.taken_out.contains(&field) || self.torn.contains(&field)
     }
 }
 
@@ -44,9 +50,13 @@ pub struct Notes {
     pub removals: u32,
     /// How long a body is at most.
     pub body_bytes_max: u64,
+    /// How many of a thousand changes take a field out of a note.
+    pub taken_out: u32,
     written: u64,
     /// What is counted is drawn apart, so that it shifts nothing else.
     counting: Random,
+    /// So is what is taken out.
+    taking: Random,
 }
 
 const NOTES: &str = "notes";
@@ -63,7 +73,9 @@ impl Notes {
         let ids = [3, 6, 12, 40][random.index(4)];
         let removals = [40, 150, 300][random.index(3)];
         let body_bytes_max = [8, 60, 400][random.index(3)];
-        Self { ids, removals, body_bytes_max, written: 0, counting: random.stream(11) }
+        let (counting, mut taking) = (random.stream(11), random.stream(12));
+        let taken_out = [0, 0, 0, 80][taking.index(4)];
+        Self { ids, removals, body_bytes_max, taken_out, written: 0, counting, taking }
     }
 
     fn value(&mut self, random: &mut Random, field: &str) -> Field {
@@ -142,6 +154,19 @@ impl Notes {
         }
     }
 
+    /// Takes a field out of a note that was there, now and then.
+    fn take_out(&mut self, edit: &mut Edit<'_>, id: &RecordId) -> Result<(), Refused> {
+        let name = FIELDS[self.taking.index(3)];
+        let is_due = self.taking.chance(self.taken_out);
+        if !is_due || edit.document().record(NOTES, id).sure().is_none() {
+            return Ok(());
+        }
+        edit.unset(NOTES, id, &[name])?;
+        let record = edit.document().record(NOTES, id).sure().unwrap_or_default();
+        assert_eq!(record.values(name).len(), 0, "a field that was taken out has no value");
+        Ok(())
+    }
+
     /// Makes a note again of what is left of one, and gives it what is missing.
     fn restore(
         &mut self,
@@ -205,14 +230,17 @@ impl Workload for Notes {
                 self.insert(random, edit, &id)?;
             }
             self.count(edit, &id)?;
+            if is_there && parts == 1 {
+                self.take_out(edit, &id)?;
+            }
         }
         Ok(())
     }
 
-    fn check(&mut self, document: &Document, torn: &Torn) -> Result<(), String> {
+    fn check(&mut self, document: &Document, lacking: &Lacking) -> Result<(), String> {
         for (id, record) in document.records(NOTES).sure() {
             let is_missing =
-                |name: &&&str| record.value(name).is_none() && !torn.has(NOTES, &id, name);
+                |name: &&&str| record.value(name).is_none() && !lacking.has(NOTES, &id, name);
             let missing = FIELDS.iter().find(is_missing);
             if let Some(name) = missing {
                 return Err(format!("note {id} is listed without its {name}"));

@@ -10,6 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use thiserror::Error;
 
@@ -17,6 +18,9 @@ use crate::header::{Found, look};
 
 /// How long a statement waits for another program that reads the file. Arbitrary.
 const BUSY_WAIT: Duration = Duration::from_secs(2);
+
+/// How many compiled statements are kept. Arbitrary: more than client and hub have.
+const STATEMENTS_MAX: usize = 64;
 
 /// What a file is for and how its tables come about.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +33,7 @@ pub struct Schema<'a> {
     pub migrations: &'a [&'a str],
 }
 
-/// Why a file was not opened. For all but the last two the file is untouched.
+/// Why a file was not opened. For all but the last four the file is untouched.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -87,10 +91,24 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
-    /// SQLite refused something.
+    /// There is no room for what opening writes.
+    #[error("{path} could not be opened, since the disk is full; free space, then open it again")]
+    DiskFull {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Its pages are not what SQLite wrote.
     #[error(
-        "{path} could not be opened by SQLite ({source}); restore it from a backup if it is damaged"
+        "{path} is damaged ({source}); restore it from a backup, or move it away to start anew"
     )]
+    Damaged {
+        /// Where.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// SQLite refused something else.
+    #[error("{path} could not be opened by SQLite ({source}); check the disk, then open it again")]
     Sqlite {
         /// Where.
         path: PathBuf,
@@ -176,12 +194,8 @@ pub fn open(path: impl AsRef<Path>, schema: &Schema<'_>) -> Result<Database, Ope
     if check(&path, schema)?.is_none() {
         create(&path, schema)?;
     }
-    let connection = connect(&path, schema).map_err(|source| match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            OpenError::InUse { path: path.clone() }
-        }
-        _ => OpenError::Sqlite { path: path.clone(), source },
-    })?;
+    renew_log(&path).map_err(|source| refused(&path, source))?;
+    let connection = connect(&path, schema).map_err(|source| failed(&path, source))?;
     Ok(Database { connection, path, _lock: lock })
 }
 
@@ -249,7 +263,7 @@ fn create(path: &Path, schema: &Schema<'_>) -> Result<(), OpenError> {
         migrate(&mut connection, schema)?;
         connection.close().map_err(|(_, error)| error)
     };
-    made().map_err(|source| OpenError::Sqlite { path: path.to_path_buf(), source })?;
+    made().map_err(|source| failed(path, source))?;
     set_aside(path)?;
     let renamed = fs::rename(&draft, path).and_then(|()| sync_folder(path));
     renamed.map_err(|source| refused(path, source))
@@ -268,10 +282,36 @@ fn set_aside(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Brings a write-ahead log that was left to the disk, under a name of its own first.
+///
+/// After a sync that failed, the system shows what may not be on the disk, and takes it for written
+/// whenever it is synced again: without this, what is committed behind it would be lost with the power.
+/// Without room for it the log stays as it is. So it does beside shared memory: another program may be
+/// using it.
+fn renew_log(path: &Path) -> io::Result<()> {
+    let log = with_suffix(path, "-wal");
+    let is_left = fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+    if !is_left || with_suffix(path, "-shm").exists() {
+        return Ok(());
+    }
+    let draft = with_suffix(&log, ".new");
+    match fs::copy(&log, &draft).and_then(|_| File::open(&draft)?.sync_all()) {
+        Ok(()) => {
+            fs::rename(&draft, &log)?;
+            sync_folder(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => fs::remove_file(&draft),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens a file that was checked, migrates it, and sets the connection up.
 fn connect(path: &Path, schema: &Schema<'_>) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Or else a statement is compiled again whenever some of its parameters change.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Set before the first read, so that the write-ahead log needs no shared memory.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -326,15 +366,27 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Tells a refusal for want of permission from other errors.
+/// What an error of SQLite's means for the one who opens.
+fn failed(path: &Path, source: rusqlite::Error) -> OpenError {
+    let path = path.to_path_buf();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse { path },
+        Some(ErrorCode::DiskFull) => OpenError::DiskFull { path },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            OpenError::Damaged { path, source }
+        }
+        _ => OpenError::Sqlite { path, source },
+    }
+}
+
+/// Tells what the reader can do something about from other errors.
 fn refused(path: &Path, source: io::Error) -> OpenError {
     let path = path.to_path_buf();
-    let is_refusal = matches!(
-        source.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-    );
-    if is_refusal {
+    let kind = source.kind();
+    if matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) {
         OpenError::NotWritable { path, source }
+    } else if kind == io::ErrorKind::StorageFull {
+        OpenError::DiskFull { path }
     } else {
         OpenError::Io { path, source }
     }

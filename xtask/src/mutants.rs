@@ -7,7 +7,7 @@ use crate::setup::install_tool;
 use crate::workspace::Workspace;
 
 /// Words of the names of tests that are quick, and about the kernel or what stands right on it.
-const TESTS: [&str; 11] = [
+const TESTS: [&str; 12] = [
     "causal",
     "deltas",
     "documents",
@@ -15,6 +15,7 @@ const TESTS: [&str; 11] = [
     "fingerprints",
     "golden",
     "laws",
+    "overwrite",
     "places",
     "reconcile",
     "snapshot",

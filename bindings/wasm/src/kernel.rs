@@ -202,7 +202,7 @@ impl Kernel {
     /// The conflict log.
     pub fn conflicts(&self) -> Array {
         let log = opened(self.client.conflict_log(&self.name));
-        log.map(|(entry, is_open)| conflict_to_js(entry, is_open)).collect()
+        log.into_iter().map(|(entry, is_open)| conflict_to_js(entry, is_open)).collect()
     }
 
     /// Where the change of a dot is.
@@ -362,7 +362,7 @@ impl Kernel {
         change: &mut dyn FnMut(&mut Edit<'_>) -> Result<(), Refused>,
     ) -> Result<String, JsValue> {
         let changed = self.client.change(now(0.0, unix_ms), &self.name, change);
-        changed.map(|((), dot)| dot.text()).map_err(misuse)
+        changed.map(|((), dot)| dot.text()).map_err(|refused| misuse(refused.into()))
     }
 
     /// Joins deltas as one, so that a removal is judged with all that came with it.
@@ -378,7 +378,7 @@ impl Kernel {
 }
 
 /// What the client gives for the document of a kernel, which is open as long as that is.
-fn opened<T>(found: Result<T, Misuse>) -> T {
+fn opened<T, E: std::fmt::Debug>(found: Result<T, E>) -> T {
     found.expect("the document is open")
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn output_to_js(output: ClientOutput) -> JsValue {
             object(&[("type", "send".into()), ("frame", js_bytes(&frame))])
         }
         ClientOutput::Persist(Persist { id, document: _, steps }) => {
-            let steps: Array = steps.iter().map(step_to_js).collect();
+            let steps: Array = steps.into_iter().map(step_to_js).collect();
             object(&[("type", "persist".into()), ("id", number(id)), ("steps", steps.into())])
         }
         ClientOutput::Disconnect { reason } => {
@@ -49,34 +49,34 @@ fn event_to_js(event: ClientEvent) -> JsValue {
     }
 }
 
-fn step_to_js(step: &Step) -> JsValue {
+fn step_to_js(step: Step) -> JsValue {
     match step {
         Step::Join(delta) => object(&[("type", "join".into()), ("pieces", seal_all(delta).into())]),
         Step::Enqueue { item, replaces } => object(&[
             ("type", "enqueue".into()),
-            ("item", item_to_js(item)),
+            ("item", item_to_js(&item)),
             ("replaces", replaces.map_or(JsValue::UNDEFINED, dot_to_js)),
         ]),
-        Step::Freeze(key) => object(&[("type", "freeze".into()), ("key", dot_to_js(*key))]),
-        Step::Settle(key) => object(&[("type", "settle".into()), ("key", dot_to_js(*key))]),
+        Step::Freeze(key) => object(&[("type", "freeze".into()), ("key", dot_to_js(key))]),
+        Step::Settle(key) => object(&[("type", "settle".into()), ("key", dot_to_js(key))]),
         Step::Park { key, reason } => {
-            object(&[("type", "park".into()), ("key", dot_to_js(*key)), ("reason", reason.into())])
+            object(&[("type", "park".into()), ("key", dot_to_js(key)), ("reason", reason.into())])
         }
         Step::Follow(cursor) => {
-            object(&[("type", "follow".into()), ("cursor", cursor_to_js(*cursor))])
+            object(&[("type", "follow".into()), ("cursor", cursor_to_js(cursor))])
         }
         Step::Log(entry) => object(&[
             ("type", "log".into()),
             ("key", entry.key().into()),
             ("clash", entry.field.is_some().into()),
             ("seenMs", (entry.seen_ms as f64).into()),
-            ("entry", js_bytes(&encode_log(entry))),
+            ("entry", js_bytes(&encode_log(&entry))),
         ]),
         Step::Renew(replica) => {
             object(&[("type", "renew".into()), ("replica", replica.text().into())])
         }
         Step::Rename(renaming) => {
-            object(&[("type", "rename".into()), ("renaming", renaming_to_js(renaming))])
+            object(&[("type", "rename".into()), ("renaming", renaming_to_js(&renaming))])
         }
     }
 }

@@ -4,7 +4,7 @@
 //! than one delta may be on the wire stands in several pieces, entries first and dead dots last.
 
 use js_sys::{Array, Object};
-use sync_core::causal::{Delta, Dot, MemoryStore, ReplicaId};
+use sync_core::causal::{Delta, Dot, Few, MemoryStore, ReplicaId};
 use sync_core::checksum::crc32;
 use sync_core::pack::Reader;
 use sync_core::session::{ChunkSize, OutboxItem, OutboxState};
@@ -32,7 +32,7 @@ pub fn fold(pieces: &Array) -> Option<Array> {
     for delta in &deltas {
         store.join(delta);
     }
-    Some(seal_all(&store.to_delta()))
+    Some(seal_all(store.to_delta()))
 }
 
 /// Pieces once a part of a replica's history stands under another one. A damaged piece stays as it is.
@@ -50,7 +50,7 @@ pub fn renamed(pieces: &Array, renaming: &JsValue) -> Result<Array, JsValue> {
 #[wasm_bindgen]
 pub fn renaming_mark(renaming: &JsValue) -> Result<Array, JsValue> {
     let entries = renaming_from_js(renaming)?.mark().into_iter().collect();
-    Ok(seal_all(&Delta { entries, ..Delta::default() }))
+    Ok(seal_all(Delta { entries, ..Delta::default() }))
 }
 
 /// A row of the outbox then; nothing where it is damaged.
@@ -93,8 +93,8 @@ fn open_piece(bytes: &[u8]) -> Option<Delta> {
 }
 
 /// A delta in pieces: one, unless it is larger than a delta may be, in bytes or in ranges.
-pub(crate) fn seal_all(delta: &Delta) -> Array {
-    let whole = encode_delta(delta);
+pub(crate) fn seal_all(delta: Delta) -> Array {
+    let whole = encode_delta(&delta);
     let context = delta.context();
     let is_narrow =
         context.range_count() <= CONTEXT_RANGES_MAX && context.replica_count() <= REPLICAS_MAX;
@@ -103,8 +103,7 @@ pub(crate) fn seal_all(delta: &Delta) -> Array {
     }
     let size = ChunkSize { items: RANGES_MAX, ..ChunkSize::default() };
     // With notes, so many ranges might be more bytes than a delta may have.
-    let (entries, dead) = (delta.entries.clone(), delta.dead.clone());
-    let pieces = size.cut(Delta { entries, dead, ..Delta::default() });
+    let pieces = size.cut(Delta { notes: Few::new(), ..delta });
     pieces.iter().map(|piece| seal(&encode_delta(piece))).collect()
 }
 

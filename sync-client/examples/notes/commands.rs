@@ -90,7 +90,7 @@ impl Notes {
     }
 
     fn ls(&self) -> Result<()> {
-        let notes = self.notes.list();
+        let notes = self.notes.list()?;
         let json: Json = notes.iter().map(note::json).collect();
         self.print(&json, || notes.iter().map(note::line).collect())
     }
@@ -98,12 +98,12 @@ impl Notes {
     fn status(&self) -> Result<()> {
         let settled = |connection: &Connection| !matches!(connection, Connection::Connecting);
         self.client.wait_connection(STATUS_WAIT, settled);
-        let (json, line) = self.state();
+        let (json, line) = self.state()?;
         self.print(&json, || vec![line])
     }
 
     /// How everything is, as JSON and as a line.
-    pub(crate) fn state(&self) -> (Json, String) {
+    pub(crate) fn state(&self) -> Result<(Json, String)> {
         let status = self.document.status();
         let reason = match &status.connection {
             Connection::Offline(reason) => Some(reason.to_string()),
@@ -111,9 +111,9 @@ impl Notes {
         };
         let connection = status.connection.to_string();
         let seen: BTreeMap<_, _> = self.document.read(|document| {
-            let context = document.context().iter();
+            let context = document.store().context().iter();
             Ok(context.map(|(replica, ranges)| (replica.to_string(), ranges.max())).collect())
-        });
+        })?;
         let json = json!({
             "document": self.document.name(),
             "connection": connection,
@@ -129,7 +129,7 @@ impl Notes {
             0 => String::new(),
             parked => format!(", {parked} refused by the hub"),
         };
-        (json, format!("{connection}{because}, {} pending{parked}", status.pending))
+        Ok((json, format!("{connection}{because}, {} pending{parked}", status.pending)))
     }
 
     fn sync(&self, timeout: Duration) -> Result<()> {
@@ -137,12 +137,12 @@ impl Notes {
             bail!("no hub to sync with; name one with --hub URL");
         }
         self.client.wait_sync(timeout)?;
-        self.print(&self.state().0, || vec!["in sync".to_owned()])
+        self.print(&self.state()?.0, || vec!["in sync".to_owned()])
     }
 
     fn conflicts(&self) -> Result<()> {
-        let open = self.notes.conflicts();
-        let log = self.document.conflict_log();
+        let open = self.notes.conflicts()?;
+        let log = self.document.conflict_log()?;
         let clash = |clash: &Clash| {
             json!({
                 "id": clash.id.to_string(),
@@ -169,7 +169,7 @@ impl Notes {
 
     /// Resolves everything that clashes in a note in favour of one author.
     fn keep(&self, id: &RecordId, author: &str) -> Result<()> {
-        let clashes = self.notes.conflicts();
+        let clashes = self.notes.conflicts()?;
         let Some(clash) = clashes.iter().find(|clash| clash.id == *id) else {
             bail!("nothing clashes in note {id}; see `notes conflicts`");
         };

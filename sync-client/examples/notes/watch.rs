@@ -86,13 +86,13 @@ struct Shown {
 
 impl Shown {
     fn notes(&mut self, notes: &Notes) -> Result<()> {
-        let ids: Vec<_> = notes.notes.list().into_iter().map(|note| note.id).collect();
+        let ids: Vec<_> = notes.notes.list()?.into_iter().map(|note| note.id).collect();
         let gone: Vec<_> = self.notes.keys().filter(|id| !ids.contains(id)).cloned().collect();
         ids.iter().chain(&gone).try_for_each(|id| self.note(notes, id))
     }
 
     fn note(&mut self, notes: &Notes, id: &RecordId) -> Result<()> {
-        match notes.notes.get(id) {
+        match notes.notes.get(id)? {
             Some(note) if self.notes.get(id) == Some(&note) => Ok(()),
             Some(note) => {
                 notes.print(&json!({ "note": note::json(&note) }), || vec![note::line(&note)])?;
@@ -106,7 +106,7 @@ impl Shown {
     }
 
     fn state(&mut self, notes: &Notes) -> Result<()> {
-        let (json, line) = notes.state();
+        let (json, line) = notes.state()?;
         if json == self.state {
             return Ok(());
         }

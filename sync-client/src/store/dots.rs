@@ -1,109 +1,183 @@
-//! One document's context and entries in SQLite, as the kernel's join works on them.
+//! One document's context and entries in SQLite, as the kernel's join and a session work on them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{Connection, Params, params};
 
 use sync_core::causal::{
-    CausalContext, Dot, DotRanges, DotStore, Entry, MemoryStore, RUN_DOTS_MAX, ReplicaId,
+    CausalContext, Dot, DotRanges, DotStore, Entry, Fingerprints, RUN_DOTS_MAX, ReplicaId,
 };
+use sync_core::session::ClientStore;
 
 use super::StoreError;
+use super::file::File;
 use super::rows::{self, counter};
 
-/// A view of one document within a transaction.
+/// One document's entries and context in the client's file: an entry is read when it is asked for.
 #[derive(Debug)]
-pub(super) struct SqlDots<'a> {
-    pub(super) connection: &'a Connection,
+pub struct DocumentStore {
+    pub(super) file: Arc<File>,
     pub(super) document: i64,
+    /// As in the file once the transaction is committed.
+    context: CausalContext,
+    /// How many places stand open.
+    pub(super) open_count: u64,
+    is_settled: bool,
+    sums: Option<Fingerprints>,
+    no_sums: Fingerprints,
 }
 
-impl SqlDots<'_> {
-    /// Reads everything.
-    pub(super) fn load(&self) -> Result<MemoryStore, StoreError> {
-        let mut context = CausalContext::default();
-        let mut statement =
-            self.prepare("SELECT replica, body FROM contexts WHERE document = ?1")?;
-        let mut found = statement.query([self.document])?;
-        while let Some(row) = found.next()? {
-            let replica = ReplicaId::from_bytes(row.get(0)?);
-            context.set(replica, rows::read_context(replica, row.get_ref(1)?.as_blob()?)?);
-        }
-        let mut entries = Vec::new();
-        let mut statement = self.prepare(
-            "SELECT replica, first, last, space, place, body FROM entries WHERE document = ?1",
-        )?;
-        let mut found = statement.query([self.document])?;
-        while let Some(row) = found.next()? {
-            entries.push(rows::read_entry(row)?);
-        }
-        Ok(MemoryStore::load(context, entries))
+impl DocumentStore {
+    /// Every dot seen.
+    #[must_use]
+    pub fn context(&self) -> &CausalContext {
+        &self.context
     }
 
-    pub(super) fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
-        self.connection.prepare_cached(sql)
+    /// How many reads and writes of the file have failed so far.
+    pub(crate) fn failures(&self) -> u64 {
+        self.file.failures()
     }
 
-    fn write(&self, entry: &Entry) -> Result<(), StoreError> {
+    /// Opens a document, of which the context is read. Whether it says which places stand open, its row
+    /// tells.
+    pub(super) fn open(
+        file: Arc<File>,
+        document: i64,
+        is_settled: bool,
+    ) -> Result<Self, StoreError> {
+        let (context, open_count) = file.read(|connection| {
+            let count = "SELECT count(*) FROM open_places WHERE document = ?1";
+            let open_count: i64 = connection.query_row(count, [document], |row| row.get(0))?;
+            Ok((read_context(connection, document)?, open_count.unsigned_abs()))
+        })?;
+        let (sums, no_sums) = (None, Fingerprints::default());
+        Ok(Self { file, document, context, open_count, is_settled, sums, no_sums })
+    }
+
+    /// Shows entries that a statement finds: with the columns replica, first, last, space, place, body.
+    /// Ends when that says so.
+    pub(super) fn show(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut show: impl FnMut(Entry) -> bool,
+    ) -> Result<(), StoreError> {
+        self.file.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut found = statement.query(params)?;
+            while let Some(row) = found.next()? {
+                if !show(rows::read_entry(row)?) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn show_overlapping(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        show: impl FnMut(Entry) -> bool,
+    ) -> Result<(), StoreError> {
+        if start > self.context.max_of(replica) {
+            return Ok(());
+        }
+        // Only runs that start up to one run's length earlier can overlap.
+        let from = start.saturating_sub(RUN_DOTS_MAX as u64 - 1);
+        let sql = "SELECT replica, first, last, space, place, body FROM entries
+                   WHERE document = ?1 AND replica = ?2 AND first BETWEEN ?3 AND ?4 AND last >= ?5
+                   ORDER BY first";
+        let (from, start, end) = (counter(from), counter(start), counter(end));
+        self.show(sql, params![self.document, replica.as_bytes(), from, end, start], show)
+    }
+
+    fn show_all(&self, mut show: impl FnMut(Entry)) -> Result<(), StoreError> {
+        let sql = "SELECT replica, first, last, space, place, body FROM entries
+                   WHERE document = ?1";
+        self.show(sql, [self.document], |entry| {
+            show(entry);
+            true
+        })
+    }
+
+    pub(super) fn write(&mut self, entry: &Entry) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO entries
                    (document, replica, first, last, space, place, body)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        self.prepare(sql)?.execute(params![
-            self.document,
-            entry.replica().as_bytes(),
-            counter(entry.first.counter),
-            counter(entry.last()),
-            entry.label.space(),
-            &*entry.id,
-            rows::write_entry(entry)
-        ])?;
-        Ok(())
+        self.file.write(|connection| {
+            connection.prepare_cached(sql)?.execute(params![
+                self.document,
+                entry.replica().as_bytes(),
+                counter(entry.first.counter),
+                counter(entry.last()),
+                entry.label.space(),
+                &*entry.id,
+                rows::write_entry(entry)
+            ])?;
+            Ok(())
+        })
     }
 
     fn delete(&self, first: Dot) -> Result<(), StoreError> {
         let sql = "DELETE FROM entries WHERE document = ?1 AND replica = ?2 AND first = ?3";
         let key = params![self.document, first.replica.as_bytes(), counter(first.counter)];
-        self.prepare(sql)?.execute(key)?;
-        Ok(())
+        self.file.write(|connection| {
+            connection.prepare_cached(sql)?.execute(key)?;
+            Ok(())
+        })
     }
 
-    fn set_seen(&self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), StoreError> {
-        if ranges.is_empty() {
-            let sql = "DELETE FROM contexts WHERE document = ?1 AND replica = ?2";
-            self.prepare(sql)?.execute(params![self.document, replica.as_bytes()])?;
-            return Ok(());
+    pub(super) fn count_in(&mut self, entry: &Entry) {
+        if let Some(sums) = &mut self.sums {
+            sums.add(entry.view());
         }
-        let sql = "INSERT OR REPLACE INTO contexts (document, replica, body) VALUES (?1, ?2, ?3)";
-        let body = rows::write_context(replica, ranges);
-        self.prepare(sql)?.execute(params![self.document, replica.as_bytes(), body])?;
-        Ok(())
+    }
+
+    fn count_out(&mut self, entry: &Entry) {
+        if let Some(sums) = &mut self.sums {
+            for (counter, content) in entry.view().hashes() {
+                sums.remove(Dot::new(entry.replica(), counter), content);
+            }
+        }
     }
 }
 
-impl DotStore for SqlDots<'_> {
+fn read_context(connection: &Connection, document: i64) -> Result<CausalContext, StoreError> {
+    let mut context = CausalContext::default();
+    let mut statement =
+        connection.prepare_cached("SELECT replica, body FROM contexts WHERE document = ?1")?;
+    let mut found = statement.query([document])?;
+    while let Some(row) = found.next()? {
+        let replica = ReplicaId::from_bytes(row.get(0)?);
+        context.set(replica, rows::read_context(replica, row.get_ref(1)?.as_blob()?)?);
+    }
+    Ok(context)
+}
+
+impl DotStore for DocumentStore {
     type Error = StoreError;
 
     fn seen(&self, replica: ReplicaId) -> Result<Cow<'_, DotRanges>, StoreError> {
-        let sql = "SELECT body FROM contexts WHERE document = ?1 AND replica = ?2";
-        let body: Option<Vec<u8>> = self
-            .prepare(sql)?
-            .query_row(params![self.document, replica.as_bytes()], |row| row.get(0))
-            .optional()?;
-        match body {
-            Some(body) => Ok(Cow::Owned(rows::read_context(replica, &body)?)),
-            None => Ok(Cow::default()),
-        }
+        Ok(self.context.of(replica).map_or_else(Cow::default, Cow::Borrowed))
     }
 
     fn see(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), StoreError> {
-        let mut seen = self.seen(replica)?.into_owned();
-        seen.union(ranges);
-        self.set_seen(replica, &seen)
+        self.file.see(self.document, replica, ranges, true)?;
+        for (start, end) in ranges.iter() {
+            self.context.insert_range(replica, start, end);
+        }
+        Ok(())
     }
 
     fn unsee(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), StoreError> {
+        self.file.see(self.document, replica, ranges, false)?;
         let seen = self.seen(replica)?.difference(ranges);
-        self.set_seen(replica, &seen)
+        self.context.set(replica, seen);
+        Ok(())
     }
 
     fn overlapping(
@@ -112,26 +186,25 @@ impl DotStore for SqlDots<'_> {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, StoreError> {
-        // Only runs that start up to one run's length earlier can overlap.
-        let from = start.saturating_sub(RUN_DOTS_MAX as u64 - 1);
-        let sql = "SELECT replica, first, last, space, place, body FROM entries
-                   WHERE document = ?1 AND replica = ?2 AND first BETWEEN ?3 AND ?4 AND last >= ?5
-                   ORDER BY first";
-        let mut statement = self.prepare(sql)?;
-        let (from, start, end) = (counter(from), counter(start), counter(end));
-        let bounds = params![self.document, replica.as_bytes(), from, end, start];
-        let mut found = statement.query(bounds)?;
         let mut entries = Vec::new();
-        while let Some(row) = found.next()? {
-            entries.push(rows::read_entry(row)?);
-        }
+        self.show_overlapping(replica, start, end, |entry| {
+            entries.push(entry);
+            true
+        })?;
         Ok(entries)
     }
 
     fn add(&mut self, entry: Entry) -> Result<bool, StoreError> {
         let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
-        let Some(entry) = entry.laid_over(known) else { return Ok(false) };
-        self.write(&entry)?;
+        for known in &known {
+            self.count_out(known);
+        }
+        let Some(laid) = entry.laid_over(known.clone()) else {
+            known.iter().for_each(|known| self.count_in(known));
+            return Ok(false);
+        };
+        self.count_in(&laid);
+        self.write(&laid)?;
         Ok(true)
     }
 
@@ -144,6 +217,7 @@ impl DotStore for SqlDots<'_> {
     ) -> Result<(), StoreError> {
         for mut entry in self.overlapping(replica, start, end)? {
             let Some(taken) = entry.take(start, end) else { continue };
+            self.count_out(&taken);
             if entry.slots.live() == 0 {
                 self.delete(entry.first)?;
             } else {
@@ -152,5 +226,54 @@ impl DotStore for SqlDots<'_> {
             killed.push(taken);
         }
         Ok(())
+    }
+}
+
+impl ClientStore for DocumentStore {
+    fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    fn live(&self) -> Result<CausalContext, StoreError> {
+        let mut live = CausalContext::default();
+        self.show_all(|entry| live.insert_ranges(entry.replica(), &entry.live_ranges()))?;
+        Ok(live)
+    }
+
+    fn live_hashes(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, StoreError> {
+        let mut hashes = Vec::new();
+        self.show_overlapping(replica, start, end, |entry| {
+            let within = entry.view().hashes().filter(|(at, _)| (start..=end).contains(at));
+            hashes.extend(within.take(limit - hashes.len()));
+            hashes.len() < limit
+        })?;
+        Ok(hashes)
+    }
+
+    fn sum_up(&mut self) -> Result<(), StoreError> {
+        if self.sums.is_none() {
+            let mut sums = Fingerprints::default();
+            self.show_all(|entry| sums.add(entry.view()))?;
+            self.sums = Some(sums);
+        }
+        Ok(())
+    }
+
+    fn fingerprints(&self) -> &Fingerprints {
+        self.sums.as_ref().unwrap_or(&self.no_sums)
+    }
+
+    fn drop_sums(&mut self) {
+        self.sums = None;
     }
 }

@@ -60,7 +60,7 @@ async fn a_copied_file_and_its_original_write_and_lose_nothing() {
             titles.sort_unstable();
             assert_eq!(titles, ["copy, edited", "original, edited", "shared", "unsent"]);
             let notes = client.document("notes").unwrap().collection("notes");
-            until(client, || notes.get(&id).unwrap().count("likes") == 16).await;
+            until(client, || notes.get(&id).unwrap().unwrap().count("likes") == 16).await;
         }
         // And so it stays when the file is opened again.
         let known = list(&clients[1]);

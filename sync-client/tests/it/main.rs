@@ -11,6 +11,8 @@ mod notes;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod repair;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod sync;

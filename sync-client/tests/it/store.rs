@@ -1,16 +1,22 @@
 //! What stands in the file after a restart, and after a kill.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sync_client::{Client, Field, OutboxState, RecordId};
+use sync_client::{Client, Error, Field, OutboxState, RecordId};
+use sync_faults::{Campaign, Random};
 use tempfile::TempDir;
 
 use crate::hub::TestHub;
 use crate::sync::{list, open};
 
 const DIRECTORY: &str = "SYNC_CLIENT_TEST_DIRECTORY";
+const FIRST: &str = "SYNC_CLIENT_TEST_FIRST";
+
+/// How often the writer of one directory is killed. Arbitrary.
+const KILLS: u64 = 10;
 
 fn title(text: &str) -> [(&'static str, Field); 1] {
     [("title", text.into())]
@@ -27,16 +33,17 @@ fn state_outbox_and_identity_outlive_a_restart() {
     let _ = notes.update(&kept, title("kept and changed")).unwrap();
     let _ = notes.remove(&gone).unwrap();
     let _ = document.set_add("seen", "x").unwrap();
-    // Not waited for: the shutdown does.
-    client.shutdown().unwrap();
     let before = (list(&client), client.outbox(), document.status().replica);
     assert_eq!(before.0.len(), 1);
+    // Not waited for: the shutdown does.
+    client.shutdown().unwrap();
+    assert!(matches!(notes.list(), Err(Error::Closed)));
     drop((client, document, notes));
 
     let client = Client::open(folder.path(), "notes").unwrap();
     let document = client.document("notes").unwrap();
     assert_eq!((list(&client), client.outbox(), document.status().replica), before);
-    assert_eq!(document.set("seen").len(), 1);
+    assert_eq!(document.set("seen").unwrap().len(), 1);
     assert_eq!(document.status().replica.incarnation(), 0);
     assert_ne!(document.status().replica.as_bytes()[..12], [0; 12]);
     // New dots go on where the old ones ended.
@@ -44,6 +51,18 @@ fn state_outbox_and_identity_outlive_a_restart() {
     let (_, written) = document.collection("notes").insert(title("next")).unwrap();
     assert_eq!(written.dot().replica, before.2);
     assert!(written.dot().counter > last);
+}
+
+#[test]
+fn a_panic_of_the_caller_while_reading_ends_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let client = Client::open(folder.path(), "notes").unwrap();
+    let document = client.document("notes").unwrap();
+    let reads = || document.read(|_| -> Result<(), _> { panic!("while reading") });
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(reads)).is_err());
+    let (id, written) = document.collection("notes").insert(title("later")).unwrap();
+    written.wait_disk().unwrap();
+    assert!(document.collection("notes").get(&id).unwrap().is_some());
 }
 
 #[test]
@@ -62,7 +81,7 @@ fn counters_maps_and_latest_values_outlive_a_restart() {
     drop((client, notes));
 
     let client = Client::open(folder.path(), "notes").unwrap();
-    let note = client.document("notes").unwrap().collection("notes").get(&id).unwrap();
+    let note = client.document("notes").unwrap().collection("notes").get(&id).unwrap().unwrap();
     assert_eq!((note.count("seen"), note.text("color")), (3, Some("red")));
     let place = Field::Map([("zip".to_owned(), "89073".into())].into());
     assert_eq!(note.fields.get("place"), Some(&place));
@@ -89,7 +108,7 @@ fn documents_of_one_store_are_apart_and_stores_are_different_writers() {
     let client = Client::builder(folders[0].path()).document("one").document("two").open().unwrap();
     let one = client.document("one").unwrap();
     one.collection("notes").insert(title("x")).unwrap().1.wait_disk().unwrap();
-    assert!(client.document("two").unwrap().collection("notes").list().is_empty());
+    assert!(client.document("two").unwrap().collection("notes").list().unwrap().is_empty());
     assert!(client.document("three").is_err());
     let other = Client::open(folders[1].path(), "one").unwrap();
     let replica = other.document("one").unwrap().status().replica;
@@ -118,53 +137,105 @@ fn what_was_sent_stays_frozen_and_what_was_acknowledged_is_gone() {
     assert_eq!(list(&client).len(), 3);
 }
 
+/// What stands after so many changes of the endless writer.
+fn written(changes: u64) -> BTreeMap<RecordId, String> {
+    let mut records = BTreeMap::new();
+    for at in 0..changes {
+        let id = id_of(at);
+        if is_removal(at) {
+            records.remove(&id)
+        } else {
+            records.insert(id, at.to_string())
+        };
+    }
+    records
+}
+
+/// Three changes are of one record: an insert, an update, and a removal or another update.
+fn id_of(at: u64) -> RecordId {
+    RecordId::new(format!("r{}", at / 3)).unwrap()
+}
+
+fn is_removal(at: u64) -> bool {
+    at % 6 == 5
+}
+
 /// Not a test of its own: writes until it is killed, and says what is on disk.
 #[test]
 fn endless_writer() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
     let client = Client::open(directory, "notes").unwrap();
     let notes = client.document("notes").unwrap().collection("notes");
-    for at in 0.. {
-        let (id, written) = notes.insert(title(&at.to_string())).unwrap();
-        written.wait_disk().unwrap();
-        println!("<{id}>");
+    for at in first.. {
+        let (id, fields) = (id_of(at), title(&at.to_string()));
+        let written = match at % 3 {
+            0 => notes.insert_with_id(&id, fields),
+            _ if is_removal(at) => notes.remove(&id),
+            _ => notes.update(&id, fields),
+        };
+        written.unwrap().wait_disk().unwrap();
+        println!("<{at}>");
     }
 }
 
-fn written_before_kill(directory: &Path, count: usize) -> Vec<RecordId> {
+/// Lets the writer go on, kills it once it has said so much, and gives how many changes it said.
+fn kill_writer(directory: &Path, first: u64, said: u64) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::endless_writer", "--nocapture"])
         .env(DIRECTORY, directory)
+        .env(FIRST, first.to_string())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ids = lines.filter_map(|line| {
+    let mut safe = first;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
-        let (_, id) = line.rsplit_once('<')?;
-        Some(RecordId::new(id.strip_suffix('>')?).unwrap())
-    });
-    let ids = ids.take(count).collect();
-    child.kill().unwrap();
+        let Some((_, at)) = line.rsplit_once('<') else { continue };
+        // The last line may be cut off.
+        let Some(at) = at.strip_suffix('>') else { break };
+        safe = at.parse::<u64>().unwrap() + 1;
+        if safe == first + said + 1 {
+            child.kill().unwrap();
+        }
+    }
     child.wait().unwrap();
-    ids
+    safe
+}
+
+/// Kills the writer of one directory a few times.
+fn kills(seed: u64) -> u64 {
+    let mut random = Random(seed);
+    let folder = sync_faults::folder();
+    let mut found = 0;
+    for round in 0..KILLS {
+        let safe = kill_writer(folder.path(), found, random.below(20));
+        assert!(safe > found, "the writer got to write in round {round}");
+        let client = Client::open(folder.path(), "notes").unwrap();
+        let records: BTreeMap<_, _> = list(&client)
+            .into_iter()
+            .map(|item| (item.id.clone(), item.text("title").unwrap().to_owned()))
+            .collect();
+        // One change may be on disk that there was no time to tell of.
+        let as_said = [safe, safe + 1].into_iter().find(|changes| written(*changes) == records);
+        found = as_said.unwrap_or_else(|| panic!("{safe} changes were said, {records:?} is there"));
+        // Every change that is here waits for the hub too: state and outbox are one transaction.
+        let pending = client.document("notes").unwrap().status().pending;
+        assert_eq!(pending as u64, found);
+    }
+    KILLS
 }
 
 #[test]
 fn what_was_said_to_be_on_disk_is_there_after_a_kill() {
-    let folder = TempDir::new().unwrap();
-    let mut safe = Vec::new();
-    for round in 1..=8 {
-        let ids = written_before_kill(folder.path(), round * 3);
-        assert_eq!(ids.len(), round * 3);
-        safe.extend(ids);
-        let client = Client::open(folder.path(), "notes").unwrap();
-        let document = client.document("notes").unwrap();
-        for id in &safe {
-            assert!(document.collection("notes").get(id).is_some(), "{id} in round {round}");
-        }
-        // Every change that is here waits for the hub too: state and outbox are one transaction.
-        let count = document.collection("notes").list().len();
-        assert_eq!(document.status().pending, count);
-    }
+    let campaign = Campaign {
+        package: "sync-client",
+        target: "it",
+        test: "what_was_said_to_be_on_disk_is_there_after_a_kill",
+        unit: "kills",
+        variable: "SYNC_KILLS",
+        ordinary: 20,
+    };
+    campaign.run(kills);
 }

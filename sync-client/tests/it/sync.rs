@@ -20,7 +20,7 @@ pub(crate) fn open(folder: &Path, hub: &TestHub) -> Client {
 }
 
 pub(crate) fn list(client: &Client) -> Vec<Item> {
-    client.document("notes").unwrap().collection("notes").list()
+    client.document("notes").unwrap().collection("notes").list().unwrap()
 }
 
 fn title(text: &str) -> [(&'static str, Field); 1] {
@@ -48,7 +48,7 @@ async fn two_clients_converge_and_a_choice_clears_a_conflict_for_both() {
     let fields = [("title", "first".into()), ("tags", members(["x"]))];
     let (id, written) = notes_a.insert(fields).unwrap();
     timeout(PATIENCE, written.hub()).await.unwrap().unwrap();
-    until(&b, || notes_b.get(&id).is_some()).await;
+    until(&b, || notes_b.get(&id).unwrap().is_some()).await;
     assert_eq!(list(&a), list(&b));
 
     for client in [&a, &b] {
@@ -65,8 +65,10 @@ async fn two_clients_converge_and_a_choice_clears_a_conflict_for_both() {
         client.set_offline(false);
     }
     for (client, notes) in [(&a, &notes_a), (&b, &notes_b)] {
-        until(client, || notes.conflicts().first().is_some_and(|clash| clash.versions.len() == 2))
-            .await;
+        until(client, || {
+            notes.conflicts().unwrap().first().is_some_and(|clash| clash.versions.len() == 2)
+        })
+        .await;
         client.sync(PATIENCE).await.unwrap();
     }
     assert_eq!(list(&a), list(&b));
@@ -75,9 +77,9 @@ async fn two_clients_converge_and_a_choice_clears_a_conflict_for_both() {
     let author = b.document("notes").unwrap().status().replica;
     notes_a.keep(&id, author).unwrap().hub().await.unwrap();
     for (client, notes) in [(&a, &notes_a), (&b, &notes_b)] {
-        until(client, || notes.conflicts().is_empty()).await;
-        assert_eq!(notes.get(&id).unwrap().text("title"), Some("from b"));
-        let log = client.document("notes").unwrap().conflict_log();
+        until(client, || notes.conflicts().unwrap().is_empty()).await;
+        assert_eq!(notes.get(&id).unwrap().unwrap().text("title"), Some("from b"));
+        let log = client.document("notes").unwrap().conflict_log().unwrap();
         assert_eq!(log.len(), 1);
         assert!(!log[0].is_open);
     }
@@ -230,7 +232,7 @@ async fn what_the_hub_refuses_is_kept_and_said() {
     let client = Client::open(folder.path(), "notes").unwrap();
     let document = client.document("notes").unwrap();
     assert_eq!((document.status().pending, document.status().parked), (0, 1));
-    assert!(document.collection("notes").get(&id).is_some());
+    assert!(document.collection("notes").get(&id).unwrap().is_some());
 }
 
 #[tokio::test]

@@ -52,3 +52,38 @@ fn word(bytes: &[u8]) -> u64 {
         _ => byte(0) | byte(1) | byte(2),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(bytes: &[u8]) -> u64 {
+        bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    /// The same, said as the protocol says it.
+    fn plain(bytes: &[u8], seed: u64) -> u64 {
+        let mixed = |low: u64, high: u64| {
+            let product = u128::from(low) * u128::from(high);
+            (product % (1 << 64)) as u64 ^ (product / (1 << 64)) as u64
+        };
+        let mut state = seed ^ (bytes.len() as u64).wrapping_mul(ODD[0]);
+        let mut blocks = bytes.chunks_exact(16);
+        for block in &mut blocks {
+            state = mixed(number(&block[..8]) ^ ODD[0], number(&block[8..]) ^ state);
+        }
+        let rest = blocks.remainder();
+        let (low, high) = rest.split_at(rest.len().min(8));
+        mixed(number(low) ^ ODD[1], number(high) ^ state)
+    }
+
+    #[test]
+    fn bytes_of_every_length_are_hashed_as_the_protocol_says() {
+        let bytes: Vec<u8> = (0..70u8).map(|at| at.wrapping_mul(37) | 0x11).collect();
+        for len in 0..bytes.len() {
+            for seed in [0, 1, u64::MAX] {
+                assert_eq!(hash(&bytes[..len], seed), plain(&bytes[..len], seed), "{len} bytes");
+            }
+        }
+    }
+}

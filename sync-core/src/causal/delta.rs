@@ -99,9 +99,43 @@ impl Delta {
     pub fn join(&mut self, other: Self) {
         if self.is_empty() && self.notes.is_empty() {
             *self = other;
-            return;
+        } else if self.is_followed_by(&other) {
+            self.entries.extend(other.entries.into_vec());
+            self.dead.union(&other.dead);
+            self.add_notes(other.notes);
+        } else {
+            self.join_in_part(other);
         }
-        let Self { entries, dead, mut notes } = std::mem::take(self);
+    }
+
+    /// Whether the entries of another delta come behind those of this one in order, and none of either
+    /// is dead in either: then nothing dies by joining them, and nothing is known already.
+    fn is_followed_by(&self, other: &Self) -> bool {
+        let mut last = None;
+        for entry in self.entries.iter().chain(&other.entries) {
+            if last >= Some(entry.first) {
+                return false;
+            }
+            last = Some(Dot::new(entry.replica(), entry.last()));
+        }
+        let dies = |entry: &Entry| {
+            [&self.dead, &other.dead].into_iter().filter_map(|dead| dead.of(entry.replica())).any(
+                |dead| {
+                    dead.max() >= entry.first.counter
+                        && !entry.live_ranges().intersection(dead).is_empty()
+                },
+            )
+        };
+        !self.entries.iter().chain(&other.entries).any(dies)
+    }
+
+    fn add_notes(&mut self, notes: Few<Note>) {
+        let new = notes.into_iter().filter(|note| !self.notes.contains(note)).collect::<Vec<_>>();
+        self.notes.extend(new);
+    }
+
+    fn join_in_part(&mut self, other: Self) {
+        let Self { entries, dead, notes } = std::mem::take(self);
         let mut store = MemoryStore::default();
         for entry in entries {
             let Ok(()) = store.see(entry.replica(), &entry.live_ranges());
@@ -111,10 +145,9 @@ impl Delta {
             let Ok(()) = store.see(replica, ranges);
         }
         let Ok(_) = join(&mut store, &other);
-        let new = other.notes.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>();
-        notes.extend(new);
         *self = store.to_delta();
         self.notes = notes;
+        self.add_notes(other.notes);
     }
 }
 
@@ -183,9 +216,9 @@ mod tests {
     fn what_a_delta_costs_covers_each_of_its_parts() {
         let empty = Delta::default();
         assert_eq!((empty.byte_count(), empty.cost()), (0, 32));
-        let entries = Delta { entries: [entry(1, 3), entry(4, 1)].into(), ..Delta::default() };
+        let entries = Delta { entries: [entry(1, 3), entry(4, 2)].into(), ..Delta::default() };
         let bytes: usize = entries.entries.iter().map(Entry::byte_count).sum();
-        assert_eq!((entries.byte_count(), entries.cost()), (bytes, 32 + bytes + 2 * 56 + 2 * 4));
+        assert_eq!((entries.byte_count(), entries.cost()), (bytes, 32 + bytes + 2 * 56 + 2 * 5));
         let mut dead: CausalContext = [1, 3, 5].map(dot).into_iter().collect();
         dead.insert(Dot::new(ReplicaId::from_bytes([2; 16]), 1));
         let dead = Delta { dead, ..Delta::default() };
@@ -193,6 +226,62 @@ mod tests {
         let notes = Delta { notes: [note(1), note(2)].into(), ..Delta::default() };
         let bytes = 2 * (notes.notes[0].label.byte_count() + "id".len());
         assert_eq!((notes.byte_count(), notes.cost()), (bytes, 32 + bytes + 2 * 56));
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood, 2014).
+    fn random(seed: &mut u64) -> u64 {
+        *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = *seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    #[test]
+    fn what_follows_is_joined_as_everything_else_is() {
+        let mut followed = 0;
+        for seed in 0..4_000 {
+            let state = &mut (seed as u64);
+            // Runs of one writer or two, in order, of which either delta has some, and some are dead.
+            let mut deltas = [Delta::default(), Delta::default()];
+            let mut counter = 1;
+            let cut = random(state) % 6;
+            for number in 0..6 {
+                let slots = 1 + random(state) % 3;
+                let at = usize::from(number >= cut || random(state).is_multiple_of(8));
+                let mut run = entry(counter, slots as usize);
+                if number == 5 && random(state).is_multiple_of(4) {
+                    run.first.replica = ReplicaId::from_bytes([random(state) as u8 % 3; 16]);
+                }
+                match random(state) % 8 {
+                    0 => deltas[at].dead.insert(dot(counter)),
+                    1 => {
+                        deltas[1].dead.insert(dot(counter));
+                        deltas[0].entries.push(run);
+                    }
+                    2 => {
+                        deltas[0].dead.insert(dot(counter));
+                        deltas[at].entries.push(run);
+                    }
+                    3 => deltas[at].notes.push(note(counter)),
+                    _ => deltas[at].entries.push(run),
+                }
+                counter += slots;
+            }
+            let [mut one, other] = deltas;
+            if random(state).is_multiple_of(16) {
+                one.entries = one.entries.into_iter().rev().collect();
+            }
+            if one.is_empty() && one.notes.is_empty() {
+                continue;
+            }
+            followed += usize::from(one.is_followed_by(&other));
+            let (mut joined, mut in_part) = (one.clone(), one);
+            joined.join(other.clone());
+            in_part.join_in_part(other);
+            assert_eq!(joined, in_part, "seed {seed}");
+        }
+        assert!((200..3_800).contains(&followed), "{followed}");
     }
 
     #[test]

@@ -127,3 +127,43 @@ pub(crate) fn check_len(what: &'static str, found: usize, limit: usize) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(last: u64) -> Entry {
+        Entry {
+            first: Dot { replica: ReplicaId::from_bytes([1; 16]), counter: last - 1 },
+            stamp: Stamp::from_bits(1),
+            label: Label::new(b"space", [&b"name"[..], b"other"]),
+            id: PlaceId::new(b"id"),
+            slots: Slots::new([Some(&b"value"[..]), Some(b"other")].into_iter()),
+        }
+    }
+
+    fn is_read(entry: &Entry) -> bool {
+        let mut bytes = Vec::new();
+        entry.encode_into(&mut bytes);
+        let read = Entry::decode(&mut Reader::new(&bytes));
+        assert!(read.as_ref().map_or(true, |read| read == entry));
+        read.is_ok()
+    }
+
+    #[test]
+    fn entries_are_read_up_to_their_limits() {
+        for (beyond, expected) in [(-1, true), (0, true), (1, false)] {
+            let at = |limit: usize| limit.checked_add_signed(beyond).unwrap();
+            let last = Dot::COUNTER_MAX.checked_add_signed(beyond as i64).unwrap();
+            assert_eq!(is_read(&entry(last)), expected, "a counter");
+            let name = vec![b'n'; at(LABEL_BYTES_MAX) - "spaceother".len()];
+            let label = Label::new(b"space", [&name[..], b"other"]);
+            assert_eq!(is_read(&Entry { label, ..entry(9) }), expected, "a label");
+            let id = PlaceId::new(&vec![7; at(PLACE_ID_BYTES_MAX)]);
+            assert_eq!(is_read(&Entry { id, ..entry(9) }), expected, "an id");
+        }
+        assert!(is_read(&entry(2)) && !is_read(&entry(1)), "counters start at 1");
+        let label = Label::new(b"space", [&b"name"[..]]);
+        assert!(!is_read(&Entry { label, ..entry(9) }), "each slot has a name");
+    }
+}

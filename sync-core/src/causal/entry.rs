@@ -295,7 +295,9 @@ mod tests {
             let ranges: DotRanges = counters.iter().map(|at| (*at, *at)).collect();
             prop_assert_eq!(&run.live_ranges(), &ranges);
             let shown: Vec<u64> = run.live().map(|(dot, _)| dot.counter).collect();
-            prop_assert_eq!(shown, counters);
+            prop_assert_eq!(&shown, &counters);
+            let hashed: Vec<u64> = run.view().hashes().map(|(counter, _)| counter).collect();
+            prop_assert_eq!(hashed, counters);
             for (dot, name, slot) in run.view().named() {
                 prop_assert_eq!(name[1], (dot.counter - 10) as u8);
                 prop_assert_eq!(slot[0], (dot.counter - 10) as u8);
@@ -336,6 +338,15 @@ mod tests {
             }
             prop_assert_eq!(tags.has_high(), names.iter().any(|name| name[0] & 0x80 != 0));
             prop_assert_eq!(tags.has_plain(), names.iter().any(|name| name[0] & 0x80 == 0));
+        }
+    }
+
+    #[test]
+    fn the_ranges_of_a_mask_are_its_bits() {
+        let masks = (0..1 << 12).flat_map(|mask: u64| [mask, mask << 26, mask << 52]);
+        for mask in masks.chain([u64::MAX, u64::MAX >> 1, u64::MAX << 1]) {
+            let expected: DotRanges = bits(mask).map(|slot| (10 + slot, 10 + slot)).collect();
+            assert_eq!(ranges_of(10, mask), expected, "{mask:b}");
         }
     }
 

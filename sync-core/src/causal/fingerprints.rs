@@ -271,6 +271,8 @@ mod tests {
 
     use super::buckets::BLOCK;
     use super::*;
+    use crate::causal::{Entry, Label, PlaceId, Slots};
+    use crate::time::Stamp;
 
     fn replica(byte: u8) -> ReplicaId {
         ReplicaId::from_bytes([byte; 16])
@@ -341,6 +343,28 @@ mod tests {
         assert_eq!(run.total(), single.total());
         assert_eq!(run.replica(first.replica), single.replica(first.replica));
         assert_eq!(run.replica(first.replica).count, 3 * BLOCK);
+    }
+
+    #[test]
+    fn a_run_of_which_nothing_is_live_in_a_block_leaves_nothing_there() {
+        for live in [0b1_0000u64, 0b1_1111, 0b1, 0b10] {
+            let slot = |slot: usize| (live >> slot & 1 == 1).then_some(&b"value"[..]);
+            let slots = Slots::new((0..5).map(slot));
+            let label = Label::new(b"space", (0..5).map(|at| slot(at).unwrap_or_default()));
+            let first = Dot::new(replica(1), BLOCK - 2);
+            let run =
+                Entry { first, stamp: Stamp::default(), label, id: PlaceId::new(b"id"), slots };
+            let mut fingerprints = Fingerprints::default();
+            let sum = fingerprints.add_run(run.view());
+            let mut single = Fingerprints::default();
+            for (counter, content) in run.view().hashes() {
+                single.insert(Dot::new(first.replica, counter), content);
+            }
+            assert_eq!(fingerprints.replicas[0].buckets, single.replicas[0].buckets, "{live:b}");
+            assert_eq!(fingerprints.total(), single.total());
+            fingerprints.take_out_run(run.view(), sum);
+            assert_eq!((fingerprints.total(), fingerprints.heap_bytes()), (Total::default(), 0));
+        }
     }
 
     #[test]

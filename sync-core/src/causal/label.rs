@@ -577,6 +577,41 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_equal_only_if_every_part_is() {
+        let one = ("s", &["ra", "rb"][..]);
+        // Each differs in one part: bytes, where the space ends, how many slots, where a name ends.
+        let others = [
+            (one, ("s", &["ra", "rc"][..])),
+            (("s", &["ra"]), ("sr", &["a"])),
+            (one, ("s", &["ra", "rb", ""])),
+            (one, ("s", &["rar", "b"])),
+        ];
+        let of = |(space, names): (&str, &[&str])| {
+            Label::new(space.as_bytes(), names.iter().map(|name| name.as_bytes()))
+        };
+        let is_of = |label: &Label, (space, names): (&str, &[&str])| {
+            let ends = names.iter().scan(0, |end, name| {
+                *end += name.len();
+                Some(*end)
+            });
+            let ends: Vec<usize> = ends.collect();
+            label.is_of(space.as_bytes(), names.concat().as_bytes(), ends.into_iter())
+        };
+        for (a, b) in others {
+            let (x, y) = (of(a), of(b));
+            assert!(x.is_equal(&of(a)) && y.is_equal(&of(b)));
+            assert!(!x.is_equal(&y) && !y.is_equal(&x), "{x:?} {y:?}");
+            assert!(is_of(&x, a) && is_of(&y, b));
+            assert!(!is_of(&x, b) && !is_of(&y, a), "{x:?} {y:?}");
+            // Where the hashes are one, which is as good as never, the parts decide.
+            let mut forged = of(b);
+            Arc::get_mut(&mut forged.0).unwrap().hash = x.0.hash;
+            assert_ne!(x, forged);
+            assert_ne!(x.cmp(&forged), Ordering::Equal);
+        }
+    }
+
+    #[test]
     fn clones_are_one_in_memory() {
         let one = label("s", &[b"rname".to_vec(), Vec::new()]);
         assert_eq!(one.clone_count(), 1);

@@ -208,7 +208,27 @@ mod tests {
             let last = if is_taken { 13 } else { 11 };
             let own: DotRanges = [(10, last), (next, next)].into_iter().collect();
             assert_eq!(store.live().of(entry(1).replica()), Some(&own));
+            assert_eq!(store.add(run(10, 6)), Ok(false), "{next}");
         }
+    }
+
+    #[test]
+    fn the_entries_after_a_dot_are_those_of_later_counters_and_replicas() {
+        let mut store = MemoryStore::default();
+        let dots = [3u8, 1, 2].into_iter().flat_map(|replica| {
+            [2, 4, 9].map(|counter| Dot::new(ReplicaId::from_bytes([replica; 16]), counter))
+        });
+        for first in dots {
+            assert_eq!(store.add(Entry { first, ..entry(1) }), Ok(true));
+        }
+        let all: Vec<Dot> = store.iter().map(|entry| entry.first).collect();
+        assert!(all.is_sorted() && all.len() == 9);
+        for (replica, counter) in (0..5).flat_map(|replica| (1..11).map(move |at| (replica, at))) {
+            let after = Dot::new(ReplicaId::from_bytes([replica; 16]), counter);
+            let found = store.iter_after(Some(after)).map(|entry| entry.first);
+            assert!(found.eq(all.iter().copied().filter(|dot| *dot > after)), "{after:?}");
+        }
+        assert!(store.iter_after(None).map(|entry| entry.first).eq(all));
     }
 
     #[test]

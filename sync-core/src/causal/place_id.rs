@@ -117,4 +117,18 @@ mod tests {
             assert!(PlaceId::new(bytes) < PlaceId::new(next));
         }
     }
+
+    #[test]
+    fn an_id_is_what_all_of_its_bytes_are() {
+        let ids: Vec<_> = (0..40).flat_map(|len| [vec![7; len], vec![8; len]]).collect();
+        for (at, bytes) in ids.iter().enumerate() {
+            for (other_at, other) in ids.iter().enumerate() {
+                let (id, other_id) = (PlaceId::new(bytes), PlaceId::new(other));
+                let is_it = at == other_at || (at < 2 && other_at < 2);
+                assert_eq!((id.is(other), id == other_id), (is_it, is_it), "{bytes:?} {other:?}");
+                assert_eq!(id.compare(other), bytes.cmp(other));
+            }
+        }
+        assert_eq!(format!("{:?}", PlaceId::new(&[0, 0x1f, 0xff])), "001fff");
+    }
 }

@@ -282,6 +282,20 @@ mod tests {
             .prop_map(|parts| parts.into_iter().map(|(start, len)| (start, start + len)).collect())
     }
 
+    #[test]
+    fn what_overlaps_is_given_whole() {
+        let parts = [(3, 5), (8, 8), (10, 14)];
+        let ranges: DotRanges = parts.into_iter().collect();
+        for start in 1..18 {
+            for end in start..18 {
+                let hit = |(low, high): &(u64, u64)| *low <= end && *high >= start;
+                let expected: Vec<_> = parts.into_iter().filter(hit).collect();
+                assert_eq!(ranges.overlapping(start, end).collect::<Vec<_>>(), expected);
+                assert_eq!(ranges.overlaps(start, end), !expected.is_empty());
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn set_operations_agree_with_a_set_of_counters(a in ranges(), b in ranges()) {

@@ -518,6 +518,35 @@ mod tests {
     }
 
     #[test]
+    fn one_slot_is_taken_where_it_stands() {
+        let bytes = vec![9u8; 300];
+        let slots = Slots::new([Some(&bytes[..]), None, Some(b"x"), Some(b"")].into_iter());
+        for (slot, expected) in
+            [(0, Some(&bytes[..])), (1, None), (2, Some(b"x")), (3, Some(b"")), (4, None)]
+        {
+            assert_eq!(slots.get(slot), expected);
+            let Some(span) = slots.span_of(slot) else { continue };
+            // In memory that is shared, and in memory that is not.
+            for mut rest in [slots.clone(), Slots::from_packed(slots.as_packed()).unwrap()] {
+                let mut dropped = Slots::from_packed(rest.as_packed()).unwrap();
+                let taken = rest.take_span(&span);
+                assert_eq!((taken.live(), taken.get(slot)), (1 << slot, expected));
+                assert_eq!(rest.live(), 0b1101 & !(1 << slot));
+                assert_eq!(taken.overlaid(&rest), slots);
+                dropped.drop_out(&span);
+                assert_eq!((&dropped, dropped.live()), (&rest, rest.live()));
+            }
+        }
+        for mask in 0..64 {
+            let wanted = (0..).zip(slots.iter()).filter(|(slot, _)| mask >> slot & 1 == 1);
+            let wanted = wanted.filter_map(|(slot, bytes)| Some((slot, bytes?)));
+            assert!(slots.among(mask).eq(wanted), "{mask:b}");
+        }
+        let mut whole = Slots::new([None, Some(&b"x"[..])].into_iter());
+        assert_eq!((whole.take_out(0b1).live(), whole.live()), (0, 0b10), "nothing is taken");
+    }
+
+    #[test]
     fn what_is_no_packing_is_refused() {
         for bytes in [&[][..], &[0], &[1], &[1, 0], &[1, 3, 7], &[1, 1, 0], &[65, 1], &[2, 1]] {
             assert!(Slots::from_packed(bytes).is_err(), "{bytes:?}");

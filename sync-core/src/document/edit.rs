@@ -49,6 +49,10 @@ pub struct Edit<'a, S = MemoryStore> {
 /// What a step of a change gives.
 pub(super) type Step<S> = Result<(), Refused<<S as crate::causal::DotStore>::Error>>;
 
+/// Up to which counter a replica makes changes: none has so many dots that it comes to one that nobody
+/// reads. Nobody counts so far; who claims to have done so for somebody else makes him write as another.
+const COUNTER_MAX: u64 = Dot::COUNTER_MAX - (1 << 32);
+
 impl<'a, S: PlaceStore> Edit<'a, S> {
     pub(super) fn new(
         document: &'a mut Document<S>,
@@ -57,6 +61,11 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     ) -> Result<Self, Refused<S::Error>> {
         let seen = document.store.seen(author.replica).map_err(Refused::Store)?;
         let before = seen.max();
+        if before > COUNTER_MAX {
+            let (found, limit) = (before, COUNTER_MAX);
+            let what = "the counter of the replica";
+            return Err(Misuse::TooLarge { what, found, limit }.into());
+        }
         let (seen, next) = (before, before + 1);
         let (killed, in_part) = (take(&mut document.killed), Vec::new());
         Ok(Self { document, author, before, seen, next, made, killed, in_part })
@@ -169,6 +178,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let mut taken = self.killed[known..].iter();
         let none = CausalContext::default();
         let was_whole = self.document.was_whole(space, id, &mut taken, &none);
+        self.note_whether_whole(dot, was_whole)
+    }
+
+    fn note_whether_whole(&mut self, dot: Dot, was_whole: Result<bool, S::Error>) -> Step<S> {
         if !was_whole.map_err(Refused::Store)? {
             self.in_part.push(dot);
         }

@@ -1,8 +1,7 @@
 //! What stands open in a document: the places in which anything clashes.
 
 use super::Document;
-use crate::causal::{EntryView, Label, PlaceId, PlaceStore};
-use crate::small::SmallVec;
+use crate::causal::{EntryView, PlaceId, PlaceStore};
 use crate::types::Conflict;
 use crate::types::element::kind;
 use crate::types::place::is_collection;
@@ -15,12 +14,8 @@ impl<S: PlaceStore> Document<S> {
         for space in document.store.spaces()? {
             let is_record = is_collection(&space);
             document.store.each(&space, None, usize::MAX, &mut |entries| {
-                let mut scan = Scan::default();
-                for (at, entry) in entries.iter().enumerate() {
-                    scan.add(*entry, &mut entries[..at].iter().map(|known| known.label));
-                }
                 if let Some(first) = entries.first()
-                    && scan.may_clash(is_record)
+                    && Scan::of(entries).may_clash(is_record)
                 {
                     unsettled.push((space.clone(), first.id.clone()));
                 }
@@ -34,11 +29,8 @@ impl<S: PlaceStore> Document<S> {
 
     /// Notes whether anything clashes in a place. Says what is there.
     pub(super) fn settle(&mut self, space: &[u8], id: &PlaceId) -> Result<Left, S::Error> {
-        let (mut scan, mut labels) = (Scan::default(), SmallVec::<[Label; 2]>::new());
-        self.store.at(space, id, &mut |entry| {
-            scan.add(entry, &mut labels.iter());
-            labels.push(entry.label.clone());
-        })?;
+        let mut scan = Scan::default();
+        self.store.all_at(space, id, &mut |entries| scan = Scan::of(entries))?;
         let is_record = is_collection(space);
         let mut is_open = scan.may_clash(is_record);
         let mut left = match scan {
@@ -78,16 +70,20 @@ struct Scan {
 }
 
 impl Scan {
-    /// Looks at an entry, beside the labels of those before.
-    fn add(&mut self, entry: EntryView<'_>, known: &mut dyn Iterator<Item = &Label>) {
-        let (tags, _) = entry.tags();
-        self.has_any = true;
-        self.has_copy |= tags.has_high();
-        self.exists |= tags.has(kind::EXISTS);
-        if tags.has(kind::REGISTER) && !self.is_double {
-            let mut shares = known.map(|known| known.shares(entry.label, kind::REGISTER));
-            self.is_double = entry.label.repeats(kind::REGISTER) || shares.any(|shares| shares);
+    fn of(entries: &[EntryView<'_>]) -> Self {
+        let mut scan = Self { has_any: !entries.is_empty(), ..Self::default() };
+        for (at, entry) in entries.iter().enumerate() {
+            let (tags, _) = entry.tags();
+            scan.has_copy |= tags.has_high();
+            scan.exists |= tags.has(kind::EXISTS);
+            if tags.has(kind::REGISTER) && !scan.is_double {
+                let shares =
+                    |known: &EntryView<'_>| known.label.shares(entry.label, kind::REGISTER);
+                scan.is_double =
+                    entry.label.repeats(kind::REGISTER) || entries[..at].iter().any(shares);
+            }
         }
+        scan
     }
 
     /// Names of copies differ from those of originals, so any copy asks for a closer look.

@@ -98,3 +98,61 @@ const WINDOW: usize = 4;
 fn is_place((label, id): &(Label, PlaceId), other: &Label, other_id: &PlaceId) -> bool {
     id == other_id && label.is_in_space_of(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{Dot, Entry, ReplicaId, Slots};
+    use crate::time::Stamp;
+
+    fn entry(counter: u64, id: usize) -> Entry {
+        Entry {
+            first: Dot::new(ReplicaId::from_bytes([1; 16]), counter),
+            stamp: Stamp::from_bits(1),
+            label: Label::new(b"space", [&b"name"[..]]),
+            id: PlaceId::new(&[id as u8]),
+            slots: Slots::new([Some(&b"value"[..])].into_iter()),
+        }
+    }
+
+    /// Entries about objects in this order, all of them added.
+    fn joined(ids: &[usize]) -> (Joined, Delta) {
+        let entries = (1..).zip(ids).map(|(counter, id)| entry(counter, *id)).collect();
+        let added = (0..ids.len()).map(|at| (at, 1)).collect();
+        (Joined { added, ..Joined::default() }, Delta { entries, ..Delta::default() })
+    }
+
+    fn ids(touched: &Touched) -> Vec<usize> {
+        touched.iter().map(|(_, id)| usize::from(id[0])).collect()
+    }
+
+    #[test]
+    fn a_place_is_put_once_among_the_last() {
+        for between in [WINDOW - 1, WINDOW, WINDOW + 1] {
+            let mut touched = Touched::default();
+            let first = entry(1, 0);
+            let others = (1..=between).map(|id| entry(1, id));
+            for entry in [first.clone()].into_iter().chain(others).chain([first]) {
+                touched.push(&entry.label, &entry.id);
+            }
+            let again = usize::from(between >= WINDOW);
+            assert_eq!(ids(&touched).len(), 1 + between + again, "{between} between");
+        }
+    }
+
+    #[test]
+    fn a_join_names_each_place_once_however_many_it_touches() {
+        for count in [WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + 2, 300] {
+            // The first one comes again behind all others; of the last, an entry was overwritten.
+            let order: Vec<usize> = (0..count - 1).chain([0]).map(|id| id % 251).collect();
+            let (mut joined, delta) = joined(&order);
+            let expected: Vec<usize> = (0..(count - 1).min(251)).collect();
+            let (touched, unsettled) = Touched::by(&joined, &delta, &[]);
+            assert_eq!((ids(&touched), unsettled), (expected.clone(), expected.len()), "{count}");
+            joined.added.retain(|(at, _)| *at < count - 2);
+            let (touched, unsettled) = Touched::by(&joined, &delta, &[count - 2, count - 1]);
+            assert_eq!(ids(&touched), expected, "{count}");
+            assert_eq!(unsettled, expected.len() - usize::from(count <= 252), "{count}");
+        }
+    }
+}

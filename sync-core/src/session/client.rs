@@ -11,14 +11,15 @@ mod conflict_log;
 mod connection;
 mod fork;
 mod outbox;
+mod store;
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 
 pub use brief::NOT_HERE;
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
 pub use connection::IN_USE;
 pub use outbox::{OutboxItem, OutboxState};
+pub use store::ClientStore;
 
 use self::brief::Taken;
 use self::conflict_log::ConflictLog;
@@ -52,9 +53,9 @@ pub struct ClientConfig {
 
 /// A document as the driver stored it.
 #[derive(Debug, Clone, Default)]
-pub struct SavedDocument {
+pub struct SavedDocument<S = MemoryStore> {
     /// Entries and context.
-    pub store: MemoryStore,
+    pub store: S,
     /// What the hub has not acknowledged, in order.
     pub outbox: Vec<OutboxItem>,
     /// How far the hub was followed.
@@ -216,9 +217,9 @@ pub struct Peer {
 }
 
 /// A document that is open in a client.
-#[derive(Debug, Default)]
-struct Opened {
-    document: Document,
+#[derive(Debug)]
+struct Opened<S> {
+    document: Document<S>,
     outbox: Outbox,
     cursor: Option<Cursor>,
     /// Replicas that this client speaks for: its own, and in a browser those of the other tabs.
@@ -265,10 +266,10 @@ struct Then {
 
 /// All documents of one store, and their common connection.
 #[derive(Debug)]
-pub struct Client {
+pub struct Client<S = MemoryStore> {
     config: ClientConfig,
     clock: HybridClock,
-    documents: SortedMap<String, Box<Opened>>,
+    documents: SortedMap<String, Box<Opened<S>>>,
     /// Document names by channel number, on this connection.
     channels: SortedMap<u32, String>,
     connection: connection::Connection,
@@ -276,7 +277,7 @@ pub struct Client {
     outputs: VecDeque<ClientOutput>,
 }
 
-impl Client {
+impl<S: ClientStore> Client<S> {
     /// A client without documents.
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
@@ -293,10 +294,18 @@ impl Client {
 
     /// Opens a document from what was stored. It writes as `replica`, whose `opening` was drawn at
     /// random for this run.
-    pub fn open(&mut self, name: &str, saved: SavedDocument, replica: ReplicaId, opening: u64) {
-        let Ok(document) = Document::load(saved.store);
+    pub fn open(
+        &mut self,
+        name: &str,
+        saved: SavedDocument<S>,
+        replica: ReplicaId,
+        opening: u64,
+    ) -> Result<(), S::Error> {
+        let is_settled = saved.store.is_settled();
+        let document =
+            if is_settled { Document::new(saved.store) } else { Document::load(saved.store)? };
         let (mut on_disk, mut claims) = (SortedMap::new(), SortedMap::new());
-        on_disk.insert(replica, document.context().max_of(replica));
+        on_disk.insert(replica, document.store().context().max_of(replica));
         claims.insert(replica, Claimed { opening, shown: None });
         let taken = if saved.outbox.is_empty() { Taken::default() } else { Taken::unknown() };
         let opened = Opened {
@@ -309,10 +318,15 @@ impl Client {
             author: Some(replica),
             on_disk,
             refill_due: true,
-            ..Opened::default()
+            marked: None,
+            renamed: Vec::new(),
+            link: Link::default(),
+            refill: Refill::default(),
+            peers: SortedMap::new(),
+            storing: VecDeque::new(),
         };
         self.documents.insert(name.to_owned(), Box::new(opened));
-        self.advance(name);
+        self.advance(name)
     }
 
     /// The next thing to do, in order.
@@ -321,14 +335,19 @@ impl Client {
     }
 
     /// Takes what came from outside.
-    pub fn handle(&mut self, now: Now, input: ClientInput) {
+    ///
+    /// # Errors
+    ///
+    /// That of the store; this is not to be used any more then.
+    pub fn handle(&mut self, now: Now, input: ClientInput) -> Result<(), S::Error> {
         match input {
             ClientInput::Connected => self.handle_connected(now),
-            ClientInput::Frame(bytes) => self.handle_frame(now, &bytes),
+            ClientInput::Frame(bytes) => return self.handle_frame(now, &bytes),
             ClientInput::Disconnected => self.handle_disconnected(),
-            ClientInput::Persisted(id) => self.handle_persisted(id),
+            ClientInput::Persisted(id) => return self.handle_persisted(id),
             ClientInput::Timeout => self.handle_timeout(now),
         }
+        Ok(())
     }
 
     /// Makes a change: applied whole or not at all. It is visible here at once; the receipt of the
@@ -338,8 +357,8 @@ impl Client {
         &mut self,
         now: Now,
         document: &str,
-        change: impl FnOnce(&mut Edit<'_, MemoryStore>) -> Result<T, Refused<Infallible>>,
-    ) -> Result<(T, Dot), Misuse> {
+        change: impl FnOnce(&mut Edit<'_, S>) -> Result<T, Refused<S::Error>>,
+    ) -> Result<(T, Dot), Refused<S::Error>> {
         let stamp = self.clock.tick(now.unix_ms);
         let opened = self.opened_mut(document)?;
         let replica = opened.author()?;
@@ -360,19 +379,20 @@ impl Client {
             Ok(value)
         });
         let value = match (edited, unchanged) {
-            (Err(_), Some(value)) => value,
+            (Err(Refused::Misuse(_)), Some(value)) => value,
             (edited, _) => {
                 let edited = edited?;
                 if !edited.delta.is_empty() {
                     opened.marked = Some(replica);
                     let places = edited.touched.places();
                     opened.taken.add(edited.undo.replaced());
-                    self.accept(now, document, first, edited.delta, places);
+                    let accepted = self.accept(now, document, first, edited.delta, places);
+                    accepted.map_err(Refused::Store)?;
                 }
                 edited.value
             }
         };
-        let last = self.document(document)?.context().max_of(replica);
+        let last = self.document(document)?.store().context().max_of(replica);
         Ok((value, Dot::new(replica, last)))
     }
 
@@ -388,7 +408,7 @@ impl Client {
     }
 
     /// A document as it stands.
-    pub fn document(&self, name: &str) -> Result<&Document, Misuse> {
+    pub fn document(&self, name: &str) -> Result<&Document<S>, Misuse> {
         Ok(&self.opened(name)?.document)
     }
 
@@ -396,9 +416,11 @@ impl Client {
     pub fn conflict_log(
         &self,
         document: &str,
-    ) -> Result<impl Iterator<Item = (&LogEntry, bool)>, Misuse> {
+    ) -> Result<Vec<(&LogEntry, bool)>, Refused<S::Error>> {
         let opened = self.opened(document)?;
-        Ok(opened.log.iter().map(|entry| (entry, entry.is_open(&opened.document))))
+        let entries = opened.log.iter();
+        let looked = entries.map(|entry| Ok((entry, entry.is_open(&opened.document)?)));
+        looked.collect::<Result<_, _>>().map_err(Refused::Store)
     }
 
     /// The names of the open documents.
@@ -432,7 +454,12 @@ impl Client {
     /// Takes deltas that other tabs of this profile have stored, asserts what they left of records that
     /// are edited here, and stores that. They are joined as one, since a later one may remove
     /// what an earlier one left of a record.
-    pub fn rejoin(&mut self, now: Now, document: &str, deltas: &[Delta]) -> Result<(), Misuse> {
+    pub fn rejoin(
+        &mut self,
+        now: Now,
+        document: &str,
+        deltas: &[Delta],
+    ) -> Result<(), Refused<S::Error>> {
         let mut store = MemoryStore::default();
         for delta in deltas {
             store.join(delta);
@@ -440,18 +467,22 @@ impl Client {
         let mut all = store.to_delta();
         all.notes.extend(deltas.iter().flat_map(|delta| delta.notes.iter().cloned()));
         let Opened { document: known, taken, .. } = self.opened_mut(document)?;
-        let Ok(change) = known.join_and_look(&all, |killed| taken.add(killed));
-        self.accept_remote(now, document, change, Vec::new(), Then::default());
-        Ok(())
+        let change = known.join_and_look(&all, |killed| taken.add(killed));
+        let change = change.map_err(Refused::Store)?;
+        let accepted = self.accept_remote(now, document, change, Vec::new(), Then::default());
+        accepted.map_err(Refused::Store)
     }
 
     /// Takes the outbox as it is stored, where several tabs share it.
-    pub fn replace_outbox(&mut self, document: &str, items: Vec<OutboxItem>) -> Result<(), Misuse> {
+    pub fn replace_outbox(
+        &mut self,
+        document: &str,
+        items: Vec<OutboxItem>,
+    ) -> Result<(), Refused<S::Error>> {
         let opened = self.opened_mut(document)?;
         opened.outbox.replace(items);
         self.tell_status(document);
-        self.advance(document);
-        Ok(())
+        self.advance(document).map_err(Refused::Store)
     }
 
     /// Takes the cursor as it is stored, before this tab connects in place of another.
@@ -500,12 +531,12 @@ impl Client {
         Ok(())
     }
 
-    fn opened(&self, document: &str) -> Result<&Opened, Misuse> {
+    fn opened(&self, document: &str) -> Result<&Opened<S>, Misuse> {
         let opened = self.documents.get(document);
         opened.map(|opened| &**opened).ok_or_else(|| Misuse::NotOpen { name: document.to_owned() })
     }
 
-    fn opened_mut(&mut self, document: &str) -> Result<&mut Opened, Misuse> {
+    fn opened_mut(&mut self, document: &str) -> Result<&mut Opened<S>, Misuse> {
         let opened = self.documents.get_mut(document);
         opened
             .map(|opened| &mut **opened)
@@ -520,8 +551,8 @@ impl Client {
         first: Dot,
         delta: Delta,
         places: BTreeSet<Place>,
-    ) {
-        let Some(opened) = self.documents.get_mut(document) else { return };
+    ) -> Result<(), S::Error> {
+        let Some(opened) = self.documents.get_mut(document) else { return Ok(()) };
         let replica = first.replica;
         let on_disk = Some(Dot::new(replica, delta.context().max_of(replica)));
         let mut steps = vec![Step::Join(delta.clone())];
@@ -529,9 +560,10 @@ impl Client {
         let mut then = Then { on_disk, ..Then::default() };
         then.enqueued.push(item.key());
         steps.push(Step::Enqueue { item, replaces });
-        self.log_conflicts(now, document, &places, &[], &mut steps);
+        self.log_conflicts(now, document, &places, &[], &mut steps)?;
         self.persist(document, steps, then);
         self.tell_changed(document, places);
+        Ok(())
     }
 
     /// Stores what came from outside, and with it the records that this replica asserts again.
@@ -542,7 +574,7 @@ impl Client {
         change: Change,
         mut steps: Vec<Step>,
         then: Then,
-    ) {
+    ) -> Result<(), S::Error> {
         let Change { touched, orphans, .. } = change;
         let (mut places, mut then) = (touched.places(), then);
         let stamp = self.clock.tick(now.unix_ms);
@@ -550,7 +582,7 @@ impl Client {
             orphans.iter().filter_map(|orphan| Some((orphan.place()?, orphan.removed_at?)));
         let mut removed_at: Vec<(Place, Stamp)> = removed_at.collect();
         sort_by(&mut removed_at, Ord::cmp);
-        let Some(opened) = self.documents.get_mut(document) else { return };
+        let Some(opened) = self.documents.get_mut(document) else { return Ok(()) };
         if let Ok(replica) = opened.author() {
             let author = Author { replica, stamp };
             let mut first = opened.next_dot(replica);
@@ -558,16 +590,18 @@ impl Client {
             if !orphans.is_empty()
                 && let Some(opening) = opened.unmarked()
             {
-                let marked = opened.document.edit(author, MARK_BYTES, |edit| edit.open(opening));
-                // What was written again has its mark already.
-                edits.extend(marked.into_iter().filter(|edited| !edited.delta.is_empty()));
+                match opened.document.edit(author, MARK_BYTES, |edit| edit.open(opening)) {
+                    // What was written again has its mark already.
+                    Ok(marked) if marked.delta.is_empty() => {}
+                    Ok(marked) => edits.push(marked),
+                    Err(Refused::Store(failed)) => return Err(failed),
+                    Err(Refused::Misuse(_)) => {}
+                }
                 opened.marked = Some(replica);
             }
-            let asserted = orphans.iter().flat_map(|orphan| {
-                let Ok(edited) = opened.document.assert(author, DELTA_BYTES_MAX, orphan);
-                edited
-            });
-            edits.extend(asserted);
+            for orphan in &orphans {
+                edits.extend(opened.document.assert(author, DELTA_BYTES_MAX, orphan)?);
+            }
             for edited in edits {
                 let last = edited.delta.context().max_of(replica);
                 then.on_disk = Some(Dot::new(replica, last));
@@ -582,9 +616,10 @@ impl Client {
                 steps.push(Step::Enqueue { item, replaces });
             }
         }
-        self.log_conflicts(now, document, &places, &removed_at, &mut steps);
+        self.log_conflicts(now, document, &places, &removed_at, &mut steps)?;
         self.persist(document, steps, then);
         self.tell_changed(document, places);
+        Ok(())
     }
 
     fn persist(&mut self, document: &str, steps: Vec<Step>, then: Then) {
@@ -600,7 +635,7 @@ impl Client {
         }
     }
 
-    fn handle_persisted(&mut self, id: PersistId) {
+    fn handle_persisted(&mut self, id: PersistId) -> Result<(), S::Error> {
         let found = self.documents.iter_mut().find_map(|(name, opened)| {
             let at = opened.storing.binary_search_by_key(&id, |(id, _)| *id).ok()?;
             let then = opened.storing.get_mut(at)?.1.take()?;
@@ -609,7 +644,7 @@ impl Client {
             }
             Some((name.clone(), then))
         });
-        let Some((document, then)) = found else { return };
+        let Some((document, then)) = found else { return Ok(()) };
         if let Some(opened) = self.documents.get_mut(&document) {
             if let Some(Dot { replica, counter }) = then.on_disk {
                 let on_disk = opened.on_disk.entry(replica).or_default();
@@ -622,7 +657,7 @@ impl Client {
             self.confirm_chunk(&document, number);
         }
         self.tell_status(&document);
-        self.advance(&document);
+        self.advance(&document)
     }
 
     fn tell_changed(&mut self, document: &str, places: BTreeSet<Place>) {
@@ -641,14 +676,14 @@ impl Client {
     }
 }
 
-impl Opened {
+impl<S: ClientStore> Opened<S> {
     fn author(&self) -> Result<ReplicaId, Misuse> {
         self.author.ok_or(Misuse::Empty)
     }
 
     /// The next dot of a replica.
     fn next_dot(&self, replica: ReplicaId) -> Dot {
-        Dot::new(replica, self.document.context().max_of(replica) + 1)
+        Dot::new(replica, self.document.store().context().max_of(replica) + 1)
     }
 
     /// The author's opening, where what it writes is not marked yet.

@@ -1,6 +1,6 @@
 //! Numbers for what deltas name again and again: replicas and labels.
 
-use super::delta::{Reader, write_labels, write_replicas};
+use super::delta::{InFull, Reader, read_delta, write_delta, write_labels, write_replicas};
 use super::{DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, check_len};
 use crate::causal::{Delta, Label, ReplicaId};
 use crate::error::Malformed;
@@ -119,10 +119,45 @@ impl Dictionary {
         }
         let labels = entries.iter().map(|entry| &entry.label);
         for label in labels.chain(notes.iter().map(|note| &note.label)) {
-            let fits = self.label_bytes + label.byte_count() <= DICTIONARY_BYTES_MAX;
-            if fits && self.labels.len() < DICTIONARY_ITEMS_MAX {
-                self.add_label(label.clone());
+            self.add_label_that_fits(label);
+        }
+    }
+
+    /// Writes the delta of a chunk for whoever has read those before it, and numbers what it brings.
+    pub fn write_chunk(&mut self, delta: &Delta) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_delta(&mut out, delta, self, &InFull);
+        // What was just written can be read.
+        let _ = self.learn_front(&out);
+        out
+    }
+
+    /// Reads the delta of a chunk, and numbers what it brings.
+    pub fn read_chunk(&mut self, bytes: &[u8]) -> Result<Delta, Malformed> {
+        let delta = read_delta(bytes, self, &InFull)?;
+        self.learn_front(bytes)?;
+        Ok(delta)
+    }
+
+    /// Numbers what stands at the front of a delta, while there is room.
+    fn learn_front(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader { rest: bytes };
+        for replica in reader.read_replicas()? {
+            if self.replicas.len() < DICTIONARY_ITEMS_MAX {
+                self.add_replica(replica);
             }
+        }
+        for label in reader.read_labels()? {
+            self.add_label_that_fits(&label);
+        }
+        Ok(())
+    }
+
+    /// Numbers a label, while there is room.
+    fn add_label_that_fits(&mut self, label: &Label) {
+        let fits = self.label_bytes + label.byte_count() <= DICTIONARY_BYTES_MAX;
+        if fits && self.labels.len() < DICTIONARY_ITEMS_MAX {
+            self.add_label(label.clone());
         }
     }
 
@@ -181,5 +216,38 @@ impl Dictionary {
 
     pub(super) fn label_table(&self) -> &Table<Label> {
         &self.labels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::Dot;
+
+    #[test]
+    fn who_wrote_dead_dots_is_numbered_if_these_are_few() {
+        for count in [DEAD_REPLICAS_MAX - 1, DEAD_REPLICAS_MAX, DEAD_REPLICAS_MAX + 1] {
+            let replica = |number: usize| ReplicaId::from_bytes([number as u8; 16]);
+            let dead = (1..=count).map(|number| Dot::new(replica(number), 1)).collect();
+            let mut dictionary = Dictionary::new();
+            dictionary.learn(&Delta { dead, ..Delta::default() });
+            let expected = if count <= DEAD_REPLICAS_MAX { count } else { 0 };
+            assert_eq!(dictionary.counts(), (expected, 0), "{count}");
+        }
+    }
+
+    #[test]
+    fn items_have_their_numbers_however_many_there_are() {
+        // In no order, so that they are not found by chance.
+        let replica = |number: usize| ReplicaId::from_bytes([(number * 37) as u8; 16]);
+        for count in [FEW - 1, FEW, FEW + 1, 4 * FEW] {
+            let mut dictionary = Dictionary::new();
+            (0..count).chain(0..count).for_each(|number| dictionary.add_replica(replica(number)));
+            assert_eq!(dictionary.counts(), (count, 0));
+            for number in 0..=count {
+                let expected = Some(number).filter(|number| *number < count);
+                assert_eq!(dictionary.replica_table().number(&replica(number)), expected);
+            }
+        }
     }
 }

@@ -5,13 +5,12 @@
 //! that are known here, a later version put there, and it is passed over.
 
 use super::contexts::{read_context, read_replicas, write_context, write_replicas};
-use super::delta::{InFull, encode_delta, read_delta};
 use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
 #[cfg(feature = "deflate")]
 use super::packed::unpack;
 use super::{
-    DELTA_BYTES_MAX, Dictionary, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OPENINGS_MAX,
-    PRESENCE_BYTES_MAX, SYNC_BYTES_MAX, check_len,
+    DELTA_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OPENINGS_MAX, PRESENCE_BYTES_MAX,
+    SYNC_BYTES_MAX, check_len,
 };
 use crate::causal::ReplicaId;
 use crate::checksum::crc32;
@@ -139,7 +138,7 @@ impl HubMessage {
             Self::Chunk { channel, number, delta, cursor } => {
                 start_on(&mut out, CHUNK, 4, *channel);
                 pack::uint(&mut out, *number);
-                pack::bytes(&mut out, &encode_delta(delta));
+                pack::bytes(&mut out, delta);
                 write_cursor(&mut out, *cursor);
             }
             Self::Delta { channel, seq, delta } => {
@@ -306,7 +305,7 @@ fn read_hub(kind: u8, mut body: Reader<'_>) -> Result<HubMessage, Malformed> {
             beyond = body.at_least(4)?;
             let (channel, number) = (body.narrow()?, body.uint()?);
             // A hub may put as much into a chunk as fits.
-            let delta = read_delta(body.bytes()?, &Dictionary::new(), &InFull)?;
+            let delta = body.bytes()?.into();
             HubMessage::Chunk { channel, number, delta, cursor: body.option(Cursor::decode)? }
         }
         DELTA => {

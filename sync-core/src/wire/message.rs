@@ -1,6 +1,6 @@
 //! What a client and a hub say to each other.
 
-use crate::causal::{CausalContext, Delta, ReplicaId};
+use crate::causal::{CausalContext, ReplicaId};
 use crate::types::Opening;
 
 /// How far a client has followed a hub: the hub's start and the sequence number.
@@ -155,8 +155,8 @@ pub enum HubMessage {
         channel: u32,
         /// Counts the chunks of a catch-up, from 1.
         number: u64,
-        /// A part of the hub's state.
-        delta: Delta,
+        /// A part of the hub's state, as [`Dictionary::write_chunk`](super::Dictionary::write_chunk) writes it.
+        delta: Vec<u8>,
         /// Set on the last chunk: how far the client is with it.
         cursor: Option<Cursor>,
     },

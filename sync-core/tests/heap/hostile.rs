@@ -276,9 +276,9 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ("unresolved", HubMessage::Unresolved { channel, id: u64::MAX }),
     ];
     for (name, delta) in deltas() {
+        let delta = encode_delta(&delta);
         let chunk = delta.clone();
         messages.push((name, HubMessage::Chunk { channel, number: 1, delta: chunk, cursor: None }));
-        let delta = encode_delta(&delta);
         messages.push((name, HubMessage::Delta { channel, seq: u64::MAX, delta }));
     }
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()

@@ -448,6 +448,53 @@ fn a_dictionary_learns_no_more_than_it_may_hold() {
     }
 }
 
+/// A delta of one entry, with a label of so many bytes.
+fn labelled(number: u64, bytes: usize) -> Delta {
+    let mut delta = entry(number.into(), 1, b"x");
+    let mut name = number.to_be_bytes().to_vec();
+    name.resize(bytes - 1, 7);
+    delta.entries[0].label = Label::new(b"s", [&name[..]]);
+    delta
+}
+
+#[test]
+fn the_chunks_of_a_catch_up_name_each_replica_and_each_label_once() {
+    let (mut hub, mut client) = (Dictionary::new(), Dictionary::new());
+    let delta = labelled(1, 100);
+    let lens = [(); 3].map(|()| {
+        let bytes = hub.write_chunk(&delta);
+        assert_eq!(client.read_chunk(&bytes), Ok(delta.clone()));
+        bytes.len()
+    });
+    // The replica, and the label with its count of names and two lengths.
+    assert_eq!(lens, [lens[0], lens[0] - 16 - 100 - 3, lens[1]]);
+    let second = hub.write_chunk(&delta);
+    assert!(Dictionary::new().read_chunk(&second).is_err(), "it counts on those before it");
+}
+
+#[test]
+fn what_chunks_number_is_limited() {
+    // Of small labels the count is limited, of large ones their bytes.
+    for (bytes, room) in [(20, DICTIONARY_ITEMS_MAX), (1_024, DICTIONARY_BYTES_MAX / 1_024)] {
+        for count in [room - 1, room, room + 1] {
+            let (mut hub, mut client) = (Dictionary::new(), Dictionary::new());
+            let last = (0..count as u64).map(|number| {
+                let delta = labelled(number, bytes);
+                let is_read = client.read_chunk(&hub.write_chunk(&delta)) == Ok(delta.clone());
+                assert!(is_read, "{number} of {bytes} bytes");
+                delta
+            });
+            let last = last.last().unwrap();
+            let numbered = count.min(room);
+            let replicas = count.min(DICTIONARY_ITEMS_MAX);
+            assert_eq!([hub.counts(), client.counts()], [(replicas, numbered); 2]);
+            let again = hub.write_chunk(&last).len();
+            let first = encode_delta(&last).len();
+            assert_eq!(first - again > bytes, count <= room, "{count} labels of {bytes} bytes");
+        }
+    }
+}
+
 struct Bench {
     hub: Hub,
     store: MemoryHub,

@@ -126,6 +126,7 @@ fn the_removals_that_wait_for_the_end_of_a_catch_up_are_limited() {
             let cost = delta.cost();
             let fits = held + cost <= HELD_BYTES_MAX;
             (number, counter, held) = (number + 1, next, held + cost);
+            let delta = encode_delta(&delta);
             let chunk = HubMessage::Chunk { channel: 1, number, delta, cursor: None };
             listener.hear(&chunk);
             let is_joined = listener.steps.iter().any(|step| matches!(step, Step::Join(_)));
@@ -133,7 +134,7 @@ fn the_removals_that_wait_for_the_end_of_a_catch_up_are_limited() {
         }
         assert_eq!(held, limit);
         let cursor = Some(Cursor { boot: 2, seq: 1 });
-        let (number, delta) = (number + 1, Delta::default());
+        let (number, delta) = (number + 1, encode_delta(&Delta::default()));
         listener.hear(&HubMessage::Chunk { channel: 1, number, delta, cursor });
         let context = listener.client.document(DOCUMENT).unwrap().context();
         assert_eq!(context, &range(1, counter - 1), "nothing of it is lost");
@@ -174,7 +175,7 @@ fn the_conflict_log_is_limited_and_the_oldest_go() {
     };
     let logged = |world: &World| -> BTreeMap<String, u64> {
         let log = world.devices[0].client.conflict_log(DOCUMENT).unwrap();
-        log.map(|(entry, _)| (entry.record.clone(), entry.seen_ms)).collect()
+        log.iter().map(|(entry, _)| (entry.record.clone(), entry.seen_ms)).collect()
     };
     let id = |number: usize| RecordId::new(format!("n{number}")).unwrap().to_string();
     clash(&mut world, 0..1);
@@ -204,9 +205,10 @@ fn of_a_conflict_log_that_is_longer_the_latest_are_loaded() {
         };
         let log = (0..count).map(entry).collect();
         let mut client = Client::new(ClientConfig::default());
-        client.open(DOCUMENT, SavedDocument { log, ..SavedDocument::default() }, replica(1), 1);
-        let loaded = client.conflict_log(DOCUMENT).unwrap().map(|(entry, _)| entry.seen_ms);
-        let loaded: Vec<u64> = loaded.collect();
+        let saved: SavedDocument = SavedDocument { log, ..SavedDocument::default() };
+        client.open(DOCUMENT, saved, replica(1), 1);
+        let loaded = client.conflict_log(DOCUMENT).unwrap();
+        let loaded: Vec<u64> = loaded.iter().map(|(entry, _)| entry.seen_ms).collect();
         assert_eq!(loaded.len(), count.min(LOG_ENTRIES_MAX));
         assert_eq!(loaded.contains(&0), count <= LOG_ENTRIES_MAX);
     }
@@ -299,7 +301,7 @@ fn what_is_remembered_of_what_own_changes_took_is_limited() {
         let context = document.context().clone();
         let mut listener = Listener::at_hub(document.store().clone(), context, true);
         let cursor = Some(Cursor { boot: 2, seq: 1 });
-        let delta = Delta::default();
+        let delta = encode_delta(&Delta::default());
         listener.hear(&HubMessage::Chunk { channel: 1, number: 1, delta, cursor });
         let finds_dots = |listener: &Listener| {
             let mut briefs = listener.sent.iter().filter_map(|message| match message {

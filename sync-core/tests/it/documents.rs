@@ -343,3 +343,52 @@ over_both_stores!(
     removing_the_last_edit_of_a_kept_record_keeps_the_record,
     misuse_is_named_and_changes_nothing,
 );
+
+#[test]
+fn the_names_and_bytes_of_a_path_are_limited() {
+    let (names_max, bytes_max) = (16, 512);
+    let many = |count: usize| vec!["n".to_owned(); count];
+    // Each name counts for a byte more than it has.
+    let long = |bytes: usize| {
+        let quarter = |bytes: usize| "n".repeat(bytes - 1);
+        [vec![quarter(128); 3], vec![quarter(bytes - 3 * 128)]].concat()
+    };
+    let cases = [
+        (many(names_max - 1), None),
+        (many(names_max), None),
+        (many(names_max + 1), Some((names_max as u64 + 1, names_max as u64))),
+        (long(bytes_max - 1), None),
+        (long(bytes_max), None),
+        (long(bytes_max + 1), Some((bytes_max as u64 + 1, bytes_max as u64))),
+    ];
+    for (path, refused) in cases {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let field = Field::from("value");
+        let map = |path: &[&str]| {
+            path.iter().rev().fold(field.clone(), |field, name| {
+                Field::Map([((*name).to_owned(), field)].into_iter().collect())
+            })
+        };
+        let mut device = Device::<sync_core::causal::MemoryStore>::new(1);
+        device.write(&[("other", "o".into())]);
+        let author = device.author();
+        let said = [
+            device
+                .document
+                .edit(author, usize::MAX, |edit| edit.put("notes", &id(), &path, &field)),
+            device.document.edit(author, usize::MAX, |edit| {
+                edit.update("notes", &id(), [(path[0], &map(&path[1..]))])
+            }),
+        ];
+        for said in said {
+            let found = match said {
+                Err(Refused::Misuse(Misuse::TooLarge { found, limit, .. })) => Some((found, limit)),
+                other => {
+                    other.unwrap();
+                    None
+                }
+            };
+            assert_eq!(found, refused, "{path:?}");
+        }
+    }
+}

@@ -421,6 +421,35 @@ fn without_a_note_a_removal_that_did_not_see_the_record_looks_as_if_one_field_wa
     }
 }
 
+#[test]
+fn what_is_asserted_again_of_a_torn_record_looks_as_if_a_field_was_taken_out_before() {
+    let [mut owner, mut editor, mut holder] = [1, 2, 3].map(Device::<MemoryStore>::new);
+    let insert = owner.write(&[("title", field("t")), ("done", field("no"))]);
+    editor.hear(&[&insert]);
+    holder.hear(&[&insert]);
+    let done = editor.write(&[("done", field("yes"))]);
+    // Somebody takes the field out; or removes all that it ever saw of the record, and nobody is told.
+    let [mut takes_field, mut removes] = [4, 4].map(Device::<MemoryStore>::new);
+    takes_field.hear(&[&insert, &done]);
+    let unset = takes_field.change(|edit| edit.unset("notes", &id(), &["done"]));
+    removes.hear(&[&done]);
+    let mut removal = removes.change(|edit| edit.dismiss("notes", &id()));
+    removal.notes = Few::new();
+    assert_eq!(removal, unset, "from here on both are one history");
+    assert!(owner.hear(&[&done, &removal]).is_empty());
+    let title = holder.write(&[("title", field("u"))]);
+    let removed = owner.remove();
+    let asserted = owner.hear(&[&title]);
+    assert_eq!((asserted.len(), owner.text("done")), (1, None));
+    // Who held the field until then hears of all at once.
+    let mut all = done;
+    [removal, removed, asserted[0].clone()].into_iter().for_each(|one| all.join(one));
+    assert!(holder.hear(&[&all]).is_empty());
+    for device in [&owner, &holder] {
+        assert_eq!((device.text("title"), device.text("done")), (Some("u".to_owned()), None));
+    }
+}
+
 /// What the third of three devices knows of a record, once a removal met an edit of it after a change that the
 /// others have seen.
 fn returns_after(change: impl FnOnce(&mut World, &RecordId)) -> World {

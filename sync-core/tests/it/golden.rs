@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use sync_core::document::Document;
 use sync_core::error::Sure;
-use sync_core::wire::{decode_client, decode_delta, decode_hub, encode_delta};
+use sync_core::wire::{Dictionary, decode_client, decode_delta, decode_hub, encode_delta};
 
 use crate::golden_cases::{
     Run, client_json, delta_json, files, frame_json, hex, hub_json, shown_json, unhex,
@@ -19,6 +19,7 @@ fn file(name: &str) -> Json {
 fn frames_mean_what_they_meant() {
     let frames = file("frames.json");
     assert!(frames.as_array().unwrap().len() >= 21);
+    let mut of_chunks = Dictionary::new();
     for case in frames.as_array().unwrap() {
         let bytes = unhex(case["hex"].as_str().unwrap());
         let (decoded, again) = if case["from"] == "client" {
@@ -26,7 +27,7 @@ fn frames_mean_what_they_meant() {
             (client_json(&message), message.encode())
         } else {
             let message = decode_hub(&bytes).unwrap();
-            (hub_json(&message), message.encode())
+            (hub_json(&message, &mut of_chunks), message.encode())
         };
         assert_eq!(decoded, case["decoded"]);
         assert_eq!(hex(&again), case["hex"].as_str().unwrap());

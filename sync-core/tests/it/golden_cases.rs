@@ -139,7 +139,7 @@ pub(crate) fn frame_json(from: &Json, bytes: &[u8]) -> Json {
     if from == "client" {
         client_json(&decode_client(bytes).unwrap())
     } else {
-        hub_json(&decode_hub(bytes).unwrap())
+        hub_json(&decode_hub(bytes).unwrap(), &mut Dictionary::new())
     }
 }
 
@@ -194,7 +194,8 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
     }
 }
 
-pub(crate) fn hub_json(message: &HubMessage) -> Json {
+/// What a hub says, after chunks that numbered something.
+pub(crate) fn hub_json(message: &HubMessage, names: &mut Dictionary) -> Json {
     match message {
         HubMessage::Welcome(Welcome { version, hub, boot, now_ms, packs }) => {
             let welcome = json!({
@@ -219,7 +220,7 @@ pub(crate) fn hub_json(message: &HubMessage) -> Json {
             "type": "chunk",
             "channel": channel,
             "number": number,
-            "delta": delta_json(delta),
+            "delta": delta_json(&names.read_chunk(delta).unwrap()),
             "cursor": cursor.map(cursor_json),
         }),
         HubMessage::Delta { channel, seq, delta } => json!({
@@ -263,6 +264,16 @@ fn names_json(names: &[u8]) -> Json {
     let replicas = dictionary.replicas().iter().map(ToString::to_string);
     let labels = dictionary.labels().iter().map(label_json);
     json!({ "replicas": replicas.collect::<Vec<_>>(), "labels": labels.collect::<Vec<_>>() })
+}
+
+/// Chunks of which the last counts on the one before.
+fn chunks(delta: &Delta, cursor: Cursor) -> [HubMessage; 3] {
+    let mut names = Dictionary::new();
+    let all = [(1, &Delta::default(), Some(cursor)), (2, delta, None), (3, delta, None)];
+    all.map(|(number, delta, cursor)| {
+        let delta = names.write_chunk(delta);
+        HubMessage::Chunk { channel: 1, number, delta, cursor }
+    })
 }
 
 fn frames() -> Json {
@@ -317,11 +328,13 @@ fn frames() -> Json {
     let shown = Some(("laptop".into(), vec![1, 2]));
     let mut names = Dictionary::new();
     names.learn(&delta);
+    let [first, second, third] = chunks(&delta, cursor);
     let hub = [
         HubMessage::Welcome(welcome),
         HubMessage::Opened { channel: 1, context, resumed: true, openings },
-        HubMessage::Chunk { channel: 1, number: 1, delta: Delta::default(), cursor: Some(cursor) },
-        HubMessage::Chunk { channel: 1, number: 2, delta: delta.clone(), cursor: None },
+        first,
+        second,
+        third,
         HubMessage::Delta { channel: 1, seq: 70_000, delta: encode_delta(&delta) },
         HubMessage::Stored { channel: 1, id: 1, seq: 70_000 },
         HubMessage::Refused { channel: 1, id: 1, reason: "why".into() },
@@ -336,8 +349,10 @@ fn frames() -> Json {
     let client = client.iter().map(|message| {
         json!({ "from": "client", "hex": hex(&message.encode()), "decoded": client_json(message) })
     });
+    let mut of_chunks = Dictionary::new();
     let hub = hub.iter().map(|message| {
-        json!({ "from": "hub", "hex": hex(&message.encode()), "decoded": hub_json(message) })
+        let decoded = hub_json(message, &mut of_chunks);
+        json!({ "from": "hub", "hex": hex(&message.encode()), "decoded": decoded })
     });
     json!(client.chain(hub).collect::<Vec<_>>())
 }
@@ -573,7 +588,9 @@ impl Run {
             })
             .collect();
         match step["do"].as_str().unwrap() {
-            "connected" => self.client.handle(self.now, ClientInput::Connected),
+            "connected" => {
+                self.client.handle(self.now, ClientInput::Connected);
+            }
             "frame" => {
                 let frame = unhex(step["hex"].as_str().unwrap());
                 self.client.handle(self.now, ClientInput::Frame(frame));

@@ -6,8 +6,8 @@ use sync_core::causal::{
     CausalContext, Delta, Dot, Entry, LABEL_BYTES_MAX, Label, Note, PLACE_ID_BYTES_MAX, PlaceId,
     RUN_DOTS_MAX, ReplicaId, Slots,
 };
-use sync_core::document::{Author, Document};
-use sync_core::error::Malformed;
+use sync_core::document::{Author, Document, Refused};
+use sync_core::error::{Malformed, Misuse, Sure};
 use sync_core::pack::Reader;
 use sync_core::session::{
     Boot, ChunkSize, Client, ClientConfig, ClientInput, Hub, HubInput, HubOutput, MemoryHub, Now,
@@ -531,7 +531,8 @@ fn a_stamp_of_the_far_future_pulls_no_clock() {
 #[test]
 fn a_client_shows_no_more_peers_than_a_document_has_replicas() {
     let (mut client, now) = (Client::new(ClientConfig::default()), Now::default());
-    client.open(DOCUMENT, SavedDocument::default(), replica(0), 1);
+    let saved: SavedDocument = SavedDocument::default();
+    client.open(DOCUMENT, saved, replica(0), 1);
     client.handle(now, ClientInput::Connected);
     let mut hear = |message: HubMessage| {
         client.handle(now, ClientInput::Frame(message.encode()));
@@ -551,4 +552,30 @@ fn a_client_shows_no_more_peers_than_a_document_has_replicas() {
     // Who is known is still heard.
     assert!(!show(REPLICAS_MAX + 2, "b").contains(&"b".to_owned()));
     assert!(show(7, "b").contains(&"b".to_owned()));
+}
+
+#[test]
+fn a_replica_that_is_said_to_have_counted_far_makes_no_change_that_nobody_reads() {
+    let most = Dot::COUNTER_MAX - (1 << 32);
+    for seen in [most - 1, most, most + 1, Dot::COUNTER_MAX] {
+        let mut document = Document::default();
+        let mut said = Delta::default();
+        said.dead.insert_range(replica(1), 1, seen);
+        document.join(&said).sure();
+        let author = Author { replica: replica(1), stamp: Stamp::from_ms(1) };
+        let id = RecordId::new("n").unwrap();
+        let edited = document.edit(author, usize::MAX, |edit| {
+            edit.insert("notes", &id, [("title", &Field::from("x"))])
+        });
+        match edited {
+            Ok(edited) => {
+                assert!(seen <= most);
+                assert_eq!(decode_delta(&encode_delta(&edited.delta)).unwrap(), edited.delta);
+            }
+            Err(Refused::Misuse(Misuse::TooLarge { found, limit, .. })) => {
+                assert_eq!((found, limit, seen > most), (seen, most, true));
+            }
+            Err(refused) => panic!("{refused}"),
+        }
+    }
 }

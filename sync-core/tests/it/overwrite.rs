@@ -17,6 +17,8 @@ use sync_core::types::{Field, FieldRef, RecordId, Value};
 use crate::documents::{Device, tags};
 use crate::stores::{PagedStore, Store};
 
+mod hostile;
+
 const DEVICES: u8 = 3;
 
 /// What is done: by which device, to which record, which field, and what is written.

@@ -136,7 +136,12 @@ fn a_frame_is_packed_from_a_size_on_where_it_becomes_smaller() {
     }
     for message in [
         HubMessage::Delta { channel: 1, seq: 1, delta: vec![7; 20_000] },
-        HubMessage::Chunk { channel: 1, number: 1, delta: delta(20_000, 5_000), cursor: None },
+        HubMessage::Chunk {
+            channel: 1,
+            number: 1,
+            delta: encode_delta(&delta(20_000, 5_000)),
+            cursor: None,
+        },
     ] {
         let sent = Packing::LARGE.pack(message.encode());
         let is_read = sent.len() * PACKED_TIMES_MAX > 20_000;
@@ -214,7 +219,8 @@ fn a_packed_frame_that_is_not_what_it_says_is_an_error() {
 #[test]
 fn only_what_has_a_delta_may_be_packed() {
     let again = Packing::from_bytes(0).pack(push(2_000, 500).encode());
-    let chunk = HubMessage::Chunk { channel: 1, number: 1, delta: delta(9, 9), cursor: None };
+    let chunk_delta = encode_delta(&delta(9, 9));
+    let chunk = HubMessage::Chunk { channel: 1, number: 1, delta: chunk_delta, cursor: None };
     let hub_delta = HubMessage::Delta { channel: 1, seq: 1, delta: Vec::new() };
     for (what, frame, by_client, by_hub) in [
         ("a push", push(9, 9).encode(), true, false),

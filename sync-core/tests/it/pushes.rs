@@ -136,7 +136,7 @@ impl Played {
 
     fn with_outbox(outbox: Vec<OutboxItem>) -> Self {
         let mut client = Client::new(ClientConfig::default());
-        let mut saved = SavedDocument { outbox, ..SavedDocument::default() };
+        let mut saved: SavedDocument = SavedDocument { outbox, ..SavedDocument::default() };
         saved.outbox.iter().for_each(|item| {
             saved.store.join(&item.delta);
         });

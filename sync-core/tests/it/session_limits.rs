@@ -13,8 +13,8 @@ use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now};
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
-    CLAIMS_MAX, Claim, ClientMessage, HubMessage, PRESENCE_BYTES_MAX, Push, SYNC_MESSAGES_MAX,
-    SYNC_SESSION_BYTES_MAX, VERSION, decode_hub, encode_delta,
+    CLAIMS_MAX, Claim, ClientMessage, Dictionary, HubMessage, PRESENCE_BYTES_MAX, Push,
+    SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, VERSION, decode_hub, encode_delta,
 };
 
 /// Counters up to here are dead at both sides: positions of a comparison, as many as one likes.
@@ -331,8 +331,11 @@ fn the_gaps_that_a_catch_up_leaves_are_limited() {
             compares: false,
             unsent: Vec::new(),
         };
+        let mut names = Dictionary::new();
         let dead = bench.say(2, &open).into_iter().filter_map(|message| match message {
-            HubMessage::Chunk { delta, .. } => Some(delta.dead.range_count()),
+            HubMessage::Chunk { delta, .. } => {
+                Some(names.read_chunk(&delta).unwrap().dead.range_count())
+            }
             _ => None,
         });
         assert_eq!(dead.collect::<Vec<_>>(), [first, second, 7], "{beyond} beyond");

@@ -157,7 +157,7 @@ fn an_edit_against_a_delete_is_kept_through_the_hub() {
     for at in 0..4 {
         let fields = world.fields(at, "n").expect("the note is listed");
         assert_eq!((fields["title"].as_str(), fields["body"].as_str()), ("edited", "b"));
-        let log: Vec<_> = world.devices[at].client.conflict_log(DOCUMENT).unwrap().collect();
+        let log = world.devices[at].client.conflict_log(DOCUMENT).unwrap();
         assert_eq!(log.len(), 1, "device {at}: {log:?}");
         let (entry, is_open) = log[0];
         assert!(is_open && entry.field.is_none());

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 
 use sync_core::causal::{
-    CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView, Label, MemoryStore, PlaceId,
+    CausalContext, Delta, Dot, DotRanges, DotStore, Entry, EntryView, MemoryStore, PlaceId,
     PlaceStore, ReplicaId,
 };
 use sync_core::pack::Reader;
@@ -229,19 +229,7 @@ impl DotStore for PagedStore {
 
     fn add(&mut self, entry: Entry) -> Result<bool, Infallible> {
         let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
-        let merged = match &known[..] {
-            [] => entry,
-            [known] if known.first == entry.first => {
-                let slots = known.slots.overlaid(&entry.slots);
-                let names = (0..slots.len()).map(|slot| match known.label.name(slot) {
-                    [] => entry.label.name(slot),
-                    name => name,
-                });
-                let label = Label::new(known.label.space(), names);
-                Entry { label, slots, ..known.clone() }
-            }
-            _ => return Ok(false),
-        };
+        let Some(merged) = entry.laid_over(known) else { return Ok(false) };
         // The names of dead slots go with their bytes.
         let merged = merged.only(merged.slots.live());
         self.replace(merged.first, Some(merged));

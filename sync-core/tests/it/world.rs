@@ -141,7 +141,7 @@ impl World {
         self.now.unix_ms += 1;
         let done = self.devices[at].client.change(self.now, DOCUMENT, change);
         self.drain(at);
-        done.map(|_| ())
+        Ok(done.map(|_| ())?)
     }
 
     /// Writes fields of a record, which is made where it is not there.

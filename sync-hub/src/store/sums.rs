@@ -231,3 +231,34 @@ impl SqliteHub {
         Ok(Some((signed(document)?, from, to, least)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sync_core::causal::{Dot, Label, PlaceId, Slots};
+    use sync_core::time::Stamp;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn the_changes_of_so_many_blocks_wait() {
+        for blocks in [PENDING_MAX - 1, PENDING_MAX, PENDING_MAX + 1] {
+            let folder = TempDir::new().unwrap();
+            let mut hub = SqliteHub::open(&folder.path().join("hub.db"), 100).unwrap();
+            let document = HubStore::open(&mut hub, "d").unwrap();
+            for block in 0..blocks as u64 {
+                let entry = Entry {
+                    first: Dot::new(ReplicaId::from_bytes([1; 16]), (block << BLOCK_BITS) + 1),
+                    stamp: Stamp::default(),
+                    label: Label::new(b"space", [&b"name"[..]]),
+                    id: PlaceId::new(b"id"),
+                    slots: Slots::new([Some(&b"value"[..])].into_iter()),
+                };
+                hub.count(document, &entry, true).unwrap();
+            }
+            let expected = if blocks <= PENDING_MAX { blocks } else { 0 };
+            assert_eq!(hub.pending.0.borrow().len(), expected);
+            assert_eq!(hub.total_of(document).unwrap().count, blocks as u64, "none is lost");
+        }
+    }
+}

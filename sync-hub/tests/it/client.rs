@@ -8,7 +8,7 @@ use futures::{SinkExt, StreamExt};
 use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, PlaceId, ReplicaId, Slots};
 use sync_core::time::Stamp;
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, HubMessage, Push, VERSION, decode_hub, encode_delta,
+    Claim, ClientMessage, Cursor, Dictionary, HubMessage, Push, VERSION, decode_hub, encode_delta,
 };
 use sync_hub::{HubError, HubServer, Options};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +25,12 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(WAIT, future).await.expect("it takes too long")
 }
 
+/// Runs a future to its end, in a test of its own threads.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(future)
+}
+
 /// A hub in this process, on a free port.
 pub(crate) struct TestHub {
     pub(crate) address: SocketAddr,
@@ -38,14 +44,18 @@ impl TestHub {
     }
 
     pub(crate) async fn start_with(options: Options) -> Self {
+        Self::try_start(options).await.unwrap()
+    }
+
+    pub(crate) async fn try_start(options: Options) -> Result<Self, HubError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = HubServer::open(listener, options).unwrap();
+        let server = HubServer::open(listener, options)?;
         let address = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, stop, running }
+        Ok(Self { address, stop, running })
     }
 
     pub(crate) async fn stop(self) {
@@ -85,6 +95,14 @@ impl Client {
         client
     }
 
+    /// Connects and says hello; none where the hub hangs up.
+    pub(crate) async fn try_hello(address: SocketAddr) -> Option<Self> {
+        let (socket, _) = soon(connect_async(format!("ws://{address}/sync"))).await.ok()?;
+        let mut client = Self { socket };
+        client.try_say(&hello(VERSION)).await?;
+        matches!(client.try_hear().await?, HubMessage::Welcome(_)).then_some(client)
+    }
+
     /// Connects and opens a document on channel 1, for one replica.
     pub(crate) async fn open(address: SocketAddr, document: &str, replica: ReplicaId) -> Self {
         let mut client = Self::hello(address).await;
@@ -105,6 +123,19 @@ impl Client {
         match soon(self.socket.next()).await.expect("the connection has ended").unwrap() {
             Message::Binary(bytes) => decode_hub(&bytes).unwrap(),
             other => panic!("not a message of the hub: {other:?}"),
+        }
+    }
+
+    /// Says something; none where the connection has ended.
+    pub(crate) async fn try_say(&mut self, message: &ClientMessage) -> Option<()> {
+        soon(self.socket.send(Message::Binary(message.encode().into()))).await.ok()
+    }
+
+    /// The next message of the hub; none when the connection ends, for whatever reason.
+    pub(crate) async fn try_hear(&mut self) -> Option<HubMessage> {
+        match soon(self.socket.next()).await?.ok()? {
+            Message::Binary(bytes) => Some(decode_hub(&bytes).unwrap()),
+            _ => None,
         }
     }
 
@@ -142,10 +173,22 @@ impl Client {
         context: CausalContext,
         replicas: &[ReplicaId],
     ) -> Caught {
+        let caught = self.try_catch_up(document, cursor, context, replicas).await;
+        caught.expect("the connection has ended")
+    }
+
+    /// As [`catch_up`](Self::catch_up); none where the connection ends.
+    pub(crate) async fn try_catch_up(
+        &mut self,
+        document: &str,
+        cursor: Option<Cursor>,
+        context: CausalContext,
+        replicas: &[ReplicaId],
+    ) -> Option<Caught> {
         let claims = replicas.iter().map(|replica| Claim { replica: *replica, opening: 1 });
         let claims = claims.collect();
         let document = document.to_owned();
-        self.say(&ClientMessage::Open {
+        self.try_say(&ClientMessage::Open {
             channel: 1,
             document,
             cursor,
@@ -154,18 +197,18 @@ impl Client {
             compares: false,
             unsent: Vec::new(),
         })
-        .await;
-        let HubMessage::Opened { context, resumed, .. } = self.hear().await else {
+        .await?;
+        let HubMessage::Opened { context, resumed, .. } = self.try_hear().await? else {
             panic!("the hub answers an open first");
         };
-        let mut all = Delta::default();
+        let (mut all, mut names) = (Delta::default(), Dictionary::new());
         loop {
-            match self.hear().await {
+            match self.try_hear().await? {
                 HubMessage::Chunk { channel, number, delta, cursor } => {
-                    all.join(delta);
-                    self.say(&ClientMessage::ChunkStored { channel, number }).await;
+                    all.join(names.read_chunk(&delta).unwrap());
+                    self.try_say(&ClientMessage::ChunkStored { channel, number }).await?;
                     if let Some(cursor) = cursor {
-                        return Caught { context, resumed, delta: all, cursor };
+                        return Some(Caught { context, resumed, delta: all, cursor });
                     }
                 }
                 HubMessage::Presence { .. } => {}
@@ -174,9 +217,14 @@ impl Client {
         }
     }
 
+    /// As [`push`](Self::push); none where the connection has ended.
+    pub(crate) async fn try_push(&mut self, id: u64, delta: &Delta) -> Option<()> {
+        let delta = encode_delta(delta);
+        self.try_say(&ClientMessage::Push(Push { channel: 1, id, delta })).await
+    }
+
     pub(crate) async fn push(&mut self, id: u64, delta: Delta) {
-        let delta = encode_delta(&delta);
-        self.say(&ClientMessage::Push(Push { channel: 1, id, delta })).await;
+        self.try_push(id, &delta).await.expect("the connection has ended");
     }
 
     /// Pushes and waits until that is on the hub's disk.

@@ -6,7 +6,7 @@ use sync_core::causal::{Delta, Dot, Entry, Label, MemoryStore, PlaceId, ReplicaI
 use sync_core::reconcile::{Limits, Mode, Reconciler};
 use sync_core::session::{Hub, HubInput, HubOutput, HubStore, Now};
 use sync_core::time::Stamp;
-use sync_core::wire::{Claim, ClientMessage, HubMessage, decode_hub};
+use sync_core::wire::{Claim, ClientMessage, Dictionary, HubMessage, decode_hub};
 use sync_hub::SqliteHub;
 use tempfile::TempDir;
 
@@ -74,6 +74,7 @@ fn a_few_differences_among_many_cost_a_few_kilobytes() {
     };
     let first = ClientMessage::Sync { channel: 1, message: side.start(&client).unwrap() };
     let (mut bytes, mut chunks, mut syncs) = (0, 0, 0);
+    let mut names = Dictionary::new();
     let mut up = VecDeque::from([hello, open, first]);
     while let Some(message) = up.pop_front() {
         let frame = message.encode();
@@ -88,7 +89,7 @@ fn a_few_differences_among_many_cost_a_few_kilobytes() {
                 }
                 HubMessage::Chunk { number, delta, .. } => {
                     chunks += 1;
-                    client.join(&delta);
+                    client.join(&names.read_chunk(&delta).unwrap());
                     up.push_back(ClientMessage::ChunkStored { channel: 1, number });
                 }
                 HubMessage::Opened { resumed, .. } => assert!(!resumed),

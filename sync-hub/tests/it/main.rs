@@ -6,6 +6,8 @@
 mod client;
 mod compare;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod process;

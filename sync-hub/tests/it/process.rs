@@ -3,17 +3,25 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use sync_core::causal::{CausalContext, Dot};
 use sync_core::wire::HubMessage;
+use sync_faults::{Campaign, Random};
 use tempfile::TempDir;
 
-use crate::client::{Client, TestHub, insert, replica};
+use crate::client::{Caught, Client, TestHub, block_on, insert, replica, soon};
 use crate::http::get;
+
+/// How often the hub of one folder is killed. Arbitrary.
+const KILLS: u8 = 10;
+
+/// Far longer than anything here takes: it ends a test that would hang.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn command(folder: &Path) -> Command {
     command_on("127.0.0.1:0", folder)
@@ -76,32 +84,104 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     names.map(|name| (name.clone(), fs::read(folder.join(name)).unwrap())).collect()
 }
 
-#[tokio::test]
-async fn nothing_acknowledged_is_lost_when_the_hub_is_killed() {
-    let folder = TempDir::new().unwrap();
+/// Kills the hub of one folder a few times, under load.
+async fn kills(seed: u64) -> u64 {
+    let mut random = Random(seed);
+    let folder = sync_faults::folder();
     let mut acknowledged = CausalContext::default();
-    for round in 0..10u8 {
+    let mut before: Option<Caught> = None;
+    for round in 1..=KILLS {
         let hub = Process::start(folder.path());
         let mut client = Client::hello(hub.address).await;
-        let writer = replica(round + 1);
-        let caught = client.catch_up("d", None, CausalContext::default(), &[writer]).await;
-        assert!(caught.context.covers(&acknowledged), "round {round}");
-        assert!(caught.delta.live().covers(&acknowledged), "round {round}");
+        let writer = replica(round);
+        let all = client.catch_up("d", None, CausalContext::default(), &[writer]).await;
+        assert!(all.context.covers(&acknowledged), "round {round}");
+        assert!(all.delta.live().covers(&acknowledged), "round {round}");
+        if let Some(before) = before {
+            let mut listener = Client::hello(hub.address).await;
+            let caught = listener.catch_up("d", Some(before.cursor), before.context, &[]).await;
+            assert!(caught.resumed, "nobody is asked to start over");
+        }
+        before = Some(all);
         // More is under way than is acknowledged when the kill comes.
         for counter in 1..=60 {
             client.push(counter, insert(writer, counter, &[round; 300])).await;
         }
-        for counter in 1..=u64::from(round) * 5 {
+        for counter in 1..=random.below(60) {
             assert!(matches!(client.hear().await, HubMessage::Stored { id, .. } if id == counter));
             acknowledged.insert(Dot::new(writer, counter));
         }
         drop(hub);
+        // What it said before is said, though it was not heard by then.
+        while let Some(HubMessage::Stored { id, .. }) = client.try_hear().await {
+            acknowledged.insert(Dot::new(writer, id));
+        }
     }
     let hub = Process::start(folder.path());
     let mut client = Client::hello(hub.address).await;
     let caught = client.catch_up("d", None, CausalContext::default(), &[]).await;
     assert!(caught.delta.live().covers(&acknowledged));
-    assert_eq!(acknowledged.iter().map(|(_, ranges)| ranges.len()).sum::<u64>(), 225);
+    KILLS.into()
+}
+
+const CAMPAIGN: Campaign = Campaign {
+    package: "sync-hub",
+    target: "it",
+    test: "nothing_acknowledged_is_lost_when_the_hub_is_killed",
+    unit: "kills",
+    variable: "SYNC_KILLS",
+    ordinary: 20,
+};
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_hub_is_killed() {
+    CAMPAIGN.run(|seed| block_on(kills(seed)));
+}
+
+/// Kills the hub of one folder a few times while a client of the library writes, and asks the hub each
+/// time for what the client was told to be there.
+async fn kills_beside_a_client(seed: u64) -> u64 {
+    let mut random = Random(seed);
+    let [hub_folder, folder] = [sync_faults::folder(), sync_faults::folder()];
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let client = sync_client::Client::builder(folder.path()).hub(format!("http://{address}"));
+    let client = client.document("d").open().unwrap();
+    let notes = client.document("d").unwrap().collection("notes");
+    let (mut there, mut waiting) = (CausalContext::default(), Vec::new());
+    for round in 1..=KILLS {
+        let hub = Process::spawn(command_on(&address, hub_folder.path()));
+        client.reconnect();
+        for number in 0..=random.below(20) {
+            let text = format!("{round}, {number}");
+            let (_, written) = notes.insert([("text", text.as_str().into())]).unwrap();
+            if random.once_in(3) {
+                soon(written.hub()).await.unwrap();
+            }
+            waiting.push(written);
+        }
+        drop(hub);
+        let told = waiting.extract_if(.., |written| written.is_on_hub());
+        told.for_each(|written| there.insert(written.dot()));
+        let hub = Process::spawn(command_on(&address, hub_folder.path()));
+        let mut reader = Client::hello(hub.address).await;
+        let all = reader.catch_up("d", None, CausalContext::default(), &[]).await;
+        assert!(all.context.covers(&there) && all.delta.live().covers(&there), "round {round}");
+    }
+    let _hub = Process::spawn(command_on(&address, hub_folder.path()));
+    client.reconnect();
+    client.sync(PATIENCE).await.unwrap();
+    KILLS.into()
+}
+
+#[test]
+fn nothing_that_a_client_was_told_to_be_on_the_hub_is_lost_when_the_hub_is_killed() {
+    let campaign = Campaign {
+        test: "nothing_that_a_client_was_told_to_be_on_the_hub_is_lost_when_the_hub_is_killed",
+        ..CAMPAIGN
+    };
+    campaign.run(|seed| block_on(kills_beside_a_client(seed)));
 }
 
 #[tokio::test]
@@ -195,7 +275,7 @@ async fn a_database_of_a_newer_hub_is_refused() {
 #[test]
 fn a_port_that_is_taken_is_said() {
     let folder = TempDir::new().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = command_on(&address, folder.path()).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();

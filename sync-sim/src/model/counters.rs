@@ -35,7 +35,8 @@ impl Model {
         let changes = of_it.filter(|(_, change)| !change.is_void);
         let mut counts = BTreeMap::new();
         for (id, change) in changes.clone() {
-            let counted = change.counted.iter().filter(|((place, _), _)| !removed.contains(place));
+            let counted =
+                change.effects.counted.iter().filter(|((place, _), _)| !removed.contains(place));
             for (counter, amount) in counted.filter(|(counter, _)| is_there(id, change, counter)) {
                 *counts.entry(counter.clone()).or_default() += amount;
             }
@@ -67,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::kernel::Accepted;
-    use crate::model::Maker;
+    use crate::model::{Effects, Maker};
 
     const OWNER: ReplicaId = ReplicaId::from_bytes([1; 16]);
 
@@ -90,7 +91,7 @@ mod tests {
                 field,
                 is_member: false,
                 share,
-                is_copy: false,
+                copy_of: None,
             };
             let before = first.checked_sub(1).filter(|before| *before > 0);
             let accepted = Accepted {
@@ -103,7 +104,8 @@ mod tests {
                 is_joined: false,
             };
             let counted = BTreeMap::from([(counter(), *amount)]);
-            model.accept(0, accepted, counted, Maker::default()).unwrap();
+            let effects = Effects { counted, ..Effects::default() };
+            model.accept(0, accepted, effects, Maker::default()).unwrap();
         }
         model
     }

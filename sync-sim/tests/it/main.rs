@@ -5,7 +5,7 @@ use sync_core::document::{Document, Edit, Refused};
 use sync_core::error::Sure;
 use sync_core::types::{Field, RecordId};
 use sync_sim::sweep::{kept_seeds, run_seed};
-use sync_sim::{Fault, Invariant, Random, Scenario, Torn, Workload, run};
+use sync_sim::{Fault, Invariant, Lacking, Random, Scenario, Workload, run};
 
 #[test]
 fn one_seed_is_one_run() {
@@ -46,7 +46,7 @@ impl Workload for Accounts {
         edit.insert("accounts", &id, fields.iter().map(|(name, field)| (*name, field)))
     }
 
-    fn check(&mut self, document: &Document, _: &Torn) -> Result<(), String> {
+    fn check(&mut self, document: &Document, _: &Lacking) -> Result<(), String> {
         let mut accounts = document.records("accounts").sure().into_iter();
         match accounts.find(|(_, record)| record.fields().len() != 2) {
             Some((id, _)) => Err(format!("{id} has no owner or no balance")),

@@ -189,6 +189,58 @@ fn an_older_file_is_migrated_and_keeps_its_rows() {
 }
 
 #[test]
+fn a_full_disk_is_said_and_a_damaged_file_too() {
+    let folder = TempDir::new().unwrap();
+    let disk = sync_faults::Disk::mount(folder.path());
+    let path = folder.path().join("a.db");
+    let database = open(&path, &ONE).unwrap();
+    database.execute("INSERT INTO notes (text) VALUES ('kept')", []).unwrap();
+    drop(database);
+    disk.fail(sync_faults::Fault::DiskFull, 1 + disk.calls().writes, true);
+    let error = open(&path, &TWO).expect_err("a migration has no room");
+    assert!(matches!(error, OpenError::DiskFull { .. }), "{error}");
+    let error = open(folder.path().join("b.db"), &ONE).expect_err("a new file has no room");
+    assert!(matches!(error, OpenError::DiskFull { .. }), "{error}");
+    disk.mend();
+    drop(open(&path, &TWO).unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    // The kind of the first page, which is none that SQLite has.
+    bytes[100] = 7;
+    fs::write(&path, bytes).unwrap();
+    let error = open(&path, &TWO).expect_err("it must be refused");
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("restore it from a backup, or move it away"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_log_that_was_left_is_written_anew_but_not_beside_another_program() {
+    use std::os::unix::fs::MetadataExt;
+
+    for is_shared in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let database = open(folder.path().join("a.db"), &ONE).unwrap();
+        database.execute("INSERT INTO notes (text) VALUES ('kept')", []).unwrap();
+        let copy = TempDir::new().unwrap();
+        for name in ["a.db", "a.db-wal"] {
+            fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+        }
+        let log = copy.path().join("a.db-wal");
+        let (inode, bytes) = (fs::metadata(&log).unwrap().ino(), fs::read(&log).unwrap());
+        // As a program that crashed left the log of a commit behind.
+        fs::write(copy.path().join("a.db-wal.new"), b"half a log").unwrap();
+        if is_shared {
+            fs::write(copy.path().join("a.db-shm"), []).unwrap();
+        }
+        let opened = open(copy.path().join("a.db"), &ONE).unwrap();
+        assert_eq!(fs::metadata(&log).unwrap().ino() == inode, is_shared);
+        assert_eq!(fs::read(&log).unwrap(), bytes);
+        let text = opened.query_row("SELECT text FROM notes", [], |row| row.get::<_, String>(0));
+        assert_eq!(text.unwrap(), "kept");
+    }
+}
+
+#[test]
 fn a_migration_that_fails_leaves_the_version_and_the_rows() {
     let broken = Schema { migrations: &[FIRST, "CREATE TABLE t (x); NO SUCH STATEMENT"], ..TWO };
     let folder = TempDir::new().unwrap();

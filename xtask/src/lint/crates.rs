@@ -10,10 +10,11 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Each crate, and the crates of this workspace that it may use outside its tests.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("sync-bench", &["sync-core"]),
     ("sync-core", &[]),
     ("sync-sqlite", &[]),
+    ("sync-faults", &[]),
     ("sync-client", &["sync-core", "sync-sqlite"]),
     ("sync-fuzz", &["sync-core"]),
     ("sync-hub", &["sync-core", "sync-sqlite"]),

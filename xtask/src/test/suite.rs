@@ -71,7 +71,7 @@ pub(super) fn run(workspace: &Workspace, suite: Suite) -> Result<Tally> {
         Suite::Xtask => libtest::run(workspace, &["xtask"]),
         Suite::Core => libtest::run(workspace, &["sync-core", "sync-fuzz"]),
         Suite::Sim => Ok(libtest::run(workspace, &["sync-sim"])? + sim::suite(workspace)?),
-        Suite::Client => libtest::run(workspace, &["sync-sqlite", "sync-client"]),
+        Suite::Client => libtest::run(workspace, &["sync-faults", "sync-sqlite", "sync-client"]),
         Suite::Hub => libtest::run(workspace, &["sync-hub"]),
         Suite::Wasm => {
             packages::build_package(workspace)?;

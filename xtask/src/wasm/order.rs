@@ -215,6 +215,7 @@ impl Reencode for Reorder {
         Ok(())
     }
 }
+
 #[cfg(test)]
 mod tests {
     use walrus::{ElementItems, ExportItem, Module};

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Connection;
-
-use sync_core::causal::{Delta, MemoryStore, PlaceStore, ReplicaId};
+use sync_core::causal::{Delta, DotStore, EntryView, MemoryStore, PlaceStore, ReplicaId};
 use sync_core::document::{Author, Document, Edit, Refused};
 use sync_core::time::Stamp;
 use sync_core::types::{Conflict, Field, Place, Record, RecordId, Value};
 
-use super::super::SCHEMA;
-use super::super::dots::SqlDots;
+use super::super::{DocumentStore, Store, open_file};
+use super::PAGE_ROWS;
 
 /// SplitMix64 (Steele, Lea, Flood, 2014).
 struct Random(u64);
@@ -124,13 +122,13 @@ fn answers<S: PlaceStore>(document: &Document<S>) -> Result<Answers, S::Error> {
 }
 
 /// A writer twice: over a database and in memory.
-struct Twins<'a> {
+struct Twins {
     replica: ReplicaId,
-    sqlite: Document<SqlDots<'a>>,
+    sqlite: Document<DocumentStore>,
     memory: Document<MemoryStore>,
 }
 
-impl Twins<'_> {
+impl Twins {
     fn change(&mut self, ms: u64, actions: &[Action]) -> Option<Delta> {
         let author = Author { replica: self.replica, stamp: Stamp::from_ms(ms) };
         let stored = self.sqlite.edit(author, 100_000, |edit| act(edit, actions));
@@ -158,7 +156,7 @@ impl Twins<'_> {
     }
 
     fn check(&self) {
-        assert_eq!(self.sqlite.store().load().unwrap(), *self.memory.store());
+        assert_eq!(in_memory(self.sqlite.store()), *self.memory.store());
         let Ok(expected) = answers(&self.memory);
         assert_eq!(answers(&self.sqlite).unwrap(), expected);
         let open = self.sqlite.store().open().unwrap();
@@ -167,13 +165,13 @@ impl Twins<'_> {
     }
 }
 
-fn database() -> Connection {
-    let database = Connection::open_in_memory().unwrap();
-    database.execute_batch(SCHEMA.migrations[0]).unwrap();
-    for name in ["one", "two", "other"] {
-        database.execute("INSERT INTO documents (name, body) VALUES (?1, x'')", [name]).unwrap();
+/// All that a store holds.
+fn in_memory(store: &DocumentStore) -> MemoryStore {
+    let mut entries = Vec::new();
+    for (replica, ranges) in store.context().iter() {
+        entries.extend(store.overlapping(replica, 1, ranges.max()).unwrap());
     }
-    database
+    MemoryStore::load(store.context().clone(), entries)
 }
 
 #[test]
@@ -181,12 +179,14 @@ fn a_document_over_sqlite_is_the_document_in_memory() {
     let mut clashes = 0;
     for seed in 0..30 {
         let mut random = Random(seed);
-        let connection = &database();
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = Store::new(open_file(folder.path()).unwrap()).unwrap();
         let mut twins = [1, 2].map(|number: u8| Twins {
             replica: ReplicaId::from_bytes([number; 16]),
-            sqlite: Document::new(SqlDots { connection, document: number.into() }),
+            sqlite: Document::new(file.load(&number.to_string()).unwrap().saved.store),
             memory: Document::default(),
         });
+        let other = file.load("other").unwrap().saved.store;
         // What each has not heard of the other.
         let mut unheard = [Vec::new(), Vec::new()];
         for step in 0..60 {
@@ -203,8 +203,74 @@ fn a_document_over_sqlite_is_the_document_in_memory() {
             let Ok(open) = twins[who].memory.conflicts();
             clashes += open.len();
         }
-        let other = SqlDots { connection, document: 3 };
-        assert_eq!(other.load().unwrap(), MemoryStore::default());
+        assert_eq!(in_memory(&other), MemoryStore::default());
+        // The same again once it is committed and opened anew.
+        file.commit().unwrap();
+        drop(file);
+        let mut file = Store::new(open_file(folder.path()).unwrap()).unwrap();
+        for (number, twin) in (1..).zip(&mut twins) {
+            let loaded = file.load(&format!("{number}")).unwrap();
+            twin.sqlite = Document::new(loaded.saved.store);
+            twin.check();
+        }
     }
     assert!(clashes > 0, "nothing clashed");
+}
+
+#[test]
+fn objects_of_more_rows_than_a_page_are_shown_whole_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = Store::new(open_file(folder.path()).unwrap()).unwrap();
+    let mut document = Document::new(file.load("one").unwrap().saved.store);
+    let author = |number| Author {
+        replica: ReplicaId::from_bytes([number; 16]),
+        stamp: Stamp::from_ms(number.into()),
+    };
+    let id = |number: usize| RecordId::new(format!("{number:04}")).unwrap();
+    let value = Field::from(Value::Int(1));
+    let mut write = |of: u8, number: usize, name: &str| {
+        let edited = document.edit(author(of), 100_000, |edit| match name {
+            "a" => edit.insert("records", &id(number), [(name, &value)]),
+            _ => edit.update("records", &id(number), [(name, &value)]),
+        });
+        edited.unwrap();
+    };
+    // Rows of an object end with a page, and one object is more than a page.
+    for number in 0..PAGE_ROWS / 2 + 3 {
+        write(1, number, "a");
+        write(1, number, "b");
+    }
+    write(1, 9_000, "a");
+    (0..PAGE_ROWS + 1).for_each(|field| write(1, 9_000, &format!("f{field}")));
+    write(1, 9_001, "a");
+    let count = PAGE_ROWS / 2 + 5;
+    for (after, limit) in [
+        (None, usize::MAX),
+        (None, 0),
+        (None, 1),
+        (None, count - 1),
+        (None, count),
+        (Some(0), PAGE_ROWS / 2),
+        (Some(PAGE_ROWS / 2), 3),
+        (Some(9_000), 5),
+        (Some(9_001), 5),
+    ] {
+        let after = after.map(|number: usize| id(number));
+        let space = [&[1], &b"records"[..]].concat();
+        let mut shown = Vec::new();
+        let place = after.as_ref().map(|id| &**id.as_place_id());
+        let mut show = |entries: &[EntryView<'_>]| {
+            assert!(entries.iter().all(|entry| entry.id == entries[0].id));
+            shown.push((entries[0].id.clone(), entries.len()));
+        };
+        document.store().each(&space, place, limit, &mut show).unwrap();
+        let ids = document.store().ids(&space, place, limit).unwrap();
+        let mut expected = Vec::new();
+        for id in ids {
+            let mut rows = 0;
+            document.store().at(&space, &id, &mut |_| rows += 1).unwrap();
+            expected.push((id, rows));
+        }
+        assert_eq!(shown, expected, "{limit} after {after:?}");
+    }
 }

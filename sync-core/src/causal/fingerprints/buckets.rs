@@ -381,7 +381,11 @@ mod tests {
         let chunks = |buckets: &Buckets| -> Vec<usize> {
             buckets.chunks.iter().map(|chunk| chunk.buckets.len()).collect()
         };
-        assert_eq!(chunks(&of(0..blocks << BLOCK_BITS)), [CHUNK_MAX; 5]);
+        let forward = of(0..blocks << BLOCK_BITS);
+        assert_eq!(chunks(&forward), [CHUNK_MAX; 5]);
+        let [chunk, bucket] = [size_of::<Chunk>(), size_of::<Bucket>()];
+        let least = 5 * (chunk + CHUNK_MAX * bucket);
+        assert!((least..=least + 3 * chunk + CHUNK_MAX * bucket).contains(&forward.heap_bytes()));
         // From the end to the beginning each is split in the middle.
         let backward = chunks(&of((0..blocks << BLOCK_BITS).rev()));
         assert!(backward[1..].iter().all(|len| *len >= CHUNK_MAX / 2), "{backward:?}");
@@ -413,6 +417,72 @@ mod tests {
         let mut dense = of((0..192).chain([(SPAN_MAX + 9) << BLOCK_BITS]));
         (0..191).for_each(|counter| remove(&mut dense, counter));
         assert_eq!(bucket_counts(&dense), [1, 1], "nor when it melts");
+    }
+
+    #[test]
+    fn two_buckets_melt_if_one_is_sparse_and_both_have_few_enough() {
+        // Of two blocks so many dots are left in the first, and fewer and fewer in the second.
+        let kept = |first: u64, second: u64| {
+            // At the beginning, and far away from it.
+            let [near, far] = [0, 1 << 40].map(|base| {
+                let mut buckets = of(base..base + 128);
+                let gone = (first..64).chain((64 + second..128).rev());
+                gone.for_each(|at| remove(&mut buckets, base + at));
+                bucket_counts(&buckets)
+            });
+            assert_eq!(near, far);
+            near
+        };
+        let most = u64::from(MELTED_MAX);
+        let sparse = u64::from(SPARSE);
+        for second in [most - 40 - 1, most - 40, most - 40 + 1] {
+            let expected = if 40 + second <= most {
+                vec![40 + second as u32]
+            } else {
+                vec![40, second as u32]
+            };
+            assert_eq!(kept(40, second), expected);
+        }
+        assert_eq!(kept(25, sparse - 1), [48]);
+        for second in [sparse, sparse + 1] {
+            assert_eq!(kept(25, second), [25, second as u32], "neither is sparse");
+        }
+        for count in [SPARSE - 1, SPARSE, SPARSE + 1] {
+            let next = of((0..u64::from(count)).chain([64]));
+            let expected = if count < SPARSE { vec![count + 1] } else { vec![count, 1] };
+            assert_eq!(bucket_counts(&next), expected, "a sparse one takes in what comes next");
+        }
+    }
+
+    #[test]
+    fn a_bucket_spans_so_many_blocks() {
+        for (span, expected) in
+            [(SPAN_MAX - 1, vec![2]), (SPAN_MAX, vec![2]), (SPAN_MAX + 1, vec![1, 1])]
+        {
+            let far = span << BLOCK_BITS;
+            assert_eq!(bucket_counts(&of([0, far].into_iter())), expected);
+            let mut melted = of((0..64).chain([far]));
+            (1..64).for_each(|at| remove(&mut melted, at));
+            assert_eq!(bucket_counts(&melted), expected);
+        }
+    }
+
+    #[test]
+    fn what_surely_lies_in_a_range_is_counted_in_whichever_lists_it_is() {
+        let buckets = of(0..4 * CHUNK_MAX as u64 * BLOCK);
+        let chunk = CHUNK_MAX as u64 * BLOCK;
+        assert_eq!(buckets.chunks.len(), 4);
+        let ends = [0, 1, chunk - 1, chunk, chunk + 1, 2 * chunk + BLOCK, 3 * chunk, 4 * chunk - 1];
+        for (at, start) in ends.iter().enumerate() {
+            for end in &ends[at..] {
+                let Cover { sum, partial } = buckets.cover(*start, *end);
+                let partial = partial.into_iter().flatten();
+                let looked_at = partial.flat_map(|(start, end)| start..=end);
+                let sum = looked_at.fold(sum, |sum, counter| sum.plus(one(counter)));
+                let expected = (*start..=*end).fold(Sum::default(), |sum, at| sum.plus(one(at)));
+                assert_eq!(sum, expected, "{start}..={end}");
+            }
+        }
     }
 
     #[test]

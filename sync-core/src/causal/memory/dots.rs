@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 
 use super::MemoryStore;
-use super::rows::Row;
 use crate::causal::entry::mask_of;
 use crate::causal::{DotRanges, DotStore, Entry, EntryView, ReplicaId};
 
@@ -69,17 +68,8 @@ impl DotStore for MemoryStore {
             }
             Err(at) if self.overlaps(writer, at, first.counter, slots.len()) => return Ok(false),
             Err(at) => {
-                let sum = self.fingerprints.add_run(EntryView {
-                    first,
-                    stamp,
-                    label: &label,
-                    id: &id,
-                    slots: &slots,
-                });
-                let label = self.labels.fitted(&label, slots.live());
-                let counter = first.counter;
-                let writer = writer as u32;
-                self.link(Row { id, stamp, counter, label, slots, sum, writer, next: 0 }, at);
+                let row = self.row_for(Entry { first, stamp, label, id, slots }, writer as u32);
+                self.link(row, at);
             }
         }
         Ok(true)

@@ -159,7 +159,7 @@ mod tests {
         // Some come again while they are remembered, and all once they no longer are.
         for round in 0..3 {
             for number in (0..4 * RECENT).flat_map(|number| [number, number, number / 2]) {
-                for live in [0b111, 0b101, 0b010] {
+                for live in [0b111, 0b101, 0b010, 0] {
                     let fitted = labels.fitted(&label(number), live);
                     assert_eq!(fitted, label(number).only(live), "{round} {number} {live:b}");
                     assert!(fitted.is_same(labels.all.get(&fitted).unwrap()));
@@ -186,6 +186,9 @@ mod tests {
                 let other = Label::new(b"notes", [format!("rother{other}").as_bytes()]);
                 assert!(matches!(labels.exchange(&of, 0b111, &other).place, Place::Nowhere));
             }
+            let third = Label::new(b"notes", [of.name(2)]);
+            assert!(matches!(labels.exchange(&of, 0b011, &third).place, Place::Unclear));
+            assert!(matches!(labels.exchange(&of, 0b111, &third).place, Place::At { slot: 2, .. }));
             let another_kind = Label::new(b"notes", [&[b"l", &of.name(0)[1..]].concat()[..]]);
             assert!(matches!(labels.exchange(&of, 0b111, &another_kind).place, Place::Unclear));
         }

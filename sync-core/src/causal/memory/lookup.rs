@@ -143,6 +143,12 @@ impl MemoryStore {
         self.space(space).ok().map(|at| &self.spaces[at].ids)
     }
 
+    /// Where an object stands among those of a space, or would.
+    #[inline]
+    pub(super) fn find_object(&self, ids: &Sorted, id: &[u8]) -> Result<Position, Position> {
+        ids.find(key_of(id), |row| self.rows.of(row).id.compare(id))
+    }
+
     /// A row of an object, if there is any.
     #[inline]
     pub(super) fn row_of(&self, space: &[u8], id: &[u8]) -> Option<u32> {
@@ -150,8 +156,7 @@ impl MemoryStore {
             return Some(row);
         }
         let ids = self.ids_of(space)?;
-        let key = key_of(id);
-        let found = ids.find(key, |row| self.rows.of(row).id.compare(id));
+        let found = self.find_object(ids, id);
         let (Ok(at) | Err(at)) = found;
         self.hand.set_place(at);
         let row = ids.row(found.ok()?)?;
@@ -163,8 +168,7 @@ impl MemoryStore {
     #[inline]
     pub(super) fn row_to_read(&self, space: &[u8], id: &[u8]) -> Option<u32> {
         let ids = self.ids_of(space)?;
-        let found = ids.find(key_of(id), |row| self.rows.of(row).id.compare(id));
-        ids.row(found.ok()?)
+        ids.row(self.find_object(ids, id).ok()?)
     }
 
     /// A row of an object, if that was looked at last.
@@ -179,7 +183,7 @@ impl MemoryStore {
         is_it.then_some(number)
     }
 
-    /// Where an object stands in its space, or would.
+    /// As [`find_object`](Self::find_object), where that may be where it was looked for last.
     pub(super) fn place(&self, ids: &Sorted, id: &[u8]) -> Result<Position, Position> {
         let hint = self.hand.place();
         let key = key_of(id);
@@ -189,7 +193,7 @@ impl MemoryStore {
             None if ids.would_stand(hint, key) => return Err(hint),
             Some(_) | None => {}
         }
-        let found = ids.find(key, |row| self.rows.of(row).id.compare(id));
+        let found = self.find_object(ids, id);
         let (Ok(at) | Err(at)) = found;
         self.hand.set_place(at);
         found

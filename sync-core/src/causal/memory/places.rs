@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 
 use super::MemoryStore;
-use super::lookup::key_of;
 use super::sorted::Position;
 use crate::causal::{CausalContext, Dot, Entry, EntryView, Note, Overwrite, PlaceId, PlaceStore};
 use crate::small::SmallVec;
@@ -13,15 +12,13 @@ impl MemoryStore {
     fn objects_after(&self, space: &[u8], after: Option<&[u8]>) -> impl Iterator<Item = u32> {
         self.ids_of(space).into_iter().flat_map(move |ids| {
             let Some(after) = after else { return ids.iter_from(Position::default()) };
-            match ids.find(key_of(after), |row| (*self.rows.of(row).id).cmp(after)) {
+            match self.find_object(ids, after) {
                 Ok(known) => ids.iter_from(known.next()),
                 Err(next) => ids.iter_from(next),
             }
         })
     }
-}
 
-impl MemoryStore {
     /// Shows every row of an object at once, by one of them.
     #[inline]
     fn show_ring(&self, first: u32, show: &mut dyn FnMut(&[EntryView<'_>])) {

@@ -38,6 +38,15 @@ impl MemoryStore {
         number
     }
 
+    /// The row of an entry that is new, whose dots are added to the fingerprints by that.
+    #[inline]
+    pub(super) fn row_for(&mut self, entry: Entry, writer: u32) -> Row {
+        let sum = self.fingerprints.add_run(entry.view());
+        let Entry { first, stamp, label, id, slots } = entry;
+        let label = self.labels.fitted(&label, slots.live());
+        Row { id, stamp, counter: first.counter, label, slots, sum, writer, next: 0 }
+    }
+
     /// Puts a row where its object stands, or would.
     fn link_object(&mut self, row: Row) -> u32 {
         let space = match self.space(row.label.space()) {

@@ -109,3 +109,41 @@ impl Rows {
         row.expect("the indexes name rows that are there")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(counter: u64) -> Row {
+        Row {
+            id: PlaceId::default(),
+            stamp: Stamp::default(),
+            counter,
+            label: Label::new(b"space", [&b"name"[..]]),
+            slots: Slots::new([Some(&b"value"[..])].into_iter()),
+            sum: RunSum::default(),
+            writer: 0,
+            next: 0,
+        }
+    }
+
+    #[test]
+    fn rows_are_found_by_their_numbers_in_every_page() {
+        let count = (PAGE_ROWS * PAGE_ROWS + 3 * PAGE_ROWS) as u32;
+        let mut rows = Rows::default();
+        for number in 0..count {
+            assert_eq!(rows.add_ring(row(number.into())), number);
+        }
+        let counter = |rows: &Rows, number| rows.get(number).map(|row| row.counter);
+        for number in 0..count {
+            assert_eq!(counter(&rows, number), Some(number.into()));
+            assert_eq!(rows.of(number).counter, number.into());
+        }
+        assert_eq!(counter(&rows, count), None);
+        // What comes takes the place of what went.
+        assert_eq!((rows.remove(1).counter, rows.remove(count - 1).counter), (1, count as u64 - 1));
+        assert_eq!([1, 2, count - 1].map(|number| counter(&rows, number)), [None, Some(2), None]);
+        assert_eq!([rows.add(row(7)), rows.add(row(8))], [count - 1, 1]);
+        assert_eq!((counter(&rows, 1), rows.count()), (Some(8), count as usize));
+    }
+}

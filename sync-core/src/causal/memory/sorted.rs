@@ -319,6 +319,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn behind_the_end_of_a_list_stands_the_front_of_the_next() {
+        let count = 3 * CHUNK_MAX as u32;
+        let mut sorted = Sorted::default();
+        (0..count).for_each(|row| insert(&mut sorted, row));
+        for row in 0..count {
+            let (at, key, found) = sorted.last_upto(u64::from(row)).unwrap();
+            assert_eq!((key, found), (u64::from(row), row));
+            assert_eq!(sorted.following(at), Some((at, key, row)));
+            let next = sorted.following(at.next());
+            let expected = Some(row + 1).filter(|next| *next < count);
+            assert_eq!(
+                next.map(|(_, key, row)| (key, row)),
+                expected.map(|row| (u64::from(row), row))
+            );
+            let rest = next.into_iter().flat_map(|(at, ..)| sorted.iter_from(at));
+            assert!(rest.eq(row + 1..count), "behind {row}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]

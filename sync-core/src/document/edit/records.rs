@@ -261,9 +261,7 @@ impl<S: PlaceStore> Edit<'_, S> {
         let label = self.killed[known..].first().map_or(&note.label, |taken| &taken.label);
         self.made.touched.push(label, &note.id);
         let was_whole = self.document.was_whole_in(&self.killed[known..]);
-        if !was_whole.map_err(Refused::Store)? {
-            self.in_part.push(note.dot);
-        }
+        self.note_whether_whole(note.dot, was_whole)?;
         self.took(note, dead);
         Ok(true)
     }

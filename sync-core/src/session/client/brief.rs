@@ -5,11 +5,13 @@
 //! client knows of what its own changes took, as long as the hub may not know of that; where it does
 //! not find a dot even so, it opens again, and asks the hub for ids as long as it runs.
 
-use super::connection::join_items;
+use std::cell::RefCell;
+
+use super::connection::{Broken, Heard, join_items};
 use super::outbox::Outbox;
-use super::{Client, Opened, OutboxItem, Phase};
-use crate::causal::{Delta, Dot, Entry, EntryView, Label, MemoryStore, PlaceId, PlaceStore};
-use crate::error::{Malformed, Sure};
+use super::{Client, ClientStore, Opened, OutboxItem, Phase};
+use crate::causal::{Delta, Dot, DotStore, Entry, EntryView, Label, PlaceId, PlaceStore};
+use crate::error::Malformed;
 use crate::session::limits::TAKEN_MAX;
 use crate::session::names::{Dots, Runs};
 use crate::wire::{
@@ -18,6 +20,9 @@ use crate::wire::{
 
 /// Why a client hangs up that does not find an object.
 pub const NOT_HERE: &str = "the hub names an object that is not here; opening again";
+
+/// Why a client hangs up that cannot read a delta.
+const NO_DELTA: &str = "the hub sent no delta";
 
 /// What own changes took that the hub has not confirmed.
 #[derive(Debug, Default)]
@@ -33,6 +38,8 @@ pub(super) struct Taken {
 #[derive(Debug, Default)]
 pub(super) struct Brief {
     dictionary: Dictionary,
+    /// What the chunks of the catch-up have numbered.
+    of_chunks: Dictionary,
     /// Whether the hub was told that objects are found by dots.
     dots: bool,
     /// Whether pushes name no dots until the hub has confirmed all of the outbox: it did not find one.
@@ -40,14 +47,15 @@ pub(super) struct Brief {
 }
 
 /// How objects of some items that go as one push are named to the hub.
-struct ForHub<'a> {
+struct ForHub<'a, S: DotStore> {
     dots: Dots,
-    store: &'a MemoryStore,
+    store: &'a S,
     outbox: &'a Outbox,
     keys: &'a [Dot],
+    failed: RefCell<Option<S::Error>>,
 }
 
-impl Names for ForHub<'_> {
+impl<S: PlaceStore> Names for ForHub<'_, S> {
     fn dot_of(&self, space: &[u8], id: &PlaceId) -> Option<Dot> {
         let mut found = self.dots.dot_of(space, id);
         if found.is_none() {
@@ -56,17 +64,33 @@ impl Names for ForHub<'_> {
                     found = entry.live().next().map(|(dot, _)| dot);
                 }
             };
-            self.store.at(space, id, show).sure();
+            if let Err(failed) = self.store.at(space, id, show) {
+                *self.failed.borrow_mut() = Some(failed);
+            }
         }
         found
     }
 }
 
-impl Objects for Opened {
+/// Which objects are named by dots, here.
+struct Here<'a, S: DotStore> {
+    store: &'a S,
+    taken: &'a Taken,
+    failed: RefCell<Option<S::Error>>,
+}
+
+impl<S: DotStore> Objects for Here<'_, S> {
     fn object_of(&self, dot: Dot) -> Option<(Label, PlaceId)> {
-        let entry = self.document.store().entry_of(dot);
-        let entry = entry.map(|entry| (entry.label.clone(), entry.id.clone()));
-        entry.or_else(|| self.taken.runs.object_of(dot))
+        match self.store.overlapping(dot.replica, dot.counter, dot.counter) {
+            Ok(entries) => {
+                let entry = entries.into_iter().next().map(|entry| (entry.label, entry.id));
+                entry.or_else(|| self.taken.runs.object_of(dot))
+            }
+            Err(failed) => {
+                *self.failed.borrow_mut() = Some(failed);
+                None
+            }
+        }
     }
 }
 
@@ -89,7 +113,7 @@ impl Taken {
     }
 }
 
-impl Client {
+impl<S: ClientStore> Client<S> {
     /// Tells the hub that the dictionary is kept, and whether objects are found by dots.
     pub(super) fn send_brief(&mut self, name: &str, dots: bool) {
         if let (Some(channel), Some(opened)) = (self.channel_of(name), self.documents.get_mut(name))
@@ -115,18 +139,34 @@ impl Client {
     }
 
     /// Takes numbers that the hub gave.
-    pub(super) fn handle_names(&mut self, name: &str, names: &[u8]) -> Result<(), &'static str> {
+    pub(super) fn handle_names(&mut self, name: &str, names: &[u8]) -> Heard<S> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let extended = opened.link.brief.dictionary.extend(names);
-        extended.map_err(|_| "the hub sent no names")
+        extended.map_err(|_| "the hub sent no names".into())
+    }
+
+    /// Reads the delta of a chunk. After the last one nothing counts on the numbers.
+    pub(super) fn read_chunk(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        is_last: bool,
+    ) -> Result<Delta, &'static str> {
+        let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        let names = &mut opened.link.brief.of_chunks;
+        let delta = names.read_chunk(bytes).map_err(|_| NO_DELTA)?;
+        if is_last {
+            *names = Dictionary::new();
+        }
+        Ok(delta)
     }
 
     /// Sends a push again in full, and those behind it, of which the hub has taken none.
-    pub(super) fn handle_unresolved(&mut self, name: &str, id: u64) -> Result<(), &'static str> {
+    pub(super) fn handle_unresolved(&mut self, name: &str, id: u64) -> Heard<S> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let sent = opened.link.under_way.get(&id);
         if !sent.is_some_and(|sent| sent.has_dots) {
-            return Err("the hub does not find what stands in full");
+            return Err("the hub does not find what stands in full".into());
         }
         opened.link.brief.is_plain = true;
         let mut again = Vec::new();
@@ -141,7 +181,7 @@ impl Client {
             again.clear();
         }
         for (id, delta) in again {
-            self.send_push(name, id, &delta, None);
+            self.send_push(name, id, &delta, None).map_err(Broken::Store)?;
         }
         Ok(())
     }
@@ -153,8 +193,8 @@ impl Client {
         id: u64,
         delta: &Delta,
         keys: Option<&[Dot]>,
-    ) -> bool {
-        let Some(opened) = self.documents.get(name) else { return false };
+    ) -> Result<bool, S::Error> {
+        let Some(opened) = self.documents.get(name) else { return Ok(false) };
         let mut bytes = Vec::new();
         let keys = keys.filter(|_| opened.is_known_to_hub());
         let dictionary = &opened.link.brief.dictionary;
@@ -163,31 +203,40 @@ impl Client {
                 let is_there = |dot| opened.outbox.is_sent_before(dot, keys);
                 let dots = opened.taken.runs.among(&delta.dead, is_there);
                 let (store, outbox) = (opened.document.store(), &opened.outbox);
-                let names = ForHub { dots, store, outbox, keys };
+                let names = ForHub { dots, store, outbox, keys, failed: RefCell::new(None) };
                 write_delta(&mut bytes, delta, dictionary, &names);
+                if let Some(failed) = names.failed.into_inner() {
+                    return Err(failed);
+                }
             }
             None => write_delta(&mut bytes, delta, dictionary, &InFull),
         }
         let push = Push { channel: opened.link.channel, id, delta: bytes };
         self.send(&ClientMessage::Push(push));
-        keys.is_some()
+        Ok(keys.is_some())
     }
 }
 
-impl Opened {
+impl<S: ClientStore> Opened<S> {
     /// Whether the hub has what is here, but for what the outbox holds and what has died there.
     fn is_known_to_hub(&self) -> bool {
         !self.is_refilling() && !self.link.brief.is_plain
     }
 
     /// Reads a delta of the hub.
-    pub(super) fn read_delta(&mut self, bytes: &[u8]) -> Result<Delta, &'static str> {
-        read_delta(bytes, &self.link.brief.dictionary, self).map_err(|malformed| {
+    pub(super) fn read_delta(&mut self, bytes: &[u8]) -> Result<Delta, Broken<S::Error>> {
+        let (store, taken, failed) = (self.document.store(), &self.taken, RefCell::new(None));
+        let here = Here { store, taken, failed };
+        let read = read_delta(bytes, &self.link.brief.dictionary, &here);
+        if let Some(failed) = here.failed.into_inner() {
+            return Err(Broken::Store(failed));
+        }
+        read.map_err(|malformed| {
             if malformed != Malformed::Dangling {
-                return "the hub sent no delta";
+                return NO_DELTA.into();
             }
             self.taken.has_dangled = true;
-            NOT_HERE
+            NOT_HERE.into()
         })
     }
 }

@@ -5,7 +5,9 @@
 //! to an end, the hub sends everything.
 
 use super::connection::Refill;
-use super::{Client, Opened};
+use super::connection::{Broken, Heard};
+use super::store::Live;
+use super::{Client, ClientStore, Opened};
 use crate::causal::CausalContext;
 use crate::reconcile::{Difference, Mode, ReconcileError, Reconciler};
 use crate::session::hub::LIMITS;
@@ -33,31 +35,41 @@ enum Outcome {
     Broken,
 }
 
-impl Client {
+impl<S: ClientStore> Client<S> {
     /// Begins to compare. `lacking` is what the hub lacks in any case.
-    pub(super) fn begin_compare(&mut self, name: &str, lacking: CausalContext) {
-        self.compare(name, lacking, 1);
+    pub(super) fn begin_compare(
+        &mut self,
+        name: &str,
+        lacking: CausalContext,
+    ) -> Result<(), S::Error> {
+        self.compare(name, lacking, 1)
     }
 
-    fn compare(&mut self, name: &str, lacking: CausalContext, tries: u32) {
-        let Some(opened) = self.documents.get_mut(name) else { return };
+    fn compare(&mut self, name: &str, lacking: CausalContext, tries: u32) -> Result<(), S::Error> {
+        let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
+        opened.document.store_mut().sum_up()?;
         let store = opened.document.store();
         let context = store.context().clone();
         let reconciler = Reconciler::initiator(context, Mode::PushPull, LIMITS);
         let mut compare = Compare { reconciler: Box::new(reconciler), lacking, tries };
-        let first = compare.reconciler.start(store).unwrap_or_default();
+        let first = match compare.reconciler.start(&Live::of(store).summary()) {
+            Err(ReconcileError::Store(failed)) => return Err(failed),
+            first => first.unwrap_or_default(),
+        };
         opened.link.compare = Some(compare);
         self.say_sync(name, first);
+        Ok(())
     }
 
     /// Takes the hub's part of a comparison.
-    pub(super) fn handle_sync(&mut self, name: &str, message: &[u8]) -> Result<(), &'static str> {
+    pub(super) fn handle_sync(&mut self, name: &str, message: &[u8]) -> Heard<S> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let compare = if Compare::IS_BUILT { opened.link.compare.take() } else { None };
         let Some(mut compare) = compare else {
-            return Err("the hub compares what was not asked for");
+            return Err("the hub compares what was not asked for".into());
         };
-        let answer = compare.reconciler.handle(opened.document.store(), message);
+        let live = Live::of(opened.document.store());
+        let answer = compare.reconciler.handle(&live.summary(), message);
         let outcome = match answer {
             Ok(answer) => {
                 match compare.reconciler.difference() {
@@ -70,6 +82,7 @@ impl Client {
                 }
                 answer.map_or(Outcome::Wait, Outcome::Say)
             }
+            Err(ReconcileError::Store(failed)) => return Err(Broken::Store(failed)),
             Err(ReconcileError::Unresolved | ReconcileError::Budget { .. }) => Outcome::Over,
             Err(_) => Outcome::Broken,
         };
@@ -84,16 +97,22 @@ impl Client {
             Outcome::Wait => {}
             // The document changed meanwhile, or more differs than is worth it.
             Outcome::Over if compare.tries < SYNC_TRIES_MAX => {
-                self.compare(name, compare.lacking, compare.tries + 1);
+                let again = self.compare(name, compare.lacking, compare.tries + 1);
+                again.map_err(Broken::Store)?;
             }
             Outcome::Over => {
                 opened.refill = Refill::Wanted(compare.lacking, None);
                 self.say_sync(name, Vec::new());
             }
-            Outcome::Broken => return Err("the hub does not keep to the rules of a comparison"),
+            Outcome::Broken => {
+                return Err("the hub does not keep to the rules of a comparison".into());
+            }
         }
         if is_over {
-            self.advance(name);
+            if let Some(opened) = self.documents.get_mut(name) {
+                opened.document.store_mut().drop_sums();
+            }
+            self.advance(name).map_err(Broken::Store)?;
         }
         Ok(())
     }
@@ -105,13 +124,14 @@ impl Client {
     }
 }
 
-impl Opened {
+impl<S: ClientStore> Opened<S> {
     /// The hub sends everything: the comparison has failed on its side.
     pub(super) fn give_up_compare(&mut self) {
         if Compare::IS_BUILT
             && let Some(compare) = self.link.compare.take()
         {
             self.refill = Refill::Wanted(compare.lacking, None);
+            self.document.store_mut().drop_sums();
         }
     }
 

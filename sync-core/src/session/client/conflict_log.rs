@@ -2,8 +2,8 @@
 
 use crate::small::BTreeSet;
 
-use super::{Client, ClientEvent, ClientOutput, Step};
-use crate::causal::ReplicaId;
+use super::{Client, ClientEvent, ClientOutput, ClientStore, Step};
+use crate::causal::{PlaceStore, ReplicaId};
 use crate::document::Document;
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
@@ -49,15 +49,14 @@ impl LogEntry {
     }
 
     /// Whether it still clashes.
-    #[must_use]
-    pub fn is_open(&self, document: &Document) -> bool {
-        let Ok(id) = RecordId::new(self.record.clone()) else { return false };
+    pub fn is_open<S: PlaceStore>(&self, document: &Document<S>) -> Result<bool, S::Error> {
+        let Ok(id) = RecordId::new(self.record.clone()) else { return Ok(false) };
         let place = Place::Record { collection: self.collection.clone(), id };
-        let Ok(record) = document.elements(&place);
-        record.conflicts().iter().any(|conflict| match conflict {
+        let record = document.elements(&place)?;
+        Ok(record.conflicts().iter().any(|conflict| match conflict {
             Conflict::Field { name, .. } => self.field.as_ref() == Some(name),
             Conflict::EditKept { .. } | Conflict::Partial { .. } => self.field.is_none(),
-        })
+        }))
     }
 }
 
@@ -191,7 +190,7 @@ impl Side {
     }
 }
 
-impl Client {
+impl<S: ClientStore> Client<S> {
     /// Writes what clashes at these places into the log.
     pub(super) fn log_conflicts(
         &mut self,
@@ -200,11 +199,11 @@ impl Client {
         places: &BTreeSet<Place>,
         removed_at: &[(Place, Stamp)],
         steps: &mut Vec<Step>,
-    ) {
-        let Some(opened) = self.documents.get_mut(document) else { return };
+    ) -> Result<(), S::Error> {
+        let Some(opened) = self.documents.get_mut(document) else { return Ok(()) };
         for place in places {
             let Place::Record { collection, id } = place else { continue };
-            let Ok(record) = opened.document.elements(place);
+            let record = opened.document.elements(place)?;
             for conflict in record.conflicts() {
                 let removal = removed_at.binary_search_by(|(other, _)| other.cmp(place)).ok();
                 let removed_at = removal.map(|at| removed_at[at].1);
@@ -218,6 +217,7 @@ impl Client {
                 self.outputs.push_back(ClientOutput::Event(event));
             }
         }
+        Ok(())
     }
 }
 

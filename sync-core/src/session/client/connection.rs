@@ -7,10 +7,10 @@ use super::compare::Compare;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    Claimed, Client, ClientConfig, ClientEvent, ClientOutput, Opened, OutboxItem, Peer, Phase,
-    Step, Then,
+    Claimed, Client, ClientConfig, ClientEvent, ClientOutput, ClientStore, Opened, OutboxItem,
+    Peer, Phase, Step, Then,
 };
-use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
+use crate::causal::{CausalContext, Delta, Dot, DotStore, ReplicaId, part};
 use crate::document::Change;
 use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
@@ -73,6 +73,24 @@ pub(super) struct Link {
     held_bytes: usize,
 }
 
+/// Why a message is not taken.
+#[derive(Debug)]
+pub(super) enum Broken<E> {
+    /// The hub breaks the rules.
+    Rule(&'static str),
+    /// The store failed.
+    Store(E),
+}
+
+impl<E> From<&'static str> for Broken<E> {
+    fn from(rule: &'static str) -> Self {
+        Self::Rule(rule)
+    }
+}
+
+/// What became of a message.
+pub(super) type Heard<S> = Result<(), Broken<<S as DotStore>::Error>>;
+
 /// What a push had.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
@@ -95,7 +113,7 @@ pub(super) enum Refill {
     Pieces(VecDeque<(Delta, Vec<Dot>)>),
 }
 
-impl Client {
+impl<S: ClientStore> Client<S> {
     /// When [`ClientInput::Timeout`](super::ClientInput::Timeout) is due, by the monotonic clock in
     /// milliseconds.
     #[must_use]
@@ -128,6 +146,7 @@ impl Client {
                 opened.refill_due = opened.is_refilling();
             }
             opened.link = Link::default();
+            opened.document.store_mut().drop_sums();
             opened.refill = Refill::Nothing;
             opened.outbox.unsend_all();
             for then in opened.storing.iter_mut().filter_map(|(_, then)| then.as_mut()) {
@@ -155,30 +174,31 @@ impl Client {
         }
     }
 
-    pub(super) fn handle_frame(&mut self, now: Now, bytes: &[u8]) {
+    pub(super) fn handle_frame(&mut self, now: Now, bytes: &[u8]) -> Result<(), S::Error> {
         if self.connection.state == Transport::Down {
-            return;
+            return Ok(());
         }
         self.hear(now);
         match decode_hub(bytes) {
-            Ok(message) => {
-                if let Err(reason) = self.handle_message(now, message) {
-                    self.disconnect(reason);
-                }
-            }
+            Ok(message) => match self.handle_message(now, message) {
+                Ok(()) => {}
+                Err(Broken::Rule(reason)) => self.disconnect(reason),
+                Err(Broken::Store(failed)) => return Err(failed),
+            },
             Err(malformed) => {
                 self.disconnect(&["the hub sent no message: ", &malformed.text()].concat());
             }
         }
+        Ok(())
     }
 
-    fn handle_message(&mut self, now: Now, message: HubMessage) -> Result<(), &'static str> {
+    fn handle_message(&mut self, now: Now, message: HubMessage) -> Heard<S> {
         if let HubMessage::Welcome(welcome) = message {
             if self.connection.state != Transport::Greeting {
-                return Err("the hub sent a second welcome");
+                return Err("the hub sent a second welcome".into());
             }
             if welcome.version != VERSION {
-                return Err("the hub speaks another version of the protocol");
+                return Err("the hub speaks another version of the protocol".into());
             }
             self.connection.state = Transport::Up;
             self.connection.boot = welcome.boot;
@@ -188,12 +208,12 @@ impl Client {
             let event = ClientEvent::Welcomed { hub_ms: welcome.now_ms };
             self.tell(event);
             for name in self.documents.keys().cloned().collect::<Vec<_>>() {
-                self.advance(&name);
+                self.advance(&name).map_err(Broken::Store)?;
             }
             return Ok(());
         }
         if self.connection.state != Transport::Up {
-            return Err("the hub did not begin with a welcome");
+            return Err("the hub did not begin with a welcome".into());
         }
         let Some(channel) = message.channel() else { return Ok(()) };
         let name = &self.name_of(channel)?;
@@ -201,13 +221,14 @@ impl Client {
             HubMessage::Welcome(_) | HubMessage::Pong => Ok(()),
             HubMessage::Opened { channel: _, context, resumed, openings } => {
                 if self.phase(name) == Ok(Phase::Opening)
-                    && self.resolve_forks(name, &context, &openings)
+                    && self.resolve_forks(name, &context, &openings).map_err(Broken::Store)?
                 {
                     return Ok(());
                 }
                 self.handle_opened(name, &context, resumed)
             }
             HubMessage::Chunk { channel: _, number, delta, cursor } => {
+                let delta = self.read_chunk(name, &delta, cursor.is_some())?;
                 self.handle_chunk(now, name, number, &delta, cursor)
             }
             HubMessage::Delta { channel: _, seq, delta } => {
@@ -233,11 +254,11 @@ impl Client {
     }
 
     /// Does what has become possible for a document: opens it, cuts the refill, freezes and sends.
-    pub(super) fn advance(&mut self, name: &str) {
+    pub(super) fn advance(&mut self, name: &str) -> Result<(), S::Error> {
         if self.connection.state != Transport::Up {
-            return;
+            return Ok(());
         }
-        let Some(opened) = self.documents.get_mut(name) else { return };
+        let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
         match opened.link.phase {
             // What is said to be here must be on disk.
             Phase::Closed if opened.is_stored() || broken!(OpensBeforeStored) => {
@@ -247,10 +268,11 @@ impl Client {
             Phase::CatchingUp if opened.link.compare.is_some() => {}
             Phase::CatchingUp | Phase::Live => {
                 self.update_brief(name);
-                self.cut_refill(name);
-                self.send_pushes(name);
+                self.cut_refill(name)?;
+                self.send_pushes(name)?;
             }
         }
+        Ok(())
     }
 
     fn send_open(&mut self, name: &str) {
@@ -261,7 +283,7 @@ impl Client {
             opened.claims.contains_key(&replica)
                 || opened.outbox.iter().any(|item| item.replica == replica)
         };
-        let said = opened.document.context().truncated(CONTEXT_RANGES_MAX / 2, is_own);
+        let said = opened.document.store().context().truncated(CONTEXT_RANGES_MAX / 2, is_own);
         let claims = opened.claims.iter();
         let claims = claims.map(|(replica, Claimed { opening, .. })| Claim {
             replica: *replica,
@@ -286,15 +308,10 @@ impl Client {
         }
     }
 
-    fn handle_opened(
-        &mut self,
-        name: &str,
-        context: &CausalContext,
-        resumed: bool,
-    ) -> Result<(), &'static str> {
+    fn handle_opened(&mut self, name: &str, context: &CausalContext, resumed: bool) -> Heard<S> {
         let opened = self.documents.get_mut(name).ok_or("the hub opened an unknown document")?;
         if opened.link.phase != Phase::Opening {
-            return Err("the hub opened a document twice");
+            return Err("the hub opened a document twice".into());
         }
         opened.link.phase = Phase::CatchingUp;
         opened.link.told = context.clone();
@@ -312,18 +329,17 @@ impl Client {
             opened.refill = Refill::Wanted(lacking.clone(), None);
         }
         // A hub that knows more of this replica than it does itself has seen a later state of it.
-        let behind = opened
-            .author
-            .filter(|author| context.max_of(*author) > opened.document.context().max_of(*author));
+        let behind = opened.author.filter(|author| {
+            context.max_of(*author) > opened.document.store().context().max_of(*author)
+        });
         self.tell_status(name);
         if let Some(author) = behind {
             self.renew(name, author);
         }
         if compares {
-            self.begin_compare(name, lacking);
+            self.begin_compare(name, lacking).map_err(Broken::Store)?;
         }
-        self.advance(name);
-        Ok(())
+        self.advance(name).map_err(Broken::Store)
     }
 
     fn handle_chunk(
@@ -333,14 +349,14 @@ impl Client {
         number: u64,
         delta: &Delta,
         cursor: Option<Cursor>,
-    ) -> Result<(), &'static str> {
+    ) -> Heard<S> {
         if self.is_strange(name, delta) {
             self.disconnect(IN_USE);
             return Ok(());
         }
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         if opened.link.phase != Phase::CatchingUp || number != opened.link.next_chunk + 1 {
-            return Err("the hub sent chunks out of order");
+            return Err("the hub sent chunks out of order".into());
         }
         opened.link.next_chunk = number;
         opened.give_up_compare();
@@ -358,7 +374,7 @@ impl Client {
         if cursor.is_some() {
             delta.join(std::mem::take(&mut opened.link.held));
         }
-        let (change, renewed) = opened.join_remote(&delta);
+        let (change, renewed) = opened.join_remote(&delta).map_err(Broken::Store)?;
         let mut steps = Vec::new();
         if change.is_new {
             steps.push(Step::Join(delta.clone()));
@@ -371,20 +387,14 @@ impl Client {
             self.renew(name, author);
         }
         self.observe(now, &delta);
-        self.accept_remote(now, name, change, steps, then);
+        self.accept_remote(now, name, change, steps, then).map_err(Broken::Store)?;
         if cursor.is_some() {
             self.tell_status(name);
         }
         Ok(())
     }
 
-    fn handle_delta(
-        &mut self,
-        now: Now,
-        name: &str,
-        seq: u64,
-        delta: &[u8],
-    ) -> Result<(), &'static str> {
+    fn handle_delta(&mut self, now: Now, name: &str, seq: u64, delta: &[u8]) -> Heard<S> {
         let cursor = Cursor { boot: self.connection.boot, seq };
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let delta = &opened.read_delta(delta)?;
@@ -397,7 +407,7 @@ impl Client {
         if waits && opened.link.phase == Phase::CatchingUp && opened.link.hold(delta) {
             return Ok(());
         }
-        let (change, renewed) = opened.join_remote(delta);
+        let (change, renewed) = opened.join_remote(delta).map_err(Broken::Store)?;
         let mut steps = Vec::new();
         if change.is_new {
             steps.push(Step::Join(delta.clone()));
@@ -411,12 +421,13 @@ impl Client {
         }
         if !steps.is_empty() {
             self.observe(now, delta);
-            self.accept_remote(now, name, change, steps, Then::default());
+            let then = Then::default();
+            self.accept_remote(now, name, change, steps, then).map_err(Broken::Store)?;
         }
         Ok(())
     }
 
-    fn handle_stored(&mut self, name: &str, id: u64, seq: u64) -> Result<(), &'static str> {
+    fn handle_stored(&mut self, name: &str, id: u64, seq: u64) -> Heard<S> {
         let cursor = Cursor { boot: self.connection.boot, seq };
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let sent = opened.link.under_way.remove(&id).ok_or("the hub confirmed an unknown push")?;
@@ -433,11 +444,10 @@ impl Client {
             self.persist(name, steps, Then::default());
         }
         self.tell_status(name);
-        self.advance(name);
-        Ok(())
+        self.advance(name).map_err(Broken::Store)
     }
 
-    fn handle_refused(&mut self, name: &str, id: u64, reason: String) -> Result<(), &'static str> {
+    fn handle_refused(&mut self, name: &str, id: u64, reason: String) -> Heard<S> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let sent = opened.link.under_way.remove(&id).ok_or("the hub refused an unknown push")?;
         match sent.keys[..] {
@@ -455,8 +465,7 @@ impl Client {
             }
         }
         self.tell_status(name);
-        self.advance(name);
-        Ok(())
+        self.advance(name).map_err(Broken::Store)
     }
 
     fn handle_presence(
@@ -464,7 +473,7 @@ impl Client {
         name: &str,
         replica: ReplicaId,
         shown: Option<(String, Vec<u8>)>,
-    ) -> Result<(), &'static str> {
+    ) -> Heard<S> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         match shown {
             Some((name, state)) => {
@@ -485,23 +494,23 @@ impl Client {
     /// here stays there. What died by a change in the outbox dies there with that change, which is
     /// whole or not at all; and as a removal may have taken what took the place of other dead dots, all
     /// removals of the outbox go with these dots in one push, where it has room for them.
-    fn cut_refill(&mut self, name: &str) {
-        let Some(opened) = self.documents.get_mut(name) else { return };
+    fn cut_refill(&mut self, name: &str) -> Result<(), S::Error> {
+        let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
         if !opened.is_stored() {
-            return;
+            return Ok(());
         }
         if matches!(opened.refill, Refill::Wanted(..)) && !broken!(RefillSplitsRemovals) {
             let frozen = opened.outbox.freeze_removals();
             if !frozen.is_empty() {
                 let steps = frozen.iter().copied().map(Step::Freeze).collect();
                 self.persist(name, steps, Then { frozen, ..Then::default() });
-                return;
+                return Ok(());
             }
         }
         if let Refill::Wanted(lacking, found) = &opened.refill {
-            let part = opened.document.store().part(lacking);
+            let part = part(opened.document.store(), lacking)?;
             let pieces = split_entries(part.entries.into_vec(), ChunkSize::default());
-            let live = opened.document.store().live();
+            let live = opened.document.store().live()?;
             let mut dead = match found {
                 Some(found) => {
                     let mut dead = lacking.clone();
@@ -539,20 +548,21 @@ impl Client {
             }
             opened.refill = Refill::Pieces(pieces);
         }
+        Ok(())
     }
 
     /// Sends while there is credit: the refill first, then the outbox, frozen on disk before.
-    fn send_pushes(&mut self, name: &str) {
+    fn send_pushes(&mut self, name: &str) -> Result<(), S::Error> {
         let bytes_max =
             if self.connection.packing.is_some() { PACKED_PUSH_BYTES_MAX } else { PUSH_BYTES_MAX };
         loop {
-            let Some(opened) = self.documents.get_mut(name) else { return };
+            let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
             if opened.link.under_way.len() >= PUSH_CREDIT {
-                return;
+                return Ok(());
             }
             let refilled = match &mut opened.refill {
                 Refill::Nothing => None,
-                Refill::Wanted(..) => return,
+                Refill::Wanted(..) => return Ok(()),
                 Refill::Pieces(pieces) => pieces.pop_front(),
             };
             let is_refill = refilled.is_some();
@@ -572,15 +582,16 @@ impl Client {
                 self.persist(name, steps, Then::default());
             }
             let named = if is_refill { None } else { Some(&keys[..]) };
-            let has_dots = self.send_push(name, id, &delta, named);
-            let Some(opened) = self.documents.get_mut(name) else { return };
+            let has_dots = self.send_push(name, id, &delta, named)?;
+            let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
             opened.link.last_push = id;
             opened.link.under_way.insert(id, Sent { keys, is_refill, has_dots });
         }
-        let Some(opened) = self.documents.get_mut(name) else { return };
+        let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
         let frozen = opened.outbox.freeze_next(opened.link.limited(bytes_max));
         let steps = frozen.iter().copied().map(Step::Freeze).collect();
         self.persist(name, steps, Then { frozen, ..Then::default() });
+        Ok(())
     }
 
     pub(super) fn confirm_chunk(&mut self, name: &str, number: u64) {
@@ -634,7 +645,8 @@ impl Client {
             return;
         }
         let is_known = |fresh: ReplicaId| {
-            fresh == replica || opened.document.context().iter().any(|(known, _)| known == fresh)
+            fresh == replica
+                || opened.document.store().context().iter().any(|(known, _)| known == fresh)
         };
         let fresh = incarnations(replica, claimed.opening).find(|fresh| !is_known(*fresh));
         let Some(fresh) = fresh else { return };
@@ -695,7 +707,7 @@ impl Link {
     }
 }
 
-impl Opened {
+impl<S: ClientStore> Opened<S> {
     /// Whether the hub has not yet confirmed all of what it lacks.
     pub(super) fn is_refilling(&self) -> bool {
         if self.link.compare.is_some() {
@@ -721,12 +733,12 @@ impl Opened {
 
     /// Joins what came from the hub. Gives the author as well if it was written by somebody else: a
     /// copy of this replica, or one that pretends to be it.
-    fn join_remote(&mut self, delta: &Delta) -> (Change, Option<ReplicaId>) {
-        let last = |opened: &Self, author| opened.document.context().max_of(author);
+    fn join_remote(&mut self, delta: &Delta) -> Result<(Change, Option<ReplicaId>), S::Error> {
+        let last = |opened: &Self, author| opened.document.store().context().max_of(author);
         let before = self.author.map(|author| (author, last(self, author)));
-        let Ok(change) = self.document.join(delta);
+        let change = self.document.join(delta)?;
         let renewed = before.filter(|(author, before)| last(self, *author) > *before);
-        (change, renewed.map(|(author, _)| author))
+        Ok((change, renewed.map(|(author, _)| author)))
     }
 }
 

@@ -5,8 +5,9 @@
 //! know the same dots as something else. What was written before the copy was made keeps its dots.
 
 use super::connection::IN_USE;
-use super::{Claimed, Client, ClientEvent, Opened, Step, Then};
+use super::{Claimed, Client, ClientEvent, ClientStore, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
+use crate::document::Refused;
 use crate::small::SortedMap;
 use crate::sort::sort_by;
 use crate::types::{Opening, Renaming, fork};
@@ -15,7 +16,7 @@ use crate::wire::CLAIMS_MAX;
 /// Why an item waits whose replica another tab of this profile writes as.
 const WRITTEN_ELSEWHERE: &str = "a copy of this replica wrote something else";
 
-impl Client {
+impl<S: ClientStore> Client<S> {
     /// Looks for histories that part, and writes again what nobody else can know. Says whether there was
     /// anything; then the connection is over.
     pub(super) fn resolve_forks(
@@ -23,11 +24,11 @@ impl Client {
         name: &str,
         context: &CausalContext,
         openings: &[(ReplicaId, Opening)],
-    ) -> bool {
-        let Some(opened) = self.documents.get_mut(name) else { return false };
+    ) -> Result<bool, S::Error> {
+        let Some(opened) = self.documents.get_mut(name) else { return Ok(false) };
         let mut renamings = Vec::new();
         let mut parked = Vec::new();
-        for (replica, first) in opened.forks(context, openings) {
+        for (replica, first) in opened.forks(context, openings)? {
             if opened.author != Some(replica) && opened.claims.contains_key(&replica) {
                 // Its own tab does that.
                 parked.extend(opened.outbox.park_from(Dot::new(replica, first), WRITTEN_ELSEWHERE));
@@ -44,20 +45,19 @@ impl Client {
                 }
                 None
             };
-            let Ok(found) = opened.document.renamings(replica, first, &waits);
-            renamings.extend(found);
+            renamings.extend(opened.document.renamings(replica, first, &waits)?);
         }
         let reason = WRITTEN_ELSEWHERE.to_owned();
         let park = |key| Step::Park { key, reason: reason.clone() };
         let mut steps: Vec<Step> = parked.into_iter().map(park).collect();
         if renamings.is_empty() {
             self.persist(name, steps, Then::default());
-            return false;
+            return Ok(false);
         }
         let author = opened.author;
         let mut then = Then::default();
         for renaming in &renamings {
-            then.enqueued.extend(opened.rename(renaming));
+            then.enqueued.extend(opened.rename(renaming)?);
             steps.push(Step::Rename(*renaming));
         }
         let fresh = opened.author.filter(|fresh| Some(*fresh) != author);
@@ -68,7 +68,7 @@ impl Client {
             self.tell(event);
         }
         self.disconnect(IN_USE);
-        true
+        Ok(true)
     }
 
     /// Whether a delta brings something that was written as a replica of which changes wait here, and
@@ -92,17 +92,13 @@ impl Client {
     }
 
     /// Makes what another tab of this profile did: it found that a copy wrote as a replica of it.
-    pub fn rename(
-        &mut self,
-        document: &str,
-        renaming: &Renaming,
-    ) -> Result<(), crate::error::Misuse> {
-        self.opened_mut(document)?.rename(renaming);
+    pub fn rename(&mut self, document: &str, renaming: &Renaming) -> Result<(), Refused<S::Error>> {
+        self.opened_mut(document)?.rename(renaming).map_err(Refused::Store)?;
         Ok(())
     }
 }
 
-impl Opened {
+impl<S: ClientStore> Opened<S> {
     /// Whose marks the hub is asked for, beside those of the claims.
     pub(super) fn unsent(&self) -> Vec<ReplicaId> {
         let writers = self.outbox.iter().map(|item| item.replica);
@@ -127,23 +123,29 @@ impl Opened {
         &self,
         context: &CausalContext,
         openings: &[(ReplicaId, Opening)],
-    ) -> Vec<(ReplicaId, u64)> {
+    ) -> Result<Vec<(ReplicaId, u64)>, S::Error> {
         let mut openings = openings.to_vec();
         sort_by(&mut openings, Ord::cmp);
         let of_each = openings.chunk_by(|(one, _), (other, _)| one == other);
-        let found = of_each.filter_map(|of_it| {
-            let replica = of_it.first()?.0;
+        let mut found = Vec::new();
+        for of_it in of_each {
+            let Some((replica, _)) = of_it.first().copied() else { continue };
             let theirs: Vec<Opening> = of_it.iter().map(|(_, one)| *one).collect();
-            let Ok(own) = self.document.openings(replica);
-            let (seen, seen_there) = (self.document.context().of(replica)?, context.of(replica)?);
-            Some((replica, fork((&own, seen), (&theirs, seen_there))?))
-        });
-        found.collect()
+            let own = self.document.openings(replica)?;
+            let (seen, seen_there) =
+                (self.document.store().context().of(replica), context.of(replica));
+            if let (Some(seen), Some(seen_there)) = (seen, seen_there)
+                && let Some(first) = fork((&own, seen), (&theirs, seen_there))
+            {
+                found.push((replica, first));
+            }
+        }
+        Ok(found)
     }
 
     /// Lets a part of a replica's history stand under another one. Gives the items that changed.
-    fn rename(&mut self, renaming: &Renaming) -> Vec<Dot> {
-        let Ok(()) = self.document.rename(renaming);
+    fn rename(&mut self, renaming: &Renaming) -> Result<Vec<Dot>, S::Error> {
+        self.document.rename(renaming)?;
         let renamed = self.outbox.rename(renaming);
         let Renaming { from, to, .. } = *renaming;
         if let Some(counter) = self.on_disk.get(&from).copied() {
@@ -162,7 +164,7 @@ impl Opened {
             let claimed = self.claims.remove(&from);
             self.claims.insert(to, claimed.unwrap_or(Claimed { opening: 0, shown: None }));
         }
-        renamed
+        Ok(renamed)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::causal::{CausalContext, Delta, Dot, Note};
 use crate::session::chunks::{ChunkSize, split};
 use crate::session::hub_store::{Buried, DocumentId, HubStore};
 use crate::sort::sort_by;
-use crate::wire::{CHUNK_CREDIT, Cursor, Fault, HubMessage};
+use crate::wire::{CHUNK_CREDIT, Cursor, Dictionary, Fault, HubMessage};
 
 /// How far the catch-up of one channel is.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct CatchUp {
     up_to: u64,
     sent: u64,
     confirmed: u64,
+    /// What the chunks have numbered.
+    names: Dictionary,
     stage: Stage,
     size: ChunkSize,
 }
@@ -58,7 +60,8 @@ impl CatchUp {
         // Only what comes in the order of dots leaves gaps.
         let gaps = if resume.is_none() { Gaps::of(&theirs) } else { Gaps::default() };
         let stage = Stage::Entries(None);
-        Self { resume, theirs, gaps, up_to, sent: 0, confirmed: 0, stage, size }
+        let names = Dictionary::new();
+        Self { resume, theirs, gaps, up_to, sent: 0, confirmed: 0, names, stage, size }
     }
 
     /// A catch-up with what a comparison found: dots that the client has not seen, and such as live
@@ -134,6 +137,7 @@ impl CatchUp {
         self.sent += 1;
         let cursor = Cursor { boot: store.boot().boot, seq: self.up_to };
         let cursor = self.is_done().then_some(cursor);
+        let delta = self.names.write_chunk(&delta);
         Ok(HubMessage::Chunk { channel, number: self.sent, delta, cursor })
     }
 

@@ -142,3 +142,39 @@ fn few(bytes: &mut &[u8], limit: u8) -> Option<u8> {
     *bytes = rest;
     Some(*count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::Label;
+    use crate::wire::delta::{InFull, read_delta, write_delta};
+
+    fn replica(number: u8) -> ReplicaId {
+        ReplicaId::from_bytes([number; 16])
+    }
+
+    #[test]
+    fn dead_dots_of_few_replicas_are_read_from_front_to_back() {
+        for count in 0..=DEAD_REPLICAS_MAX + 1 {
+            let label = Label::new(b"space", [&b"name"[..]]);
+            let entry = Entry {
+                first: Dot::new(replica(9), 5),
+                stamp: Stamp::from_bits(7),
+                label: label.clone(),
+                id: PlaceId::new(b"id"),
+                slots: Slots::new([Some(&b"value"[..])].into_iter()),
+            };
+            let dead = (1..=count).map(|number| Dot::new(replica(number), 3)).collect();
+            let delta = Delta { entries: [entry].into(), dead, ..Delta::default() };
+            let mut dictionary = Dictionary::new();
+            dictionary.learn(&delta);
+            let mut bytes = Vec::new();
+            write_delta(&mut bytes, &delta, &dictionary, &InFull);
+            let mut read = Delta::default();
+            let is_single = read_single(&bytes, &dictionary, &InFull, &mut read).is_some();
+            assert_eq!(is_single, count <= DEAD_REPLICAS_MAX, "{count} replicas");
+            assert!(!is_single || read == delta);
+            assert_eq!(read_delta(&bytes, &dictionary, &InFull), Ok(delta), "in columns too");
+        }
+    }
+}

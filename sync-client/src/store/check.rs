@@ -1,0 +1,336 @@
+//! Looking at every row of the file, and taking out what is damaged.
+//!
+//! What is taken out leaves the context of its document too, and the document's cursor is forgotten: it
+//! looks like something that was never seen, not like something that was removed, so a hub that has it
+//! brings it again.
+
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use sync_core::causal::{CausalContext, ReplicaId};
+
+use super::rows::{self, DocumentRow, Key};
+use super::{StoreError, read_conflict, read_document_row, write_document};
+use crate::random;
+
+/// A row of the local store that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The table; none where SQLite's own structure is damaged.
+    pub table: Option<&'static str>,
+    /// The key of the row, or what SQLite says.
+    pub row: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.table {
+            Some(table) => write!(f, "row {} of table {table}", self.row),
+            None => f.write_str(&self.row),
+        }
+    }
+}
+
+/// A damaged row: which, and how it is found again.
+struct Found {
+    damage: Damage,
+    at: At,
+}
+
+enum At {
+    Row(i64),
+    Context {
+        document: i64,
+        replica: Vec<u8>,
+    },
+    /// All contexts of a document.
+    Contexts(i64),
+}
+
+/// Looks at everything.
+pub(super) fn check(connection: &Connection) -> Result<Vec<Damage>, StoreError> {
+    let mut damage = structure(connection)?;
+    damage.extend(damaged_rows(connection)?.into_iter().map(|found| found.damage));
+    Ok(damage)
+}
+
+/// Looks at everything, within a transaction, and takes out what is damaged. Gives what that was.
+pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError> {
+    let mut damage = structure(connection)?;
+    let mut lost = Vec::new();
+    if !damage.is_empty() {
+        let strays = stray_rows(connection)?;
+        for number in &strays {
+            connection.execute("DELETE FROM entries NOT INDEXED WHERE rowid = ?1", [number])?;
+        }
+        if !strays.is_empty() {
+            // Of which documents they were is not known.
+            let mut all = connection.prepare("SELECT id FROM documents")?;
+            let mut rows = all.query([])?;
+            while let Some(row) = rows.next()? {
+                lost.push(Lost::Dots(row.get(0)?));
+            }
+        }
+    }
+    for Found { damage: row, at } in damaged_rows(connection)? {
+        lost.extend(take_out(connection, row.table, &at)?);
+        damage.push(row);
+    }
+    if !damage.is_empty() {
+        connection.execute_batch("REINDEX")?;
+        if let Some(Damage { row, .. }) = structure(connection)?.pop() {
+            return Err(StoreError::Damaged { table: "structure", row });
+        }
+        // What stands open has no checksum: it is found again.
+        connection.execute("DELETE FROM open_places", [])?;
+        connection.execute("UPDATE documents SET is_settled = 0", [])?;
+    }
+    for lost in &lost {
+        forget(connection, lost)?;
+    }
+    Ok(damage)
+}
+
+/// What a document lacks.
+enum Lost {
+    /// Changes of the outbox, or how far its hub was followed: what is here is whole.
+    Level(i64),
+    /// What was here of some dots.
+    Dots(i64),
+}
+
+/// The entries whose document is not the one that they were written for: each index has that too.
+fn stray_rows(connection: &Connection) -> Result<Vec<i64>, StoreError> {
+    let sql = "SELECT number FROM (
+                   SELECT rowid AS number, document AS of, replica AS by, first AS start,
+                          space AS within, place AS at
+                   FROM entries NOT INDEXED)
+               WHERE NOT EXISTS (
+                   SELECT 1 FROM entries INDEXED BY places
+                   WHERE document = of AND space = within AND place = at AND rowid = number)
+               AND NOT EXISTS (
+                   SELECT 1 FROM entries INDEXED BY sqlite_autoindex_entries_1
+                   WHERE document = of AND replica = by AND first = start AND rowid = number)";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut strays = Vec::new();
+    while let Some(row) = rows.next()? {
+        strays.push(row.get(0)?);
+    }
+    Ok(strays)
+}
+
+/// What SQLite finds damaged of its own structure, the indexes included.
+fn structure(connection: &Connection) -> Result<Vec<Damage>, StoreError> {
+    let mut statement = connection.prepare("PRAGMA integrity_check")?;
+    let mut rows = statement.query([])?;
+    let mut damage = Vec::new();
+    while let Some(row) = rows.next()? {
+        let row: String = row.get(0)?;
+        if row != "ok" {
+            damage.push(Damage { table: None, row });
+        }
+    }
+    Ok(damage)
+}
+
+/// Reads a row, of which the key comes last.
+type Look = fn(&Row<'_>) -> Result<(), StoreError>;
+
+/// How each table with a number for each row is read.
+const TABLES: [(&str, &str, Look); 5] = [
+    ("identity", "SELECT body, id FROM identity", |row| {
+        let at = Key { table: "identity", key: &1 };
+        rows::read_identity(at, row.get_ref(0)?.as_blob()?).map(|_| ())
+    }),
+    ("documents", "SELECT name, body, id FROM documents", |row| read_document_row(row).map(|_| ())),
+    ("entries", "SELECT replica, first, last, space, place, body, rowid FROM entries", |row| {
+        rows::read_entry(row).map(|_| ())
+    }),
+    ("outbox", "SELECT replica, last, body, position FROM outbox", |row| {
+        let replica = ReplicaId::from_bytes(row.get(0)?);
+        rows::read_item(replica, row.get(1)?, row.get_ref(2)?.as_blob()?).map(|_| ())
+    }),
+    ("conflicts", "SELECT key, body, rowid FROM conflicts", |row| read_conflict(row).map(|_| ())),
+];
+
+fn damaged_rows(connection: &Connection) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
+    for (table, sql, look) in TABLES {
+        let mut statement = connection.prepare(sql)?;
+        let key = statement.column_count() - 1;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let number: i64 = row.get(key)?;
+            let damaged = match look(row) {
+                Ok(()) => continue,
+                Err(StoreError::Damaged { row, .. }) => row,
+                // A column holds something of another kind.
+                Err(_) => number.to_string(),
+            };
+            let damage = Damage { table: Some(table), row: damaged };
+            found.push(Found { damage, at: At::Row(number) });
+        }
+    }
+    let mut statement = connection.prepare("SELECT document, replica, body FROM contexts")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (document, replica): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let of = <[u8; 16]>::try_from(&replica[..]).map(ReplicaId::from_bytes);
+        let read = of.map(|of| rows::read_context(of, row.get_ref(2)?.as_blob()?));
+        let is_known = connection
+            .prepare_cached("SELECT 1 FROM documents WHERE id = ?1")?
+            .exists([document])?;
+        if !is_known || !matches!(read, Ok(Ok(_))) {
+            let row = of.map_or_else(|_| document.to_string(), |of| of.to_string());
+            let damage = Damage { table: Some("contexts"), row };
+            found.push(Found { damage, at: At::Context { document, replica } });
+        }
+    }
+    found.extend(unseen(connection)?);
+    Ok(found)
+}
+
+/// The documents with an entry that their contexts lack: a context stands elsewhere.
+fn unseen(connection: &Connection) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
+    let mut documents = connection.prepare("SELECT id FROM documents")?;
+    let mut numbers = documents.query([])?;
+    while let Some(row) = numbers.next()? {
+        let document: i64 = row.get(0)?;
+        let (seen, live) = (seen_of(connection, document)?, live_of(connection, document)?);
+        if !live.difference(&seen).is_empty() {
+            let damage = Damage { table: Some("contexts"), row: document.to_string() };
+            found.push(Found { damage, at: At::Contexts(document) });
+        }
+    }
+    Ok(found)
+}
+
+/// What can be read of the contexts of a document.
+fn seen_of(connection: &Connection, document: i64) -> Result<CausalContext, StoreError> {
+    let mut seen = CausalContext::default();
+    let sql = "SELECT replica, body FROM contexts WHERE document = ?1";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([document])?;
+    while let Some(row) = rows.next()? {
+        let Ok(replica) = row.get(0).map(ReplicaId::from_bytes) else { continue };
+        if let Ok(ranges) = rows::read_context(replica, row.get_ref(1)?.as_bytes()?) {
+            seen.insert_ranges(replica, &ranges);
+        }
+    }
+    Ok(seen)
+}
+
+/// The live dots of what can be read of the entries of a document.
+fn live_of(connection: &Connection, document: i64) -> Result<CausalContext, StoreError> {
+    let mut live = CausalContext::default();
+    let sql = "SELECT replica, first, last, space, place, body FROM entries WHERE document = ?1";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([document])?;
+    while let Some(row) = rows.next()? {
+        if let Ok(entry) = rows::read_entry(row) {
+            live.insert_ranges(entry.replica(), &entry.live_ranges());
+        }
+    }
+    Ok(live)
+}
+
+/// Takes a damaged row out. Gives the document that lacks something by that.
+fn take_out(
+    connection: &Connection,
+    table: Option<&str>,
+    at: &At,
+) -> Result<Option<Lost>, StoreError> {
+    match at {
+        At::Context { document, replica } => {
+            let sql = "DELETE FROM contexts WHERE document = ?1 AND replica = ?2";
+            connection.execute(sql, params![document, replica])?;
+            Ok(Some(Lost::Dots(*document)))
+        }
+        At::Contexts(document) => Ok(Some(Lost::Dots(*document))),
+        At::Row(number) => match table {
+            Some("identity") => {
+                connection.execute("DELETE FROM identity", [])?;
+                Ok(None)
+            }
+            Some("documents") => Ok(Some(Lost::Level(*number))),
+            Some("conflicts") => {
+                connection.execute("DELETE FROM conflicts WHERE rowid = ?1", [number])?;
+                Ok(None)
+            }
+            Some("outbox") => {
+                let document = take_row(connection, "outbox", "position", *number)?;
+                Ok(document.map(Lost::Level))
+            }
+            _ => Ok(take_row(connection, "entries", "rowid", *number)?.map(Lost::Dots)),
+        },
+    }
+}
+
+fn take_row(
+    connection: &Connection,
+    table: &str,
+    key: &str,
+    number: i64,
+) -> Result<Option<i64>, StoreError> {
+    let sql = format!("SELECT document FROM {table} WHERE {key} = ?1");
+    let document = connection.query_row(&sql, [number], |row| row.get(0)).optional()?;
+    connection.execute(&format!("DELETE FROM {table} WHERE {key} = ?1"), [number])?;
+    Ok(document)
+}
+
+/// Forgets how far the hub of a document was followed, so that the two are compared.
+///
+/// Where dots are lost, what was seen is made again from what is here: what is lacking looks as if it had
+/// never been here, and what was removed is heard of again from whoever knows. What the outbox holds is joined
+/// when the document is opened. From then on it is written under a fresh incarnation, since counters of the
+/// old one may be unknown.
+fn forget(connection: &Connection, lost: &Lost) -> Result<(), StoreError> {
+    let (Lost::Level(document) | Lost::Dots(document)) = *lost;
+    let sql = "SELECT name, body FROM documents WHERE id = ?1";
+    let row = |row: &Row<'_>| {
+        Ok((row.get_ref(0)?.as_bytes()?.to_vec(), row.get_ref(1)?.as_bytes()?.to_vec()))
+    };
+    // What stood under a number that no document has was of none.
+    let found = connection.query_row(sql, [document], row).optional()?;
+    let Some((name, body)) = found else { return Ok(()) };
+    if matches!(lost, Lost::Dots(_)) {
+        make_contexts(connection, document)?;
+    }
+    let at = Key { table: "documents", key: &document };
+    let known = rows::read_document(at, &body);
+    let is_fresh = matches!(lost, Lost::Dots(_)) || known.is_err();
+    let mut row = match known {
+        Ok(row) => row,
+        // The name stands beside what is damaged, and is not damaged too.
+        Err(_) => {
+            let name = String::from_utf8(name).map_err(|_| at.damaged())?;
+            DocumentRow {
+                name,
+                replica: ReplicaId::from_fingerprint(random::bytes()?),
+                cursor: None,
+            }
+        }
+    };
+    if is_fresh {
+        row.replica = row.replica.with_incarnation(u32::from_ne_bytes(random::bytes()?));
+    }
+    row.cursor = None;
+    connection
+        .execute("UPDATE documents SET name = ?2 WHERE id = ?1", params![document, row.name])?;
+    write_document(connection, document, &row)
+}
+
+fn make_contexts(connection: &Connection, document: i64) -> Result<(), StoreError> {
+    let seen = live_of(connection, document)?;
+    connection.execute("DELETE FROM contexts WHERE document = ?1", [document])?;
+    for (replica, ranges) in seen.iter() {
+        let sql = "INSERT INTO contexts (document, replica, body) VALUES (?1, ?2, ?3)";
+        let body = rows::write_context(replica, ranges);
+        connection.execute(sql, params![document, replica.as_bytes(), body])?;
+    }
+    Ok(())
+}

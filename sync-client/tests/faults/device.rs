@@ -1,0 +1,206 @@
+//! One data directory on a disk that fails, and what must be in it.
+
+use std::collections::BTreeMap;
+
+use sync_client::{Client, Dot, Error, Field, OpenError, RecordId, Written};
+use sync_faults::{Disk, Random};
+use tempfile::TempDir;
+
+pub(crate) const DOCUMENTS: [&str; 2] = ["one", "two"];
+const COLLECTION: &str = "notes";
+
+/// The most bytes of a value: more than SQLite has on one page.
+const VALUE_BYTES_MAX: u64 = 6_000;
+
+/// The records of a document by id.
+type Records = BTreeMap<RecordId, String>;
+
+/// A document as it was accepted, step by step.
+#[derive(Debug, Default)]
+struct Model {
+    /// After each change that was accepted since the last opening; the first is what was found.
+    states: Vec<Records>,
+    /// The handle of each change, while the client is there.
+    written: Vec<Written>,
+    /// The last dot of each change.
+    dots: Vec<Dot>,
+    /// The last state that was said to be on disk.
+    safe: usize,
+}
+
+/// What a device must never take back.
+#[derive(Debug, Default)]
+struct Kept {
+    /// What a dot on disk held, by document.
+    contents: BTreeMap<(usize, Dot), Vec<u8>>,
+    /// Dots of changes that were found on disk, or said to be there.
+    dots: BTreeMap<(usize, Dot), String>,
+}
+
+pub(crate) struct Device {
+    pub(crate) folder: TempDir,
+    pub(crate) disk: Disk,
+    client: Option<Client>,
+    models: Vec<Model>,
+    kept: Kept,
+    values: u64,
+    /// The first thing that must not be.
+    wrong: Option<String>,
+}
+
+impl Device {
+    pub(crate) fn new() -> Self {
+        let folder = sync_faults::folder();
+        let disk = Disk::mount(folder.path());
+        let mut models: Vec<Model> = Vec::new();
+        for _ in DOCUMENTS {
+            models.push(Model { states: vec![Records::new()], ..Model::default() });
+        }
+        Self { folder, disk, client: None, models, kept: Kept::default(), values: 0, wrong: None }
+    }
+
+    /// Opens the client and holds it to what must be there. Fails where the disk does.
+    pub(crate) fn open(&mut self) -> Result<(), String> {
+        let builder = Client::builder(self.folder.path());
+        let client = DOCUMENTS.iter().fold(builder, |builder, name| builder.document(*name));
+        let client = client.open().inspect_err(check_open_error);
+        let client = client.map_err(|error| error.to_string())?;
+        for (number, name) in DOCUMENTS.iter().enumerate() {
+            let document = client.document(name).unwrap();
+            let text = |record: &sync_client::Item| record.text("text").unwrap().to_owned();
+            let items = document.collection(COLLECTION).list().map_err(|error| {
+                assert!(matches!(error, Error::Read(_)), "{error}");
+                error.to_string()
+            })?;
+            let found: Records = items.iter().map(|item| (item.id.clone(), text(item))).collect();
+            let outbox = document.outbox();
+            let entries = outbox.iter().flat_map(|item| item.delta.entries.iter());
+            for (dot, bytes) in entries.flat_map(|entry| entry.live()) {
+                let known = self.kept.contents.entry((number, dot)).or_insert(bytes.to_vec());
+                if known != bytes {
+                    self.wrong.get_or_insert(format!("{dot:?} of {name} has two contents"));
+                }
+            }
+            self.settle(number, found);
+        }
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// Takes what was found for the state from here on, if it is one that may be.
+    fn settle(&mut self, number: usize, found: Records) {
+        let model = &mut self.models[number];
+        let may_be = (model.safe..model.states.len()).find(|at| model.states[*at] == found);
+        let at = may_be.unwrap_or_else(|| {
+            let (name, count, safe) = (DOCUMENTS[number], found.len(), model.safe);
+            self.wrong.get_or_insert(format!(
+                "the {count} records of {name} are nothing that was there from change {safe} on, \
+                 which was on disk"
+            ));
+            0
+        });
+        for dot in model.dots.drain(..).take(at) {
+            self.kept.dots.insert((number, dot), "found on disk".to_owned());
+        }
+        (model.states, model.safe) = (vec![found], 0);
+    }
+
+    /// Makes a change and waits until it is on disk, or does not.
+    pub(crate) fn change(&mut self, random: &mut Random, waits: bool) -> Result<(), Error> {
+        let number = random.below(DOCUMENTS.len() as u64) as usize;
+        let client = self.client.as_ref().expect("it is open");
+        let notes = client.document(DOCUMENTS[number]).unwrap().collection(COLLECTION);
+        let model = &mut self.models[number];
+        let mut state = model.states.last().cloned().unwrap_or_default();
+        self.values += 1;
+        let id = match random.below(state.len() as u64 + 2) {
+            at if (at as usize) < state.len() => state.keys().nth(at as usize).cloned().unwrap(),
+            _ => RecordId::new(format!("r{}", self.values)).unwrap(),
+        };
+        let size = if random.once_in(4) { VALUE_BYTES_MAX } else { 200 };
+        let text = format!("{}:{}", self.values, "x".repeat(random.below(size) as usize));
+        let fields = [("text", Field::from(text.as_str()))];
+        let written = if !state.contains_key(&id) {
+            state.insert(id.clone(), text);
+            notes.insert_with_id(&id, fields)
+        } else if random.once_in(4) {
+            state.remove(&id);
+            notes.remove(&id)
+        } else {
+            state.insert(id.clone(), text);
+            notes.update(&id, fields)
+        };
+        let written = written.inspect_err(check_error)?;
+        if let Some(why) = self.kept.dots.get(&(number, written.dot())) {
+            let dot = written.dot();
+            self.wrong.get_or_insert(format!("{dot:?} is given again, though it was {why}"));
+        }
+        model.states.push(state);
+        model.written.push(written.clone());
+        model.dots.push(written.dot());
+        if waits {
+            written.wait_disk().inspect_err(check_error)?;
+            assert!(written.is_on_disk());
+            model.safe = model.dots.len();
+            self.kept.dots.insert((number, written.dot()), "said to be on disk".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Ends the client; everything is on disk where that goes well.
+    pub(crate) fn shut_down(&mut self) -> Result<(), Error> {
+        let Some(client) = self.client.take() else { return Ok(()) };
+        let ended = client.shutdown().inspect_err(check_error);
+        for model in &mut self.models {
+            for (at, written) in (1..).zip(model.written.drain(..)) {
+                if ended.is_ok() || written.is_on_disk() {
+                    model.safe = at;
+                }
+            }
+        }
+        ended
+    }
+
+    /// Whether all was as it must be.
+    pub(crate) fn verdict(&self) -> Result<(), String> {
+        self.wrong.clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// How many records are there, as long as the client is.
+    pub(crate) fn read(&self) -> usize {
+        let client = self.client.as_ref().expect("it is open");
+        let count = |name: &&str| {
+            let document = client.document(name).unwrap();
+            document.collection(COLLECTION).list().unwrap().len()
+        };
+        DOCUMENTS.iter().map(count).sum()
+    }
+
+    /// Ends the process, as it were: nothing more reaches the disk.
+    pub(crate) fn die(&mut self) {
+        self.disk.cut();
+        // What could not be stored any more is not claimed to be.
+        let _ = self.shut_down();
+    }
+}
+
+/// What a reader of an error can do is among these.
+fn says_what_to_do(text: &str) -> bool {
+    let advice = ["free space", "repair the disk", "restore ", "check ", "opened again", "move it"];
+    advice.iter().any(|advice| text.contains(advice))
+}
+
+fn check_error(error: &Error) {
+    let text = error.to_string();
+    assert!(matches!(error, Error::Store(_)) && says_what_to_do(&text), "{text}");
+}
+
+pub(crate) fn check_open_error(error: &OpenError) {
+    let text = error.to_string();
+    let is_typed = matches!(error, OpenError::File(_) | OpenError::Store { .. });
+    assert!(is_typed && says_what_to_do(&text), "{text}");
+}
