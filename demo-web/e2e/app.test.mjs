@@ -7,7 +7,7 @@ import { after, before, beforeEach, afterEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { build, preview } from "vite";
-import { CHROMIUM, POLICY } from "./rig.mjs";
+import { CHROMIUM, PATIENCE_MS, POLICY, until } from "./rig.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const standIn = fileURLToPath(new URL("stand-in.js", import.meta.url));
@@ -33,7 +33,7 @@ after(async () => {
 beforeEach(async () => {
   complaints = [];
   page = await browser.newPage({ viewport: { width: 1280, height: 720 } });
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());
@@ -61,14 +61,6 @@ async function write(title, body = "") {
   await page.keyboard.press("Enter");
   await page.keyboard.type(body);
   return items().first().getAttribute("data-note-id");
-}
-
-async function until(what, message) {
-  for (let tries = 0; tries < 200; tries += 1) {
-    if (await what()) return;
-    await page.waitForTimeout(25);
-  }
-  assert.fail(message);
 }
 
 test("a new note takes the focus, and each key is written", async () => {

@@ -49,8 +49,8 @@ async function plant({ a, b, c, d, tabs }) {
 /** Waits until all four show the same notes, and gives them. */
 async function converged({ d, tabs }) {
   for (const tab of tabs) {
-    await tab.is("online", 120);
-    await tab.settled(120);
+    await tab.is("online");
+    await tab.settled();
   }
   await d.sync(120);
   const expected = await d.notes();

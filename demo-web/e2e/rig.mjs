@@ -162,24 +162,27 @@ export async function serve(folder = DIST, policy = POLICY) {
   return `http://127.0.0.1:${server.address().port}/`;
 }
 
+/** How long a thing may take that is to come. No bar of speed: the machine may be loaded to any degree. */
+export const PATIENCE_MS = 240_000;
+
 /** A browser profile of its own, on disk: one device. */
 export async function profile(name) {
   const context = await chromium.launchPersistentContext(await temporary(name), {
     ...CHROMIUM,
     viewport: { width: 1280, height: 800 },
   });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(PATIENCE_MS);
   onEnd(() => context.close());
   return context;
 }
 
 /** Polls until `look` gives something, and gives that. For what no event tells of. */
-export async function until(look, what, seconds = 30) {
-  const deadline = performance.now() + seconds * 1_000;
+export async function until(look, what) {
+  const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     const seen = await look();
     if (seen) return seen;
-    if (performance.now() > deadline) assert.fail(`not within ${seconds} s: ${typeof what === "function" ? await what() : what}`);
+    if (performance.now() > deadline) assert.fail(`not within ${PATIENCE_MS} ms: ${typeof what === "function" ? await what() : what}`);
     await new Promise((next) => setTimeout(next, 20));
   }
 }
@@ -212,14 +215,14 @@ export class Tab {
   status = () => this.page.getByTestId("status");
   version = (number) => this.page.getByRole("group", { name: `Version ${number}`, exact: true });
 
-  async is(connection, seconds = 30) {
+  async is(connection) {
     const text = () => this.status().textContent();
-    await until(async () => (await text()) === connection, async () => `${this.name} is ${await text()}, not ${connection}`, seconds);
+    await until(async () => (await text()) === connection, async () => `${this.name} is ${await text()}, not ${connection}`);
   }
 
-  async settled(seconds = 60) {
+  async settled() {
     const pending = () => this.status().getAttribute("data-pending");
-    await until(async () => (await pending()) === "0", async () => `${this.name} has ${await pending()} pending`, seconds);
+    await until(async () => (await pending()) === "0", async () => `${this.name} has ${await pending()} pending`);
   }
 
   /** This tab's replica. */
