@@ -29,3 +29,20 @@ pub(crate) fn inflate(bytes: &[u8], len: usize) -> Option<Vec<u8>> {
         inflate.total_in() == bytes.len() as u64 && inflate.total_out() == raw.len() as u64;
     (status == Status::StreamEnd && is_all).then_some(raw)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_length_come_back_whatever_window_they_ask_for() {
+        // Below, at and above the smallest window and the largest one.
+        let edges = [1 << (WINDOW_BITS_MIN - 1), 1 << WINDOW_BITS_MIN, 1 << WINDOW_BITS];
+        let lens = edges.into_iter().flat_map(|len: usize| [len - 1, len, len + 1]);
+        for len in [0, 1, 2].into_iter().chain(lens) {
+            let bytes: Vec<u8> = (0..len).map(|at| (at * at / 7) as u8).collect();
+            let packed = deflate(&bytes, 6, 2 * len + 64).expect("it fits");
+            assert_eq!(inflate(&packed, len).as_ref(), Some(&bytes), "{len}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use sync_core::wire::Packing;
 
 use crate::disk::{Batch, Disk};
 use crate::invariant::Invariant;
-use crate::kernel::{self, Accepted, Counter, Register};
+use crate::kernel::{self, Accepted};
 use crate::marks::Mark;
 use crate::model::{ChangeId, Effects, Maker};
 use crate::network::Link;
@@ -47,10 +47,8 @@ pub(crate) struct Process {
     backoff: Backoff,
     connected_ms: u64,
     timer_ms: Option<u64>,
-    /// What the change that was just made added to counters.
-    counted: BTreeMap<Counter, i64>,
-    /// What it took out of records that it left.
-    taken_out: BTreeSet<Register>,
+    /// What the change that was just made did, as the application sees it.
+    effects: Effects,
     /// The last counter that it wrote as each replica.
     written: BTreeMap<(usize, ReplicaId), u64>,
     /// Its latest changes that are not known to be on a hub's disk.
@@ -107,8 +105,7 @@ impl World<'_> {
             backoff: Backoff::default(),
             connected_ms: self.now_ms,
             timer_ms: None,
-            counted: BTreeMap::new(),
-            taken_out: BTreeSet::new(),
+            effects: Effects::default(),
             written: BTreeMap::new(),
             watched: VecDeque::new(),
             in_part: BTreeSet::new(),
@@ -233,16 +230,14 @@ impl World<'_> {
             *after.entry(counter).or_default() -= count;
         }
         after.retain(|_, amount| *amount != 0);
-        process.counted = after;
         let taken_out = process.client.document(&name).map(|opened| kernel::taken_out(opened, had));
-        process.taken_out = taken_out.unwrap_or_default();
+        process.effects = Effects { counted: after, taken_out: taken_out.unwrap_or_default() };
         if changed.is_ok() {
             self.tally.changes += 1;
         }
         self.drain(device);
         if let Some(process) = &mut self.devices[device].process {
-            process.counted.clear();
-            process.taken_out.clear();
+            process.effects = Effects::default();
             process.in_part.clear();
         }
     }
@@ -372,10 +367,7 @@ impl World<'_> {
             let is_traced = self.scenario.is_traced;
             let text = if is_traced { format!("{accepted:?}") } else { String::new() };
             let process = self.devices[device].process.as_mut();
-            let effects = process.map(|process| Effects {
-                counted: std::mem::take(&mut process.counted),
-                taken_out: std::mem::take(&mut process.taken_out),
-            });
+            let effects = process.map(|process| std::mem::take(&mut process.effects));
             let maker = self.maker(device, &persist.document, &accepted);
             self.note_removed(device, document, &accepted);
             match self.model.accept(document, accepted, effects.unwrap_or_default(), maker) {

@@ -340,43 +340,6 @@ impl Model {
         Ok(())
     }
 
-    /// Whoever knows that a field was taken out, and that a record was asserted again without it by somebody
-    /// who knew that as well, does not write the field into that record again.
-    fn check_mends(&self, change: &Change, by_copies: &BTreeSet<String>) -> Result<(), Violation> {
-        let Some(seen) = &change.seen else { return Ok(()) };
-        let has = |change: &Change, place: &str, field: &str| {
-            change.live.iter().any(|brought| (&*brought.place, &*brought.field) == (place, field))
-        };
-        let knows = |seen: &CausalContext, other: &Change| {
-            seen.contains(Dot::new(other.replica, other.last)) && !other.is_void
-        };
-        for Brought { place, field, copy_of, .. } in &change.live {
-            let is_mend = by_copies.contains(place) && !has(change, place, EXISTENCE);
-            let Some(origin) = copy_of.filter(|_| is_mend) else { continue };
-            let is_of_it = |dot: &Dot| {
-                let copied = self.brought(change.document, *dot).and_then(|known| known.copy_of);
-                *dot == origin || copied == Some(origin)
-            };
-            let register = (place.clone(), field.clone());
-            let known = self.changes.iter().filter(|other| other.document == change.document);
-            let known = known.filter(|other| knows(seen, other));
-            let mut taken_out = known.clone().filter(|other| {
-                other.effects.taken_out.contains(&register) && other.kills.iter().any(is_of_it)
-            });
-            let is_asserted_without = |took: &Change| {
-                known.clone().any(|other| {
-                    let is_it = has(other, place, EXISTENCE) && !has(other, place, field);
-                    is_it && other.seen.as_ref().is_some_and(|seen| knows(seen, took))
-                })
-            };
-            if taken_out.any(is_asserted_without) {
-                let detail = format!("{field} of {place} was taken out, and is written again");
-                return Err(Violation { invariant: Invariant::NoResurrection, detail });
-            }
-        }
-        Ok(())
-    }
-
     /// A change that no disk has and nobody was told of never was.
     pub(crate) fn forget(&mut self, id: ChangeId) {
         let change = &mut self.changes[id];

@@ -49,9 +49,9 @@ pub struct Edit<'a, S = MemoryStore> {
 /// What a step of a change gives.
 pub(super) type Step<S> = Result<(), Refused<<S as crate::causal::DotStore>::Error>>;
 
-/// Up to which counter a replica makes changes: none has so many dots that it comes to one that nobody
-/// reads. Nobody counts so far; who claims to have done so for somebody else makes him write as another.
-const COUNTER_MAX: u64 = Dot::COUNTER_MAX - (1 << 32);
+/// The last counter of a replica after which it makes one more change. What a change may have of dots behind
+/// it can still be read by everyone. Nobody counts so far: somebody said so of this replica.
+const LAST_COUNTER_MAX: u64 = Dot::COUNTER_MAX - (1 << 32);
 
 impl<'a, S: PlaceStore> Edit<'a, S> {
     pub(super) fn new(
@@ -61,8 +61,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     ) -> Result<Self, Refused<S::Error>> {
         let seen = document.store.seen(author.replica).map_err(Refused::Store)?;
         let before = seen.max();
-        if before > COUNTER_MAX {
-            let (found, limit) = (before, COUNTER_MAX);
+        if before > LAST_COUNTER_MAX {
+            let (found, limit) = (before, LAST_COUNTER_MAX);
             let what = "the counter of the replica";
             return Err(Misuse::TooLarge { what, found, limit }.into());
         }

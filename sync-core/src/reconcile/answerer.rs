@@ -50,6 +50,11 @@ pub(super) fn part_hash(salt: u64, sum: Sum) -> [u8; 4] {
     ((mix(salt, sum.hash, sum.count) >> 32) as u32).to_le_bytes()
 }
 
+/// Into how many parts a domain of so many positions is cut.
+fn part_count(length: u64) -> usize {
+    (length / PART_LENGTH_MIN).clamp(1, PARTS) as usize
+}
+
 /// How a domain is answered.
 enum Answer {
     Coded(usize),
@@ -72,8 +77,7 @@ impl Reconciler {
         };
         let settled = self.settled();
         let view = self.view(store, &settled);
-        let length = self.domain.length();
-        let part_count = (length / PART_LENGTH_MIN).clamp(1, PARTS) as usize;
+        let part_count = part_count(self.domain.length());
         let mut bytes = vec![kind::PARTS, tag];
         bytes.extend_from_slice(before);
         put_sum(&mut bytes, view.sum(&self.all).map_err(ReconcileError::Store)?);
@@ -371,4 +375,19 @@ pub(super) fn encode<S: Summary>(
         true
     })?;
     Ok(encoder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_have_a_least_length_and_there_are_so_many_and_no_more() {
+        for (length, count) in [(0, 1), (15, 1), (16, 1), (17, 1), (31, 1), (32, 2), (33, 2)] {
+            assert_eq!(part_count(length), count, "{length}");
+        }
+        for (length, count) in [(1023, 63), (1024, 64), (1025, 64), (u64::MAX, 64)] {
+            assert_eq!(part_count(length), count, "{length}");
+        }
+    }
 }

@@ -104,3 +104,30 @@ fn random_planes(planes: &[u8], count: usize) -> usize {
     };
     planes.rchunks_exact(count).take_while(is_random).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_tried_from_so_many_bytes_on() {
+        let mut compressor = Compressor::default();
+        for (len, layout) in [
+            (TRIED_BYTES_MIN - 1, Layout::Here),
+            (TRIED_BYTES_MIN, Layout::Aside),
+            (TRIED_BYTES_MIN + 1, Layout::Aside),
+        ] {
+            // No two of its values are of one length, and nothing in it repeats.
+            let mut state = 1u64;
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            };
+            let bytes: Vec<u8> = (0..len).map(|_| next()).collect();
+            let mut column = Column::default();
+            column.push(&bytes[..1]);
+            column.push(&bytes[1..]);
+            assert_eq!(compressor.layout(&column), layout, "{len}");
+        }
+    }
+}

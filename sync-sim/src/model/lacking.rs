@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::causal::Dot;
+use sync_core::causal::{CausalContext, Dot};
 
 use super::{Change, Model};
+use crate::invariant::{Invariant, Violation};
 use crate::kernel::{Brought, EXISTENCE};
 use crate::workload::Lacking;
 
@@ -41,6 +42,47 @@ impl Model {
             }
         }
         lacking
+    }
+
+    /// Whoever knows that a field was taken out, and that a record was asserted again without it by somebody
+    /// who knew that as well, does not write the field into that record again.
+    pub(super) fn check_mends(
+        &self,
+        change: &Change,
+        by_copies: &BTreeSet<String>,
+    ) -> Result<(), Violation> {
+        let Some(seen) = &change.seen else { return Ok(()) };
+        let has = |change: &Change, place: &str, field: &str| {
+            change.live.iter().any(|brought| (&*brought.place, &*brought.field) == (place, field))
+        };
+        let knows = |seen: &CausalContext, other: &Change| {
+            seen.contains(Dot::new(other.replica, other.last)) && !other.is_void
+        };
+        for Brought { place, field, copy_of, .. } in &change.live {
+            let is_mend = by_copies.contains(place) && !has(change, place, EXISTENCE);
+            let Some(origin) = copy_of.filter(|_| is_mend) else { continue };
+            let is_of_it = |dot: &Dot| {
+                let copied = self.brought(change.document, *dot).and_then(|known| known.copy_of);
+                *dot == origin || copied == Some(origin)
+            };
+            let register = (place.clone(), field.clone());
+            let known = self.changes.iter().filter(|other| other.document == change.document);
+            let known = known.filter(|other| knows(seen, other));
+            let mut taken_out = known.clone().filter(|other| {
+                other.effects.taken_out.contains(&register) && other.kills.iter().any(is_of_it)
+            });
+            let is_asserted_without = |took: &Change| {
+                known.clone().any(|other| {
+                    let is_it = has(other, place, EXISTENCE) && !has(other, place, field);
+                    is_it && other.seen.as_ref().is_some_and(|seen| knows(seen, took))
+                })
+            };
+            if taken_out.any(is_asserted_without) {
+                let detail = format!("{field} of {place} was taken out, and is written again");
+                return Err(Violation { invariant: Invariant::NoResurrection, detail });
+            }
+        }
+        Ok(())
     }
 
     /// What says that a record is there and was asserted again for this existence.
@@ -119,4 +161,58 @@ fn dots_of<'a>(
 ) -> impl Iterator<Item = Dot> + 'a {
     let of_it = change.live.iter().filter(move |brought| brought.place == place && is_it(brought));
     of_it.map(|brought| Dot::new(change.replica, brought.counter))
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::causal::ReplicaId;
+
+    use super::*;
+    use crate::kernel::Accepted;
+    use crate::model::{Effects, Maker};
+
+    const PLACE: &str = "record notes n1";
+
+    fn replica(number: u8) -> ReplicaId {
+        ReplicaId::from_bytes([number; 16])
+    }
+
+    fn brought(counter: u64, field: &str, copy_of: Option<Dot>) -> Brought {
+        let (place, field) = (PLACE.to_owned(), field.to_owned());
+        Brought { counter, content: 1, place, field, is_member: false, share: None, copy_of }
+    }
+
+    fn accepted(writer: ReplicaId, first: u64, live: Vec<Brought>, kills: Vec<Dot>) -> Accepted {
+        let last = live.iter().map(|brought| brought.counter).max().unwrap_or(first);
+        let (removed, is_joined) = (Vec::new(), false);
+        Accepted { replica: writer, first, last, live, removed, kills, is_joined }
+    }
+
+    #[test]
+    fn who_knows_that_a_field_was_taken_out_does_not_write_it_again() {
+        let [one, two, three] = [1, 2, 3].map(replica);
+        let title = Dot::new(one, 2);
+        let everything: CausalContext = [Dot::new(one, 3), Dot::new(two, 1)].into_iter().collect();
+        // Who mends has seen everything, or not that the record was asserted without the field.
+        for (seen, is_refused) in [(everything.clone(), true), (CausalContext::default(), false)] {
+            let mut model = Model::new(1);
+            let both = vec![brought(1, EXISTENCE, None), brought(2, "title", None)];
+            let insert = accepted(one, 1, both, Vec::new());
+            model.accept(0, insert, Effects::default(), Maker::default()).unwrap();
+            let taken_out = BTreeSet::from([(PLACE.to_owned(), "title".to_owned())]);
+            let takes = accepted(one, 3, Vec::new(), vec![title]);
+            let effects = Effects { taken_out, ..Effects::default() };
+            model.accept(0, takes, effects, Maker::default()).unwrap();
+            let again = vec![brought(1, EXISTENCE, Some(Dot::new(one, 1)))];
+            let again = accepted(two, 1, again, Vec::new());
+            let maker = Maker { seen: everything.clone(), ..Maker::default() };
+            model.accept(0, again, Effects::default(), maker).unwrap();
+            let mend = accepted(three, 1, vec![brought(1, "title", Some(title))], Vec::new());
+            let by_copies = BTreeSet::from([PLACE.to_owned()]);
+            let maker = Maker { seen, by_copies, ..Maker::default() };
+            let outcome = model.accept(0, mend, Effects::default(), maker);
+            let found = outcome.map(|_| ()).map_err(|violation| violation.invariant);
+            assert_eq!(found, if is_refused { Err(Invariant::NoResurrection) } else { Ok(()) });
+        }
+    }
 }

@@ -45,6 +45,7 @@ fn a_new_file_has_its_id_and_version_in_its_header_while_it_is_open() {
     assert_eq!(pragma("synchronous").unwrap(), 2);
     assert_eq!(pragma("secure_delete").unwrap(), 1);
     assert_eq!(pragma("foreign_keys").unwrap(), 1);
+    assert_eq!(pragma("busy_timeout").unwrap(), 2_000);
     let mode: String = database.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
     drop(database);
