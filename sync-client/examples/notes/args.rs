@@ -1,9 +1,12 @@
-//! The command line.
+//! The command line: what all commands have in common, and which there are.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::notes::Notes;
+use crate::{add, conflicts, edit, keep, ls, rm, status, sync, watch};
 
 /// Notes that work without a network and sync with a hub.
 #[derive(Debug, Parser)]
@@ -25,66 +28,46 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+/// Each command is in a file of its own, with its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Add a note and print its id.
-    Add {
-        /// The note's title.
-        title: String,
-        /// The note's text.
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        body: String,
-        /// A tag; may be given several times.
-        #[arg(long = "tag", value_name = "TAG")]
-        tags: Vec<String>,
-    },
+    Add(add::Add),
     /// Change a note; what is not given stays.
-    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
-    Edit {
-        /// The note's id.
-        id: String,
-        /// The new title.
-        #[arg(long, value_name = "TITLE", group = "what")]
-        title: Option<String>,
-        /// The new text.
-        #[arg(long, value_name = "TEXT", group = "what")]
-        body: Option<String>,
-        /// A tag; all that are given take the place of the old ones.
-        #[arg(long = "tag", value_name = "TAG", group = "what")]
-        tags: Vec<String>,
-        /// Remove all tags.
-        #[arg(long, group = "what", conflicts_with = "tags")]
-        no_tags: bool,
-    },
+    Edit(edit::Edit),
     /// Delete a note.
-    Rm {
-        /// The note's id.
-        id: String,
-    },
+    Rm(rm::Rm),
     /// List the notes.
-    Ls,
+    Ls(ls::Ls),
     /// Show the notes, then changes as they come, until interrupted.
-    Watch,
+    Watch(watch::Watch),
     /// Show how far everything is.
-    Status,
+    Status(status::Status),
     /// Wait until nothing is pending and the hub's state is here.
-    Sync {
-        /// How long to wait.
-        #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-        timeout: Duration,
-    },
+    Sync(sync::Sync),
     /// Show what clashes, and the conflict log.
-    Conflicts,
+    Conflicts(conflicts::Conflicts),
     /// Resolve what clashes in a note by keeping what one author wrote.
-    Keep {
-        /// The note's id.
-        id: String,
-        /// The author as `conflicts` lists it, or the start of it.
-        author: String,
-    },
+    Keep(keep::Keep),
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+impl Command {
+    /// Whether it uses the hub.
+    pub(crate) fn connects(&self) -> bool {
+        matches!(self, Self::Watch(_) | Self::Sync(_) | Self::Status(_))
+    }
+
+    pub(crate) fn run(&self, notes: &Notes) -> Result<()> {
+        match self {
+            Self::Add(add) => add.run(notes),
+            Self::Edit(edit) => edit.run(notes),
+            Self::Rm(rm) => rm.run(notes),
+            Self::Ls(ls) => ls.run(notes),
+            Self::Watch(watch) => watch.run(notes),
+            Self::Status(status) => status.run(notes),
+            Self::Sync(sync) => sync.run(notes),
+            Self::Conflicts(conflicts) => conflicts.run(notes),
+            Self::Keep(keep) => keep.run(notes),
+        }
+    }
 }

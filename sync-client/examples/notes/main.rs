@@ -1,8 +1,16 @@
 //! A terminal client on the same document as the notes app.
 
+mod add;
 mod args;
-mod commands;
+mod conflicts;
+mod edit;
+mod keep;
+mod ls;
 mod note;
+mod notes;
+mod rm;
+mod status;
+mod sync;
 mod watch;
 
 use std::process::ExitCode;
@@ -13,7 +21,7 @@ use crate::args::Args;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match commands::run(&args) {
+    match notes::run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("notes: {error:#}");

@@ -9,10 +9,21 @@ use serde_json::{Value as Json, json};
 
 use sync_client::{Event, Item, Place, RecordId};
 
-use crate::commands::Notes;
 use crate::note::{self, COLLECTION};
+use crate::notes::Notes;
+use crate::status::state;
 
-pub(crate) fn watch(notes: &Notes) -> Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Watch {}
+
+impl Watch {
+    pub(crate) fn run(&self, notes: &Notes) -> Result<()> {
+        let Self {} = self;
+        watch(notes)
+    }
+}
+
+fn watch(notes: &Notes) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut ended = pin!(ended().context("signals cannot be received")?);
@@ -106,7 +117,7 @@ impl Shown {
     }
 
     fn state(&mut self, notes: &Notes) -> Result<()> {
-        let (json, line) = notes.state()?;
+        let (json, line) = state(notes)?;
         if json == self.state {
             return Ok(());
         }
