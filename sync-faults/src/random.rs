@@ -19,6 +19,11 @@ impl Random {
         self.draw() % end
     }
 
+    /// An index of something of this length; 0 where it is empty.
+    pub fn index(&mut self, len: usize) -> usize {
+        self.below(len.max(1) as u64) as usize
+    }
+
     /// True once in `times`.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0

@@ -7,8 +7,8 @@ use sync_core::causal::{DotRanges, DotStore, Entry, EntryView, Object, PlaceId, 
 use super::StoreError;
 use super::dots::DocumentStore;
 
-/// How many rows are read in one go. Arbitrary.
-const PAGE_ROWS: usize = 1024;
+/// How many rows are read in one go, at most. Arbitrary.
+const PAGE_ROWS_MAX: usize = 1_024;
 
 impl PlaceStore for DocumentStore {
     fn at(
@@ -41,12 +41,14 @@ impl PlaceStore for DocumentStore {
         while left > 0 {
             // Shown once the file is no longer in use: whoever is shown something may read more.
             let mut page = Vec::new();
+            // An object mostly has a row or two, and one row more ends the last of them.
+            let rows = left.saturating_mul(2).saturating_add(1).min(PAGE_ROWS_MAX);
             let from = behind(after.as_deref());
-            self.show(sql, params![self.document, space, from, PAGE_ROWS as i64], |entry| {
+            self.show(sql, params![self.document, space, from, rows as i64], |entry| {
                 page.push(entry);
                 true
             })?;
-            let is_last = page.len() < PAGE_ROWS;
+            let is_last = page.len() < rows;
             let Some(last) = page.last().map(|entry| entry.id.clone()) else { break };
             if !is_last {
                 // The page may have a part of it.

@@ -8,8 +8,6 @@
 
 #[path = "../../../sync-core/tests/heap/meter.rs"]
 mod meter;
-#[path = "../it/random.rs"]
-mod random;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -27,10 +25,10 @@ use sync_core::types::{Field, RecordId};
 use sync_core::wire::{
     CHUNK_CREDIT, ClientMessage, DELTA_BYTES_MAX, HubMessage, Packing, decode_client, decode_hub,
 };
+use sync_faults::Random;
 use sync_hub::SqliteHub;
 
 use crate::meter::Meter;
-use crate::random::Random;
 
 const DOCUMENT: &str = "d";
 
@@ -56,7 +54,7 @@ const GREETING_BYTES_MAX: usize = 4 * 1024;
 fn text(random: &mut Random, bytes: usize) -> String {
     let mut text = String::with_capacity(bytes + 16);
     while text.len() < bytes {
-        text.push_str(&format!("{:016x}", random.next()));
+        text.push_str(&format!("{:016x}", random.draw()));
     }
     text
 }
@@ -286,8 +284,8 @@ fn a_first_sync_over_a_line_that_is_cut_ends_and_sends_little_twice() {
     let bytes = megabytes * 1_000_000;
     let least = (bytes / 400).max(250_000);
     while !device.is_live() {
-        let room = least + random.below(2 * least);
-        let unstored = random.below(3);
+        let room = least + random.index(2 * least);
+        let unstored = random.index(3);
         device.run(&mut line, room, unstored);
         assert!(line.counts.connections < 1_000, "it does not end: {:?}", line.counts);
     }

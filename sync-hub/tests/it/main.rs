@@ -14,6 +14,5 @@ mod process;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]
-mod random;
 #[cfg(test)]
 mod store;

@@ -11,10 +11,9 @@ use sync_core::session::{Buried, DocumentId, HubStore, MemoryHub, Page};
 use sync_core::time::Stamp;
 use sync_core::types::{MARKS_MAX, Opening};
 use sync_core::wire::Cursor;
+use sync_faults::Random;
 use sync_hub::{BOOTS_MAX, SqliteHub, StoreError};
 use tempfile::TempDir;
-
-use crate::random::Random;
 
 fn replica(number: u8) -> ReplicaId {
     ReplicaId::from_bytes([number; 16])
@@ -33,16 +32,16 @@ struct Writers {
 
 impl Writers {
     fn delta(&mut self, random: &mut Random) -> Delta {
-        let who = random.below(3);
-        match random.below(10) {
+        let who = random.index(3);
+        match random.index(10) {
             0..2 => self.insert(who, random),
             2..5 => part(self.insert(who, random), random),
             5..8 => self.removal(who, random),
             // Again, or several at once, or a part of one: what reconnects and refills bring.
             _ => {
                 let mut delta = Delta::default();
-                for _ in 0..=random.below(3) {
-                    if let Some(other) = self.made.get(random.below(self.made.len())) {
+                for _ in 0..=random.index(3) {
+                    if let Some(other) = self.made.get(random.index(self.made.len())) {
                         delta.join(other.clone());
                     }
                 }
@@ -53,18 +52,18 @@ impl Writers {
 
     fn insert(&mut self, who: usize, random: &mut Random) -> Delta {
         let first = Dot::new(replica(who as u8), self.counters[who] + 1);
-        let slots: Vec<_> = (0..1 + random.below(64))
-            .map(|_| vec![random.next() as u8; random.below(40)])
+        let slots: Vec<_> = (0..1 + random.index(64))
+            .map(|_| vec![random.draw() as u8; random.index(40)])
             .collect();
-        let names: Vec<_> = slots.iter().map(|_| vec![b'n'; random.below(4)]).collect();
+        let names: Vec<_> = slots.iter().map(|_| vec![b'n'; random.index(4)]).collect();
         let whole = Entry {
             first,
-            stamp: Stamp::from_bits(random.next()),
+            stamp: Stamp::from_bits(random.draw()),
             label: Label::new(b"space", names.iter().map(|name| &name[..])),
-            id: PlaceId::new(&vec![7; random.below(50)]),
+            id: PlaceId::new(&vec![7; random.index(50)]),
             slots: Slots::new(slots.iter().map(|slot| Some(&slot[..]))),
         };
-        let entry = whole.only(1 | random.next() | random.next());
+        let entry = whole.only(1 | random.draw() | random.draw());
         self.counters[who] = entry.last();
         let mut delta = Delta::default();
         delta.dead.insert_range(first.replica, first.counter, entry.last());
@@ -78,10 +77,10 @@ impl Writers {
 
     fn removal(&mut self, who: usize, random: &mut Random) -> Delta {
         let mut delta = Delta::default();
-        for _ in 0..=random.below(2) {
-            let of = random.below(3);
-            let start = 1 + random.below(self.counters[of] as usize) as u64;
-            let end = start + random.below(30) as u64;
+        for _ in 0..=random.index(2) {
+            let of = random.index(3);
+            let start = 1 + random.index(self.counters[of] as usize) as u64;
+            let end = start + random.index(30) as u64;
             delta.dead.insert_range(replica(of as u8), start, end.min(self.counters[of]));
         }
         self.counters[who] += 1;
@@ -97,7 +96,7 @@ impl Writers {
 /// A delta without some of its live dots, which come later.
 fn part(mut delta: Delta, random: &mut Random) -> Delta {
     for entry in &mut delta.entries {
-        *entry = entry.only(entry.slots.live() & (1 | random.next() | random.next()));
+        *entry = entry.only(entry.slots.live() & (1 | random.draw() | random.draw()));
     }
     Delta { dead: CausalContext::default(), ..delta }
 }
@@ -175,9 +174,9 @@ fn sqlite_and_memory_answer_alike_after_every_step() {
         let mut boots = vec![sqlite.boot().boot];
         sqlite.begin().unwrap();
         for step in 0..120 {
-            if random.below(10) == 0 {
+            if random.index(10) == 0 {
                 sqlite.commit().unwrap();
-                if random.below(2) == 0 {
+                if random.index(2) == 0 {
                     drop(sqlite);
                     sqlite = open(folder.path());
                 }
@@ -187,15 +186,15 @@ fn sqlite_and_memory_answer_alike_after_every_step() {
                     memory.restart(sqlite.boot().boot);
                 }
             }
-            let which = random.below(2);
+            let which = random.index(2);
             let name = ["one", "two"][which];
             let delta = writers[which].delta(&mut random);
             let document = sqlite.open(name).unwrap();
             push(&mut sqlite, document, &delta);
             let in_memory = memory.open(name).unwrap();
             push(&mut memory, in_memory, &delta);
-            let since = random.below(memory.seq() as usize + 1) as u64;
-            let bytes = 1 + random.below(4_000);
+            let since = random.index(memory.seq() as usize + 1) as u64;
+            let bytes = 1 + random.index(4_000);
             let mut cursors: Vec<_> = boots.iter().map(|boot| (*boot, since)).collect();
             cursors.extend([
                 (boots[0], u64::MAX),
@@ -208,10 +207,10 @@ fn sqlite_and_memory_answer_alike_after_every_step() {
             let expected = answers(&memory, in_memory, since, bytes, &cursors);
             assert!(found == expected, "the answers differ: seed {seed}, step {step}");
             for _ in 0..4 {
-                let start = random.below(200) as u64;
-                let end = [start + random.below(200) as u64, u64::MAX][random.below(8) / 7];
-                let range = (random.below(4) as u8, start, end);
-                let limit = 1 + random.below(40);
+                let start = random.index(200) as u64;
+                let end = [start + random.index(200) as u64, u64::MAX][random.index(8) / 7];
+                let range = (random.index(4) as u8, start, end);
+                let limit = 1 + random.index(40);
                 let found = compared(&sqlite, document, range, limit);
                 let expected = compared(&memory, in_memory, range, limit);
                 assert_eq!(found, expected, "seed {seed}, step {step}, {range:?}");

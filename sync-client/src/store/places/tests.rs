@@ -6,22 +6,10 @@ use sync_core::causal::{Delta, DotStore, EntryView, MemoryStore, PlaceStore, Rep
 use sync_core::document::{Author, Document, Edit, Refused};
 use sync_core::time::Stamp;
 use sync_core::types::{Conflict, Field, Place, Record, RecordId, Value};
+use sync_faults::Random;
 
 use super::super::{DocumentStore, Store, open_file};
-use super::PAGE_ROWS;
-
-/// SplitMix64 (Steele, Lea, Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % limit
-    }
-}
+use super::PAGE_ROWS_MAX;
 
 /// One step of a change, made before, so that it can be done to two documents.
 #[derive(Debug, Clone)]
@@ -49,8 +37,8 @@ fn field(random: &mut Random) -> Field {
 }
 
 fn action(random: &mut Random) -> Action {
-    let id = RecordId::new(["one", "two", "three"][random.below(3) as usize]).unwrap();
-    let name = ["a", "b"][random.below(2) as usize];
+    let id = RecordId::new(["one", "two", "three"][random.index(3)]).unwrap();
+    let name = ["a", "b"][random.index(2)];
     match random.below(12) {
         0..3 => Action::Insert(id, field(random)),
         3..6 => Action::Update(id, name, field(random)),
@@ -190,7 +178,7 @@ fn a_document_over_sqlite_is_the_document_in_memory() {
         // What each has not heard of the other.
         let mut unheard = [Vec::new(), Vec::new()];
         for step in 0..60 {
-            let who = random.below(2) as usize;
+            let who = random.index(2);
             if random.below(3) == 0 {
                 for delta in std::mem::take(&mut unheard[who]) {
                     twins[who].join(&delta);
@@ -236,22 +224,22 @@ fn objects_of_more_rows_than_a_page_are_shown_whole_and_once() {
         edited.unwrap();
     };
     // Rows of an object end with a page, and one object is more than a page.
-    for number in 0..PAGE_ROWS / 2 + 3 {
+    for number in 0..PAGE_ROWS_MAX / 2 + 3 {
         write(1, number, "a");
         write(1, number, "b");
     }
     write(1, 9_000, "a");
-    (0..PAGE_ROWS + 1).for_each(|field| write(1, 9_000, &format!("f{field}")));
+    (0..PAGE_ROWS_MAX + 1).for_each(|field| write(1, 9_000, &format!("f{field}")));
     write(1, 9_001, "a");
-    let count = PAGE_ROWS / 2 + 5;
+    let count = PAGE_ROWS_MAX / 2 + 5;
     for (after, limit) in [
         (None, usize::MAX),
         (None, 0),
         (None, 1),
         (None, count - 1),
         (None, count),
-        (Some(0), PAGE_ROWS / 2),
-        (Some(PAGE_ROWS / 2), 3),
+        (Some(0), PAGE_ROWS_MAX / 2),
+        (Some(PAGE_ROWS_MAX / 2), 3),
         (Some(9_000), 5),
         (Some(9_001), 5),
     ] {
