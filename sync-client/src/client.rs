@@ -12,9 +12,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use sync_core::causal::join;
 use sync_core::error::Misuse;
-use sync_core::session::{ClientConfig, ClientStore, OutboxItem, Phase};
+use sync_core::session::{ClientConfig, OutboxItem, Phase};
 use sync_core::types::RecordId;
 use sync_core::wire::{CHANNELS_MAX, NAME_BYTES_MAX, Packing};
 
@@ -109,13 +108,7 @@ impl Builder {
         let mut store = Store::new(file).map_err(damaged)?;
         let mut session = Session::new(config);
         for name in &documents {
-            let Loaded { mut saved, replica } = store.load(name).map_err(damaged)?;
-            if !saved.store.is_settled() {
-                // What was taken out as damaged may be of a change that the outbox has whole.
-                for item in &saved.outbox {
-                    join(&mut saved.store, &item.delta).map_err(damaged)?;
-                }
-            }
+            let Loaded { saved, replica } = store.load(name).map_err(damaged)?;
             let opening = u64::from_ne_bytes(random::bytes()?);
             session.open(name, saved, replica, opening).map_err(damaged)?;
         }
@@ -413,21 +406,27 @@ pub(crate) fn new_record_id(shared: &Shared) -> Result<RecordId, NoRandom> {
 
 #[cfg(test)]
 mod tests {
+    use sync_faults::{Disk, Fault};
+
     use super::*;
     use crate::shared::EVENTS_MAX;
     use crate::status::Connection;
 
     #[test]
     fn after_a_failed_commit_nothing_more_is_written_until_it_is_opened_again() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = sync_faults::folder();
+        let disk = Disk::mount(folder.path());
         let builder = Client::builder(folder.path()).hub("http://127.0.0.1:9").document("notes");
-        let client = builder.clone().open_with(Store::fill_up).unwrap();
+        let client = builder.clone().open().unwrap();
         let notes = client.document("notes").unwrap().collection("notes");
         let (small, written) = notes.insert([("title", "small".into())]).unwrap();
         written.wait_disk().unwrap();
-        let refused = notes.insert([("title", "x".repeat(100_000).into())]);
-        assert!(matches!(refused, Err(Error::Store(_))));
-        assert!(written.is_on_disk());
+        disk.fail(Fault::DiskFull, 1, true);
+        let (_, lost) = notes.insert([("title", "lost".into())]).unwrap();
+        assert!(matches!(lost.wait_disk(), Err(Error::Store(_))));
+        assert!(matches!(lost.wait_hub(Duration::from_secs(60)), Err(Error::Store(_))));
+        assert!(written.is_on_disk() && !lost.is_on_disk());
+        disk.mend();
         // What would fit is refused too, and what is there can still be read.
         assert!(matches!(notes.insert([("title", "late".into())]), Err(Error::Store(_))));
         assert_eq!(notes.list().unwrap().len(), 1);
@@ -436,7 +435,7 @@ mod tests {
         });
         assert!(connection.to_string() == "offline");
         assert!(matches!(client.shutdown(), Err(Error::Store(_))));
-        drop((client, notes, written));
+        drop((client, notes, written, lost));
 
         let client = builder.open().unwrap();
         let notes = client.document("notes").unwrap().collection("notes");

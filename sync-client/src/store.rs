@@ -8,27 +8,24 @@ mod dots;
 mod file;
 mod places;
 mod rows;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use thiserror::Error;
 
-use sync_core::causal::{Dot, ReplicaId};
-use sync_core::session::limits::LOG_ENTRIES_MAX;
-use sync_core::session::{
-    LogEntry, OutboxItem, OutboxState, Persist, SavedDocument, Step, decode_log, encode_log,
-};
-use sync_core::types::Renaming;
-use sync_sqlite::{Database, Schema, seal, unseal};
+use sync_core::causal::{ReplicaId, join};
+use sync_core::session::{Persist, SavedDocument};
+use sync_sqlite::{Database, Schema};
 
 pub use self::check::Damage;
 pub use self::dots::DocumentStore;
 pub(crate) use self::file::File;
-use self::rows::{DocumentRow, Key, counter};
+use self::rows::{DocumentRow, Key};
 use crate::error::NoRandom;
 use crate::random;
 
@@ -121,7 +118,8 @@ impl Store {
         Ok(Self { file, fingerprint, documents: BTreeMap::new(), failure: None })
     }
 
-    /// Opens a document; makes one if there is none of this name.
+    /// Opens a document; makes one if there is none of this name. Where it is not known what of it stands
+    /// open, it has what the outbox has.
     pub(crate) fn load(&mut self, name: &str) -> Result<Loaded, StoreError> {
         let replica = ReplicaId::from_fingerprint(self.fingerprint);
         let (document, is_settled) = self.file.write(|connection| {
@@ -135,11 +133,16 @@ impl Store {
             connection.execute(sql, params![name, rows::write_document(&row)])?;
             Ok((connection.last_insert_rowid(), true))
         })?;
-        let store = DocumentStore::open(self.file.clone(), document, is_settled)?;
+        let mut store = DocumentStore::open(self.file.clone(), document, is_settled)?;
         let (row, outbox, log) = self.file.read(|connection| {
-            let row = read_document(connection, document)?;
-            Ok((row, load_outbox(connection, document)?, load_log(connection, document)?))
+            let row = steps::read_document(connection, document)?;
+            let outbox = steps::load_outbox(connection, document)?;
+            Ok((row, outbox, steps::load_log(connection, document)?))
         })?;
+        if !is_settled {
+            // What was taken out as damaged may be of a change that the outbox has whole.
+            outbox.iter().try_for_each(|item| join(&mut store, &item.delta).map(|_| ()))?;
+        }
         self.documents.insert(name.to_owned(), document);
         let DocumentRow { replica, cursor, .. } = row;
         Ok(Loaded { saved: SavedDocument { store, outbox, cursor, log }, replica })
@@ -148,13 +151,10 @@ impl Store {
     /// Notes that all documents know which of their places stand open, and makes durable what opening
     /// them wrote.
     pub(crate) fn opened(&mut self) -> Result<(), StoreError> {
-        let unsettled = "SELECT 1 FROM documents WHERE id = ?1 AND NOT is_settled";
-        let settled = "UPDATE documents SET is_settled = 1 WHERE id = ?1";
+        let sql = "UPDATE documents SET is_settled = 1 WHERE id = ?1 AND NOT is_settled";
         for document in self.documents.values() {
             self.file.write(|connection| {
-                if connection.prepare(unsettled)?.exists([document])? {
-                    connection.execute(settled, [document])?;
-                }
+                connection.prepare_cached(sql)?.execute([document])?;
                 Ok(())
             })?;
         }
@@ -180,7 +180,7 @@ impl Store {
     pub(crate) fn fail(&mut self, failure: Arc<StoreError>) {
         if self.failure.is_none() {
             self.failure = Some(failure);
-            self.file.roll_back();
+            self.file.give_up();
         }
     }
 
@@ -216,7 +216,7 @@ impl Store {
             return Ok(());
         }
         self.file.write(|connection| {
-            batch.steps.iter().try_for_each(|step| apply(connection, document, step))
+            batch.steps.iter().try_for_each(|step| steps::apply(connection, document, step))
         })
     }
 }
@@ -224,7 +224,7 @@ impl Store {
 /// The file is given up, also where documents of it are still held.
 impl Drop for Store {
     fn drop(&mut self) {
-        self.file.close(self.failure.is_none());
+        self.file.close();
     }
 }
 
@@ -253,159 +253,12 @@ fn identity(database: &mut Database) -> Result<[u8; 12], StoreError> {
     Ok(fingerprint)
 }
 
-fn apply(connection: &Connection, document: i64, step: &Step) -> Result<(), StoreError> {
-    match step {
-        // The document has done that.
-        Step::Join(_) => Ok(()),
-        Step::Enqueue { item, replaces } => enqueue(connection, document, item, *replaces),
-        Step::Freeze(key) => set_state(connection, document, *key, OutboxState::Frozen),
-        Step::Settle(key) => {
-            let sql = "DELETE FROM outbox WHERE document = ?1 AND replica = ?2 AND last = ?3";
-            let key = params![document, key.replica.as_bytes(), counter(key.counter)];
-            connection.prepare_cached(sql)?.execute(key)?;
-            Ok(())
-        }
-        Step::Park { key, reason } => {
-            let reason = reason.clone();
-            set_state(connection, document, *key, OutboxState::Parked { reason })
-        }
-        Step::Follow(cursor) => {
-            let row = read_document(connection, document)?;
-            write_document(connection, document, &DocumentRow { cursor: Some(*cursor), ..row })
-        }
-        Step::Log(entry) => log(connection, document, entry),
-        Step::Renew(replica) => {
-            let row = read_document(connection, document)?;
-            write_document(connection, document, &DocumentRow { replica: *replica, ..row })
-        }
-        Step::Rename(renaming) => rename(connection, document, renaming),
-    }
-}
-
-/// Lets a part of a replica's history stand under another one, as it does in the document.
-fn rename(connection: &Connection, document: i64, renaming: &Renaming) -> Result<(), StoreError> {
-    let items = load_outbox(connection, document)?;
-    connection.prepare_cached("DELETE FROM outbox WHERE document = ?1")?.execute([document])?;
-    for item in items {
-        enqueue(connection, document, &item.renamed(renaming), None)?;
-    }
-    let row = read_document(connection, document)?;
-    write_document(connection, document, &DocumentRow { cursor: None, ..row })
-}
-
-fn read_document(connection: &Connection, document: i64) -> Result<DocumentRow, StoreError> {
-    let sql = "SELECT name, body FROM documents WHERE id = ?1";
-    connection.prepare_cached(sql)?.query_row([document], |row| Ok(read_document_row(row)))?
-}
-
-/// Reads a row of the columns name, body.
-fn read_document_row(row: &Row<'_>) -> Result<DocumentRow, StoreError> {
-    let name: String = row.get(0)?;
-    let at = Key { table: "documents", key: &name };
-    let row = rows::read_document(at, row.get_ref(1)?.as_blob()?)?;
-    if row.name == name { Ok(row) } else { Err(at.damaged()) }
-}
-
-fn write_document(
-    connection: &Connection,
-    document: i64,
-    row: &DocumentRow,
-) -> Result<(), StoreError> {
-    let sql = "UPDATE documents SET body = ?2 WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute(params![document, rows::write_document(row)])?;
-    Ok(())
-}
-
-/// Puts an item last, or where the one stood that it takes the place of.
-fn enqueue(
-    connection: &Connection,
-    document: i64,
-    item: &OutboxItem,
-    replaces: Option<Dot>,
-) -> Result<(), StoreError> {
-    let body = rows::write_item(item);
-    let last = counter(item.last);
-    if let Some(old) = replaces {
-        let sql = "UPDATE outbox SET last = ?4, body = ?5
-                   WHERE document = ?1 AND replica = ?2 AND last = ?3";
-        let row = params![document, old.replica.as_bytes(), counter(old.counter), last, body];
-        if connection.prepare_cached(sql)?.execute(row)? > 0 {
-            return Ok(());
-        }
-    }
-    let sql = "INSERT INTO outbox (document, replica, last, body) VALUES (?1, ?2, ?3, ?4)";
-    let row = params![document, item.replica.as_bytes(), last, body];
-    connection.prepare_cached(sql)?.execute(row)?;
-    Ok(())
-}
-
-fn set_state(
-    connection: &Connection,
-    document: i64,
-    key: Dot,
-    state: OutboxState,
-) -> Result<(), StoreError> {
-    let (replica, last) = (key.replica, counter(key.counter));
-    let sql = "SELECT body FROM outbox WHERE document = ?1 AND replica = ?2 AND last = ?3";
-    let at = params![document, replica.as_bytes(), last];
-    let body: Option<Vec<u8>> =
-        connection.prepare_cached(sql)?.query_row(at, |row| row.get(0)).optional()?;
-    let Some(body) = body else { return Ok(()) };
-    let item = OutboxItem { state, ..rows::read_item(replica, last, &body)? };
-    let sql = "UPDATE outbox SET body = ?4 WHERE document = ?1 AND replica = ?2 AND last = ?3";
-    let row = params![document, replica.as_bytes(), last, rows::write_item(&item)];
-    connection.prepare_cached(sql)?.execute(row)?;
-    Ok(())
-}
-
-fn log(connection: &Connection, document: i64, entry: &LogEntry) -> Result<(), StoreError> {
-    let sql = "INSERT OR REPLACE INTO conflicts (document, key, seen_ms, body)
-               VALUES (?1, ?2, ?3, ?4)";
-    let row = params![document, entry.key(), counter(entry.seen_ms), seal(&encode_log(entry))];
-    connection.prepare_cached(sql)?.execute(row)?;
-    let sql = "DELETE FROM conflicts WHERE document = ?1 AND key IN (
-                   SELECT key FROM conflicts WHERE document = ?1
-                   ORDER BY seen_ms DESC, key DESC LIMIT -1 OFFSET ?2)";
-    connection.prepare_cached(sql)?.execute(params![document, LOG_ENTRIES_MAX as i64])?;
-    Ok(())
-}
-
-fn load_outbox(connection: &Connection, document: i64) -> Result<Vec<OutboxItem>, StoreError> {
-    let sql = "SELECT replica, last, body FROM outbox WHERE document = ?1 ORDER BY position";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut found = statement.query([document])?;
-    let mut items = Vec::new();
-    while let Some(row) = found.next()? {
-        let replica = ReplicaId::from_bytes(row.get(0)?);
-        items.push(rows::read_item(replica, row.get(1)?, row.get_ref(2)?.as_blob()?)?);
-    }
-    Ok(items)
-}
-
-fn load_log(connection: &Connection, document: i64) -> Result<Vec<LogEntry>, StoreError> {
-    let sql = "SELECT key, body FROM conflicts WHERE document = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut found = statement.query([document])?;
-    let mut entries = Vec::new();
-    while let Some(row) = found.next()? {
-        entries.push(read_conflict(row)?);
-    }
-    Ok(entries)
-}
-
-/// Reads a row of the columns key, body.
-fn read_conflict(row: &Row<'_>) -> Result<LogEntry, StoreError> {
-    let key: String = row.get(0)?;
-    let at = Key { table: "conflicts", key: &key.replace('\u{1f}', "/") };
-    let bytes = unseal(row.get_ref(1)?.as_blob()?).map_err(|_| at.damaged())?;
-    let entry = decode_log(bytes).map_err(|_| at.damaged())?;
-    if entry.key() == key { Ok(entry) } else { Err(at.damaged()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sync_core::causal::{Delta, DotStore, Entry, Label, PlaceId, Slots, join};
+    use sync_core::causal::{Delta, Dot, DotStore, Entry, Label, PlaceId, Slots};
+    use sync_core::session::limits::LOG_ENTRIES_MAX;
+    use sync_core::session::{LogEntry, OutboxItem, OutboxState, Step};
     use sync_core::time::Stamp;
     use sync_core::wire::Cursor;
 

@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use sync_core::causal::{CausalContext, ReplicaId};
 
 use super::rows::{self, DocumentRow, Key};
-use super::{StoreError, read_conflict, read_document_row, write_document};
+use super::steps::write_document;
+use super::{StoreError, dots};
 use crate::random;
 
 /// A row of the local store that is not what was written.
@@ -60,7 +61,8 @@ pub(super) fn check(connection: &Connection) -> Result<Vec<Damage>, StoreError> 
 pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError> {
     let mut damage = structure(connection)?;
     let mut lost = Vec::new();
-    if !damage.is_empty() {
+    let is_broken = !damage.is_empty();
+    if is_broken {
         let strays = stray_rows(connection)?;
         for number in &strays {
             connection.execute("DELETE FROM entries NOT INDEXED WHERE rowid = ?1", [number])?;
@@ -78,11 +80,13 @@ pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError>
         lost.extend(take_out(connection, row.table, &at)?);
         damage.push(row);
     }
-    if !damage.is_empty() {
+    if is_broken {
         connection.execute_batch("REINDEX")?;
         if let Some(Damage { row, .. }) = structure(connection)?.pop() {
             return Err(StoreError::Damaged { table: "structure", row });
         }
+    }
+    if !damage.is_empty() {
         // What stands open has no checksum: it is found again.
         connection.execute("DELETE FROM open_places", [])?;
         connection.execute("UPDATE documents SET is_settled = 0", [])?;
@@ -145,7 +149,9 @@ const TABLES: [(&str, &str, Look); 5] = [
         let at = Key { table: "identity", key: &1 };
         rows::read_identity(at, row.get_ref(0)?.as_blob()?).map(|_| ())
     }),
-    ("documents", "SELECT name, body, id FROM documents", |row| read_document_row(row).map(|_| ())),
+    ("documents", "SELECT name, body, id FROM documents", |row| {
+        rows::read_document_row(row).map(|_| ())
+    }),
     ("entries", "SELECT replica, first, last, space, place, body, rowid FROM entries", |row| {
         rows::read_entry(row).map(|_| ())
     }),
@@ -153,7 +159,9 @@ const TABLES: [(&str, &str, Look); 5] = [
         let replica = ReplicaId::from_bytes(row.get(0)?);
         rows::read_item(replica, row.get(1)?, row.get_ref(2)?.as_blob()?).map(|_| ())
     }),
-    ("conflicts", "SELECT key, body, rowid FROM conflicts", |row| read_conflict(row).map(|_| ())),
+    ("conflicts", "SELECT key, body, rowid FROM conflicts", |row| {
+        rows::read_conflict(row).map(|_| ())
+    }),
 ];
 
 fn damaged_rows(connection: &Connection) -> Result<Vec<Found>, StoreError> {
@@ -174,16 +182,15 @@ fn damaged_rows(connection: &Connection) -> Result<Vec<Found>, StoreError> {
             found.push(Found { damage, at: At::Row(number) });
         }
     }
-    let mut statement = connection.prepare("SELECT document, replica, body FROM contexts")?;
+    let mut statement = connection.prepare("SELECT replica, body, document FROM contexts")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (document, replica): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let (replica, document): (Vec<u8>, i64) = (row.get(0)?, row.get(2)?);
         let of = <[u8; 16]>::try_from(&replica[..]).map(ReplicaId::from_bytes);
-        let read = of.map(|of| rows::read_context(of, row.get_ref(2)?.as_blob()?));
         let is_known = connection
             .prepare_cached("SELECT 1 FROM documents WHERE id = ?1")?
             .exists([document])?;
-        if !is_known || !matches!(read, Ok(Ok(_))) {
+        if !is_known || rows::read_context_row(row).is_err() {
             let row = of.map_or_else(|_| document.to_string(), |of| of.to_string());
             let damage = Damage { table: Some("contexts"), row };
             found.push(Found { damage, at: At::Context { document, replica } });
@@ -200,28 +207,14 @@ fn unseen(connection: &Connection) -> Result<Vec<Found>, StoreError> {
     let mut numbers = documents.query([])?;
     while let Some(row) = numbers.next()? {
         let document: i64 = row.get(0)?;
-        let (seen, live) = (seen_of(connection, document)?, live_of(connection, document)?);
+        let seen = dots::read_context(connection, document, |_| Ok(()))?;
+        let live = live_of(connection, document)?;
         if !live.difference(&seen).is_empty() {
             let damage = Damage { table: Some("contexts"), row: document.to_string() };
             found.push(Found { damage, at: At::Contexts(document) });
         }
     }
     Ok(found)
-}
-
-/// What can be read of the contexts of a document.
-fn seen_of(connection: &Connection, document: i64) -> Result<CausalContext, StoreError> {
-    let mut seen = CausalContext::default();
-    let sql = "SELECT replica, body FROM contexts WHERE document = ?1";
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([document])?;
-    while let Some(row) = rows.next()? {
-        let Ok(replica) = row.get(0).map(ReplicaId::from_bytes) else { continue };
-        if let Ok(ranges) = rows::read_context(replica, row.get_ref(1)?.as_bytes()?) {
-            seen.insert_ranges(replica, &ranges);
-        }
-    }
-    Ok(seen)
 }
 
 /// The live dots of what can be read of the entries of a document.

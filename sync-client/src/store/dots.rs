@@ -8,6 +8,7 @@ use rusqlite::{Connection, Params, params};
 use sync_core::causal::{
     CausalContext, Dot, DotRanges, DotStore, Entry, Fingerprints, RUN_DOTS_MAX, ReplicaId,
 };
+use sync_core::reconcile::{Indexed, LiveDots, Summary};
 use sync_core::session::ClientStore;
 
 use super::StoreError;
@@ -24,8 +25,9 @@ pub struct DocumentStore {
     /// How many places stand open.
     pub(super) open_count: u64,
     is_settled: bool,
-    sums: Option<Fingerprints>,
-    no_sums: Fingerprints,
+    /// Of the live dots, while `is_summed`.
+    sums: Fingerprints,
+    is_summed: bool,
 }
 
 impl DocumentStore {
@@ -50,10 +52,10 @@ impl DocumentStore {
         let (context, open_count) = file.read(|connection| {
             let count = "SELECT count(*) FROM open_places WHERE document = ?1";
             let open_count: i64 = connection.query_row(count, [document], |row| row.get(0))?;
-            Ok((read_context(connection, document)?, open_count.unsigned_abs()))
+            Ok((read_context(connection, document, Err)?, open_count.unsigned_abs()))
         })?;
-        let (sums, no_sums) = (None, Fingerprints::default());
-        Ok(Self { file, document, context, open_count, is_settled, sums, no_sums })
+        let (sums, is_summed) = (Fingerprints::default(), false);
+        Ok(Self { file, document, context, open_count, is_settled, sums, is_summed })
     }
 
     /// Shows entries that a statement finds: with the columns replica, first, last, space, place, body.
@@ -132,28 +134,35 @@ impl DocumentStore {
     }
 
     pub(super) fn count_in(&mut self, entry: &Entry) {
-        if let Some(sums) = &mut self.sums {
-            sums.add(entry.view());
+        if self.is_summed {
+            self.sums.add(entry.view());
         }
     }
 
     fn count_out(&mut self, entry: &Entry) {
-        if let Some(sums) = &mut self.sums {
+        if self.is_summed {
             for (counter, content) in entry.view().hashes() {
-                sums.remove(Dot::new(entry.replica(), counter), content);
+                self.sums.remove(Dot::new(entry.replica(), counter), content);
             }
         }
     }
 }
 
-fn read_context(connection: &Connection, document: i64) -> Result<CausalContext, StoreError> {
+/// Reads the context of a document. Of what is damaged in it, `damaged` says whether that matters.
+pub(super) fn read_context(
+    connection: &Connection,
+    document: i64,
+    damaged: impl Fn(StoreError) -> Result<(), StoreError>,
+) -> Result<CausalContext, StoreError> {
     let mut context = CausalContext::default();
     let mut statement =
         connection.prepare_cached("SELECT replica, body FROM contexts WHERE document = ?1")?;
     let mut found = statement.query([document])?;
     while let Some(row) = found.next()? {
-        let replica = ReplicaId::from_bytes(row.get(0)?);
-        context.set(replica, rows::read_context(replica, row.get_ref(1)?.as_blob()?)?);
+        match rows::read_context_row(row) {
+            Ok((replica, ranges)) => context.set(replica, ranges),
+            Err(error) => damaged(error)?,
+        }
     }
     Ok(context)
 }
@@ -196,13 +205,9 @@ impl DotStore for DocumentStore {
 
     fn add(&mut self, entry: Entry) -> Result<bool, StoreError> {
         let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
-        for known in &known {
-            self.count_out(known);
-        }
-        let Some(laid) = entry.laid_over(known.clone()) else {
-            known.iter().for_each(|known| self.count_in(known));
-            return Ok(false);
-        };
+        let summed = if self.is_summed { known.clone() } else { Vec::new() };
+        let Some(laid) = entry.laid_over(known) else { return Ok(false) };
+        summed.iter().for_each(|known| self.count_out(known));
         self.count_in(&laid);
         self.write(&laid)?;
         Ok(true)
@@ -244,7 +249,28 @@ impl ClientStore for DocumentStore {
         Ok(live)
     }
 
-    fn live_hashes(
+    fn sum_up(&mut self) -> Result<(), StoreError> {
+        if !self.is_summed {
+            let mut sums = Fingerprints::default();
+            self.show_all(|entry| sums.add(entry.view()))?;
+            (self.sums, self.is_summed) = (sums, true);
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> impl Summary<Error = StoreError> {
+        Indexed { fingerprints: &self.sums, live: self }
+    }
+
+    fn drop_sums(&mut self) {
+        (self.sums, self.is_summed) = (Fingerprints::default(), false);
+    }
+}
+
+impl LiveDots for DocumentStore {
+    type Error = StoreError;
+
+    fn live(
         &self,
         replica: ReplicaId,
         start: u64,
@@ -258,22 +284,5 @@ impl ClientStore for DocumentStore {
             hashes.len() < limit
         })?;
         Ok(hashes)
-    }
-
-    fn sum_up(&mut self) -> Result<(), StoreError> {
-        if self.sums.is_none() {
-            let mut sums = Fingerprints::default();
-            self.show_all(|entry| sums.add(entry.view()))?;
-            self.sums = Some(sums);
-        }
-        Ok(())
-    }
-
-    fn fingerprints(&self) -> &Fingerprints {
-        self.sums.as_ref().unwrap_or(&self.no_sums)
-    }
-
-    fn drop_sums(&mut self) {
-        self.sums = None;
     }
 }

@@ -63,7 +63,9 @@ impl File {
         let inner = inner.as_mut().ok_or(StoreError::Closed)?;
         let outcome = inner.begin().and_then(|()| write(&inner.database));
         inner.failures += u64::from(outcome.is_err());
-        inner.is_spoiled |= outcome.is_err();
+        if outcome.is_err() {
+            inner.spoil();
+        }
         outcome
     }
 
@@ -111,15 +113,17 @@ impl File {
             return Ok(());
         }
         let committed = inner.commit();
-        inner.is_spoiled |= committed.is_err();
+        if committed.is_err() {
+            inner.spoil();
+        }
         committed
     }
 
-    /// Takes back what is not committed.
-    pub(super) fn roll_back(&self) {
+    /// Takes back what is not committed. Nothing more is written.
+    pub(super) fn give_up(&self) {
         if let Some(inner) = &mut *self.lock() {
             inner.seen.clear();
-            inner.is_spoiled |= inner.is_begun;
+            inner.spoil();
             if !inner.database.is_autocommit() {
                 // Where even this fails, closing the file does it.
                 let _ = inner.database.execute_batch("ROLLBACK");
@@ -129,11 +133,10 @@ impl File {
 
     /// Gives the file up; what is not committed is gone. Where all is well the write-ahead log goes into the
     /// file, so that what was deleted is gone from both.
-    pub(super) fn close(&self, is_well: bool) {
+    pub(super) fn close(&self) {
         let is_whole = self.lock().as_ref().is_some_and(|inner| !inner.is_spoiled);
-        self.roll_back();
+        self.give_up();
         if let Some(Inner { database, .. }) = self.lock().take()
-            && is_well
             && is_whole
         {
             // The file is whole with or without: the next opening reads the log.
@@ -148,10 +151,15 @@ impl File {
 }
 
 impl Inner {
+    /// From here on nothing is committed.
+    fn spoil(&mut self) {
+        self.is_spoiled = true;
+    }
+
     /// Begins a transaction where none is. One that has ended by itself takes nothing more.
     fn begin(&mut self) -> Result<(), StoreError> {
         if self.is_spoiled || (self.is_begun && self.database.is_autocommit()) {
-            self.is_spoiled = true;
+            self.spoil();
             return Err(StoreError::TakenBack);
         }
         if !self.is_begun {

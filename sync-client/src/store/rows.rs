@@ -5,7 +5,7 @@ use rusqlite::Row;
 use sync_core::causal::{DotRanges, Entry, ReplicaId};
 use sync_core::error::Malformed;
 use sync_core::pack::{self, Reader};
-use sync_core::session::{OutboxItem, OutboxState};
+use sync_core::session::{LogEntry, OutboxItem, OutboxState, decode_log};
 use sync_core::wire::{Cursor, decode_delta, encode_delta};
 use sync_sqlite::{seal, unseal};
 
@@ -59,6 +59,14 @@ pub(super) fn read_document(at: Key<'_>, body: &[u8]) -> Result<DocumentRow, Sto
     })
 }
 
+/// Reads a row of the columns name, body.
+pub(super) fn read_document_row(row: &Row<'_>) -> Result<DocumentRow, StoreError> {
+    let name: String = row.get(0)?;
+    let at = Key { table: "documents", key: &name };
+    let row = read_document(at, row.get_ref(1)?.as_blob()?)?;
+    if row.name == name { Ok(row) } else { Err(at.damaged()) }
+}
+
 pub(super) fn write_context(replica: ReplicaId, ranges: &DotRanges) -> Vec<u8> {
     body(2, |out| {
         replica.encode_into(out);
@@ -66,6 +74,12 @@ pub(super) fn write_context(replica: ReplicaId, ranges: &DotRanges) -> Vec<u8> {
         pack::array(out, gaps.len());
         gaps.iter().for_each(|gap| pack::uint(out, *gap));
     })
+}
+
+/// Reads a row of the columns replica, body.
+pub(super) fn read_context_row(row: &Row<'_>) -> Result<(ReplicaId, DotRanges), StoreError> {
+    let replica = ReplicaId::from_bytes(row.get(0)?);
+    Ok((replica, read_context(replica, row.get_ref(1)?.as_blob()?)?))
 }
 
 pub(super) fn read_context(replica: ReplicaId, body: &[u8]) -> Result<DotRanges, StoreError> {
@@ -129,6 +143,15 @@ pub(super) fn read_item(
     })?;
     let is_same = item.replica == replica && counter(item.last) == last;
     if is_same { Ok(item) } else { Err(at.damaged()) }
+}
+
+/// Reads a row of the columns key, body.
+pub(super) fn read_conflict(row: &Row<'_>) -> Result<LogEntry, StoreError> {
+    let key: String = row.get(0)?;
+    let at = Key { table: "conflicts", key: &key.replace('\u{1f}', "/") };
+    let bytes = unseal(row.get_ref(1)?.as_blob()?).map_err(|_| at.damaged())?;
+    let entry = decode_log(bytes).map_err(|_| at.damaged())?;
+    if entry.key() == key { Ok(entry) } else { Err(at.damaged()) }
 }
 
 /// The body of a row: an array of so many items.

@@ -1,8 +1,9 @@
 //! One data directory on a disk that fails, and what must be in it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use sync_client::{Client, Dot, Error, Field, OpenError, RecordId, Written};
+use sync_client::{Builder, Client, Dot, Error, Field, OpenError, RecordId, Written};
 use sync_faults::{Disk, Random};
 use tempfile::TempDir;
 
@@ -37,6 +38,11 @@ struct Kept {
     dots: BTreeMap<(usize, Dot), String>,
 }
 
+/// Opens the documents in a folder.
+pub(crate) fn builder(folder: &Path) -> Builder {
+    DOCUMENTS.iter().fold(Client::builder(folder), |builder, name| builder.document(*name))
+}
+
 pub(crate) struct Device {
     pub(crate) folder: TempDir,
     pub(crate) disk: Disk,
@@ -61,9 +67,7 @@ impl Device {
 
     /// Opens the client and holds it to what must be there. Fails where the disk does.
     pub(crate) fn open(&mut self) -> Result<(), String> {
-        let builder = Client::builder(self.folder.path());
-        let client = DOCUMENTS.iter().fold(builder, |builder, name| builder.document(*name));
-        let client = client.open().inspect_err(check_open_error);
+        let client = builder(self.folder.path()).open().inspect_err(check_open_error);
         let client = client.map_err(|error| error.to_string())?;
         for (number, name) in DOCUMENTS.iter().enumerate() {
             let document = client.document(name).unwrap();
@@ -107,7 +111,7 @@ impl Device {
 
     /// Makes a change and waits until it is on disk, or does not.
     pub(crate) fn change(&mut self, random: &mut Random, waits: bool) -> Result<(), Error> {
-        let number = random.below(DOCUMENTS.len() as u64) as usize;
+        let number = random.index(DOCUMENTS.len());
         let client = self.client.as_ref().expect("it is open");
         let notes = client.document(DOCUMENTS[number]).unwrap().collection(COLLECTION);
         let model = &mut self.models[number];

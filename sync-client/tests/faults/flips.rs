@@ -9,18 +9,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sync_client::{Client, Dot, Error, Item, OutboxItem};
 use sync_faults::{Campaign, Random};
+use tempfile::TempDir;
 
-use crate::device::check_open_error;
+use crate::device::{DOCUMENTS, builder, check_open_error};
 
 const FILE: &str = "client.db";
-const DOCUMENTS: [&str; 2] = ["one", "two"];
+
+const FLIPS: Campaign = Campaign {
+    package: "sync-client",
+    target: "faults",
+    test: "a_flipped_bit_gives_no_value_that_nobody_wrote_and_is_found_where_it_hides_one",
+    unit: "flipped bits",
+    variable: "SYNC_FLIPS",
+    ordinary: 150,
+};
 
 /// Everything that a client gives to read.
 type All = Vec<(Vec<Item>, Vec<OutboxItem>)>;
 
-fn open(folder: &Path) -> Result<Client, sync_client::OpenError> {
-    let builder = Client::builder(folder);
-    DOCUMENTS.iter().fold(builder, |builder, name| builder.document(*name)).open()
+/// A folder with a copy of a file of which one bit is another, and which one.
+fn flip(file: &[u8], seed: u64) -> (TempDir, usize) {
+    let bit = Random(seed).index(file.len() * 8);
+    let folder = sync_faults::folder();
+    let mut flipped = file.to_vec();
+    flipped[bit / 8] ^= 1 << (bit % 8);
+    fs::write(folder.path().join(FILE), flipped).unwrap();
+    (folder, bit)
 }
 
 fn read(client: &Client) -> Result<All, Error> {
@@ -33,7 +47,7 @@ fn read(client: &Client) -> Result<All, Error> {
 
 /// A file with records that were inserted, updated and removed, and everything that is in it.
 fn fill(folder: &Path) -> All {
-    let client = open(folder).unwrap();
+    let client = builder(folder).open().unwrap();
     for name in DOCUMENTS {
         let notes = client.document(name).unwrap().collection("notes");
         for number in 0..40 {
@@ -70,21 +84,9 @@ fn a_flipped_bit_gives_no_value_that_nobody_wrote_and_is_found_where_it_hides_on
     let all = fill(origin.path());
     let file = fs::read(origin.path().join(FILE)).unwrap();
     let (flips, hiding) = (AtomicU64::new(0), AtomicU64::new(0));
-    let campaign = Campaign {
-        package: "sync-client",
-        target: "faults",
-        test: "a_flipped_bit_gives_no_value_that_nobody_wrote_and_is_found_where_it_hides_one",
-        unit: "flipped bits",
-        variable: "SYNC_FLIPS",
-        ordinary: 150,
-    };
-    campaign.run(|seed| {
-        let bit = Random(seed).below(file.len() as u64 * 8) as usize;
-        let folder = sync_faults::folder();
-        let mut flipped = file.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        fs::write(folder.path().join(FILE), flipped).unwrap();
-        match open(folder.path()) {
+    FLIPS.run(|seed| {
+        let (folder, bit) = flip(&file, seed);
+        match builder(folder.path()).open() {
             Ok(client) => match read(&client) {
                 Ok(now) if now == all => {}
                 Ok(now) => {
@@ -106,7 +108,7 @@ fn a_flipped_bit_gives_no_value_that_nobody_wrote_and_is_found_where_it_hides_on
 
 /// Two documents that a hub has everything of, and the last dot of each record by document.
 fn fill_and_settle(folder: &Path) -> Vec<(&'static str, Item, Dot)> {
-    let client = open(folder).unwrap();
+    let client = builder(folder).open().unwrap();
     let mut records = Vec::new();
     for name in DOCUMENTS {
         let notes = client.document(name).unwrap().collection("notes");
@@ -129,23 +131,13 @@ fn after_a_repair_nothing_looks_removed_or_stands_elsewhere_and_no_counter_is_us
     let origin = sync_faults::folder();
     let records = fill_and_settle(origin.path());
     let file = fs::read(origin.path().join(FILE)).unwrap();
-    let campaign = Campaign {
-        package: "sync-client",
-        target: "faults",
+    let repairs = Campaign {
         test: "after_a_repair_nothing_looks_removed_or_stands_elsewhere_and_no_counter_is_used_again",
-        unit: "flipped bits",
-        variable: "SYNC_FLIPS",
-        ordinary: 150,
+        ..FLIPS
     };
-    campaign.run(|seed| {
-        let bit = Random(seed).below(file.len() as u64 * 8) as usize;
-        let folder = sync_faults::folder();
-        let mut flipped = file.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        fs::write(folder.path().join(FILE), flipped).unwrap();
-        let builder = Client::builder(folder.path()).repair();
-        let opened = DOCUMENTS.iter().fold(builder, |builder, name| builder.document(*name)).open();
-        let Ok(client) = opened else { return 1 };
+    repairs.run(|seed| {
+        let (folder, bit) = flip(&file, seed);
+        let Ok(client) = builder(folder.path()).repair().open() else { return 1 };
         for name in DOCUMENTS {
             let document = client.document(name).unwrap();
             let items = document.collection("notes").list().unwrap();

@@ -93,6 +93,28 @@ impl<L: LiveDots> Summary for Indexed<'_, L> {
     }
 }
 
+impl<S: Summary> Summary for &S {
+    type Error = S::Error;
+
+    fn total(&self) -> Result<Total, S::Error> {
+        (**self).total()
+    }
+
+    fn range(&self, replica: ReplicaId, start: u64, end: u64) -> Result<Sum, S::Error> {
+        (**self).range(replica, start, end)
+    }
+
+    fn items(
+        &self,
+        replica: ReplicaId,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64)>, S::Error> {
+        (**self).items(replica, start, end, limit)
+    }
+}
+
 impl Summary for MemoryStore {
     type Error = Infallible;
 

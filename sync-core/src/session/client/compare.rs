@@ -6,7 +6,6 @@
 
 use super::connection::Refill;
 use super::connection::{Broken, Heard};
-use super::store::Live;
 use super::{Client, ClientStore, Opened};
 use crate::causal::CausalContext;
 use crate::reconcile::{Difference, Mode, ReconcileError, Reconciler};
@@ -52,7 +51,7 @@ impl<S: ClientStore> Client<S> {
         let context = store.context().clone();
         let reconciler = Reconciler::initiator(context, Mode::PushPull, LIMITS);
         let mut compare = Compare { reconciler: Box::new(reconciler), lacking, tries };
-        let first = match compare.reconciler.start(&Live::of(store).summary()) {
+        let first = match compare.reconciler.start(&store.summary()) {
             Err(ReconcileError::Store(failed)) => return Err(failed),
             first => first.unwrap_or_default(),
         };
@@ -68,8 +67,10 @@ impl<S: ClientStore> Client<S> {
         let Some(mut compare) = compare else {
             return Err("the hub compares what was not asked for".into());
         };
-        let live = Live::of(opened.document.store());
-        let answer = compare.reconciler.handle(&live.summary(), message);
+        let answer = {
+            let summary = opened.document.store().summary();
+            compare.reconciler.handle(&summary, message)
+        };
         let outcome = match answer {
             Ok(answer) => {
                 match compare.reconciler.difference() {

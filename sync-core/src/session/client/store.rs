@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use crate::causal::{CausalContext, Fingerprints, MemoryStore, PlaceStore, ReplicaId};
-use crate::reconcile::{Indexed, LiveDots};
+use crate::causal::{CausalContext, MemoryStore, PlaceStore};
+use crate::reconcile::Summary;
 
 /// A store of one document in a client.
 ///
@@ -22,21 +22,12 @@ pub trait ClientStore: PlaceStore {
     /// The dots that are live.
     fn live(&self) -> Result<CausalContext, Self::Error>;
 
-    /// The first live dots of a replica with counters `start..=end`, as counter and hash of what the dot
-    /// says, in the order of counters: `limit` of them, or all if they are fewer.
-    fn live_hashes(
-        &self,
-        replica: ReplicaId,
-        start: u64,
-        end: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, u64)>, Self::Error>;
-
     /// Makes sure that the live dots are summed up, from here on.
     fn sum_up(&mut self) -> Result<(), Self::Error>;
 
-    /// What the live dots sum up to: nothing before [`sum_up`](Self::sum_up).
-    fn fingerprints(&self) -> &Fingerprints;
+    /// What a comparison reads of the live dots: what they sum up to is nothing before
+    /// [`sum_up`](Self::sum_up).
+    fn summary(&self) -> impl Summary<Error = Self::Error>;
 
     /// Says that the sums are not needed for now.
     fn drop_sums(&mut self) {}
@@ -51,48 +42,11 @@ impl ClientStore for MemoryStore {
         Ok(self.live())
     }
 
-    fn live_hashes(
-        &self,
-        replica: ReplicaId,
-        start: u64,
-        end: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, u64)>, Infallible> {
-        Ok(self.live_hashes(replica, start, end, limit))
-    }
-
     fn sum_up(&mut self) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn fingerprints(&self) -> &Fingerprints {
-        self.fingerprints()
-    }
-}
-
-/// The live dots of a store, as a comparison reads them.
-pub(super) struct Live<'a, S>(&'a S);
-
-impl<'a, S: ClientStore> Live<'a, S> {
-    pub(super) fn of(store: &'a S) -> Self {
-        Self(store)
-    }
-
-    pub(super) fn summary(&self) -> Indexed<'_, Self> {
-        Indexed { fingerprints: self.0.fingerprints(), live: self }
-    }
-}
-
-impl<S: ClientStore> LiveDots for Live<'_, S> {
-    type Error = S::Error;
-
-    fn live(
-        &self,
-        replica: ReplicaId,
-        start: u64,
-        end: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, u64)>, S::Error> {
-        self.0.live_hashes(replica, start, end, limit)
+    fn summary(&self) -> impl Summary<Error = Infallible> {
+        self
     }
 }
