@@ -23,8 +23,8 @@ use crate::driver::Driver;
 use crate::error::{Error, NoRandom, OpenError, SyncError};
 use crate::random;
 use crate::shared::{Session, Shared, State};
-use crate::status::{Connection, Event, Missing, OfflineReason};
-use crate::store::{self, Damage, File, Loaded, Store};
+use crate::status::{Connection, Event, Missing, OfflineReason, Scrubbed};
+use crate::store::{self, Damage, File, Loaded, Progress, Scrub, Store};
 
 /// How a client is opened.
 #[derive(Debug, Clone)]
@@ -240,12 +240,35 @@ impl Client {
         &self.inner.damage
     }
 
-    /// Looks at every row of the file, and gives what is not as it was written. Nothing else is read or
-    /// written meanwhile, and the time grows with the file. [`Builder::repair`] takes out what this finds.
+    /// Looks at the whole file now, and gives what is not as it was written, up to 100 rows. Others read and
+    /// write in between, though they may wait for a step of it. The time grows with the file.
+    /// [`Builder::repair`] takes out what this finds.
     pub fn verify(&self) -> Result<Vec<Damage>, Error> {
-        // Not what a change is about to write.
-        let _state = self.inner.shared.lock();
-        Ok(self.inner.file.check()?)
+        let Inner { shared, file, .. } = &*self.inner;
+        // Nothing that it is given up for.
+        let waiting = Arc::default();
+        let mut scrub = Scrub::default();
+        loop {
+            match shared.undisturbed(|_| scrub.step(file, &waiting)) {
+                Progress::More => {}
+                Progress::Over(damage) => return Ok(damage),
+                Progress::Later => {
+                    let quiet = shared.wait_until(None, |state| match state.check() {
+                        Err(error) => Some(Err(error)),
+                        Ok(()) => file.is_quiet().then_some(Ok(())),
+                    });
+                    quiet.unwrap_or(Err(Error::TimedOut))?;
+                }
+            }
+        }
+    }
+
+    /// What looking at the file in the background has found so far. A pass begins soon after opening and
+    /// each day from then on, and costs a tenth of a core. Each ends with [`Event::Scrubbed`]. What one
+    /// finds, [`Builder::repair`] takes out at the next opening.
+    #[must_use]
+    pub fn scrubbed(&self) -> Scrubbed {
+        self.inner.shared.lock().scrubbed.clone()
     }
 
     /// A document that was named at opening.

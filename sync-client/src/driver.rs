@@ -5,6 +5,7 @@
 //! bytes of a delta only after [`ClientInput::Persisted`].
 
 mod line;
+mod scrubber;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,13 @@ use sync_core::wire::{CHANNELS_MAX, Fault, MESSAGE_BYTES_MAX, PUSH_CREDIT};
 use tokio::time::sleep;
 
 use self::line::{Line, LineEvent, Queue, Why};
+use self::scrubber::Scrubber;
 use crate::address::HubAddress;
 use crate::error::LineError;
 use crate::random;
 use crate::shared::Shared;
-use crate::status::{Connection, Event, OfflineReason};
-use crate::store::Store;
+use crate::status::{Connection, Event, OfflineReason, Scrubbed};
+use crate::store::{Damage, Store};
 
 /// How many bytes may wait for the socket; a line that takes too little is given up. All that the
 /// protocol's credit allows fits, for as many documents as a connection may have: or else a slow line
@@ -46,14 +48,17 @@ pub(crate) struct Driver {
     lost: Option<Why>,
     /// Why the hub turned this client away for good.
     turned_away: Option<Why>,
+    scrubber: Scrubber,
 }
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, store: Store, hub: Option<HubAddress>) -> Self {
+        let scrubber = Scrubber::new(shared.clone(), store.file());
         Self {
             shared,
             store,
             hub,
+            scrubber,
             line: Line::Off,
             queue: Queue::new(),
             backoff: Backoff::default(),
@@ -81,6 +86,7 @@ impl Driver {
                 event = self.line.next(&shared.clock, &mut self.queue) => self.handle_line(event),
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => self.handle_timeout(),
                 () = shared.wake.notified() => {}
+                damage = self.scrubber.next() => self.tell_scrubbed(damage),
                 () = std::future::ready(()), if is_busy => {}
             }
         }
@@ -304,6 +310,15 @@ impl Driver {
     fn handle(&self, input: ClientInput) {
         let now = self.shared.now();
         self.shared.lock().handle(now, input);
+    }
+
+    /// Takes note of the end of a pass over the file.
+    fn tell_scrubbed(&self, damage: Vec<Damage>) {
+        let mut state = self.shared.lock();
+        state.scrubbed = Scrubbed { passes: state.scrubbed.passes + 1, damage };
+        let scrubbed = state.scrubbed.clone();
+        drop(state);
+        self.shared.tell(Some(Event::Scrubbed(scrubbed)));
     }
 
     /// How long until something is due.

@@ -48,7 +48,7 @@ pub use address::HubAddress;
 pub use client::{Builder, Client, Subscription};
 pub use document::{Clash, Collection, DocumentHandle, Item, Logged, members};
 pub use error::{AddressError, Error, LineError, NoRandom, OpenError, SyncError};
-pub use status::{Connection, Event, Missing, OfflineReason, Status};
+pub use status::{Connection, Event, Missing, OfflineReason, Scrubbed, Status};
 pub use store::{Damage, DocumentStore, StoreError};
 pub use sync_core::causal::{Dot, ReplicaId};
 pub use sync_core::error::Misuse;

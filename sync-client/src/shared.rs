@@ -4,6 +4,7 @@
 //! lock too. It is never held during a call to the network. Sending is the driver's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use sync_core::session::{self, ClientInput, Now, OutboxState};
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::status::{Connection, Event, Missing, OfflineReason, Status};
+use crate::status::{Connection, Event, Missing, OfflineReason, Scrubbed, Status};
 use crate::store::{DocumentStore, StoreError};
 use crate::{Edit, Refused};
 
@@ -43,6 +44,8 @@ pub(crate) struct State {
     pub(crate) is_ended: bool,
     /// Changes made since the driver last took what is to be stored.
     pub(crate) backlog: usize,
+    /// What looking at the file in the background has found.
+    pub(crate) scrubbed: Scrubbed,
     /// Set by the first failure of the store.
     pub(crate) failure: Option<Arc<StoreError>>,
 }
@@ -52,6 +55,8 @@ pub(crate) struct State {
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     state: Mutex<State>,
+    /// How many wait for the lock.
+    waiting: Arc<AtomicUsize>,
     /// Wakes the driver.
     pub(crate) wake: Notify,
     /// Wakes threads that wait for the driver.
@@ -71,11 +76,13 @@ impl Shared {
             is_stopping: false,
             is_ended: false,
             backlog: 0,
+            scrubbed: Scrubbed::default(),
             failure: None,
         };
         Self {
             clock: Clock::new(),
             state: Mutex::new(state),
+            waiting: Arc::default(),
             wake: Notify::new(),
             turned: Condvar::new(),
             turns: watch::Sender::new(0),
@@ -85,7 +92,16 @@ impl Shared {
 
     /// After a panic under the lock nothing more is accepted or committed.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| close(poisoned))
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let state = self.state.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        state.unwrap_or_else(|poisoned| close(poisoned))
+    }
+
+    /// Does something under the lock that is given up when somebody waits for it: then the number is not 0.
+    pub(crate) fn undisturbed<T>(&self, work: impl FnOnce(&Arc<AtomicUsize>) -> T) -> T {
+        let _state = self.lock();
+        work(&self.waiting)
     }
 
     pub(crate) fn now(&self) -> Now {

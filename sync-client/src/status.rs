@@ -11,7 +11,7 @@ use sync_core::session::{LogEntry, Phase};
 use sync_core::types::Place;
 
 use crate::error::LineError;
-use crate::store::StoreError;
+use crate::store::{Damage, StoreError};
 
 /// How the line to the hub is.
 #[derive(Debug, Clone)]
@@ -126,6 +126,15 @@ impl fmt::Display for Missing {
     }
 }
 
+/// What looking at the file in the background has found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scrubbed {
+    /// How often the whole file was looked at since it was opened.
+    pub passes: u64,
+    /// What the last pass found that is not as it was written, up to 100 rows.
+    pub damage: Vec<Damage>,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -163,6 +172,8 @@ pub enum Event {
     },
     /// The line to the hub changed.
     Connection(Connection),
+    /// The whole file was looked at in the background.
+    Scrubbed(Scrubbed),
     /// The subscriber was too slow and events are gone: read the state again.
     Missed,
 }

@@ -8,6 +8,7 @@ mod dots;
 mod file;
 mod places;
 mod rows;
+mod scrub;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use self::check::Damage;
 pub use self::dots::DocumentStore;
 pub(crate) use self::file::File;
 use self::rows::{DocumentRow, Key};
+pub(crate) use self::scrub::{Progress, Scrub};
 use crate::error::NoRandom;
 use crate::random;
 

@@ -1,4 +1,4 @@
-//! Looking at every row of the file, and taking out what is damaged.
+//! What a damaged row is, and taking out what is damaged.
 //!
 //! What is taken out leaves the context of its document too, and the document's cursor is forgotten: it
 //! looks like something that was never seen, not like something that was removed, so a hub that has it
@@ -35,12 +35,12 @@ impl fmt::Display for Damage {
 }
 
 /// A damaged row: which, and how it is found again.
-struct Found {
-    damage: Damage,
+pub(super) struct Found {
+    pub(super) damage: Damage,
     at: At,
 }
 
-enum At {
+pub(super) enum At {
     Row(i64),
     Context {
         document: i64,
@@ -50,16 +50,9 @@ enum At {
     Contexts(i64),
 }
 
-/// Looks at everything.
-pub(super) fn check(connection: &Connection) -> Result<Vec<Damage>, StoreError> {
-    let mut damage = structure(connection)?;
-    damage.extend(damaged_rows(connection)?.into_iter().map(|found| found.damage));
-    Ok(damage)
-}
-
 /// Looks at everything, within a transaction, and takes out what is damaged. Gives what that was.
 pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError> {
-    let mut damage = structure(connection)?;
+    let mut damage = structure(connection, None)?;
     let mut lost = Vec::new();
     let is_broken = !damage.is_empty();
     if is_broken {
@@ -82,7 +75,7 @@ pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError>
     }
     if is_broken {
         connection.execute_batch("REINDEX")?;
-        if let Some(Damage { row, .. }) = structure(connection)?.pop() {
+        if let Some(Damage { row, .. }) = structure(connection, None)?.pop() {
             return Err(StoreError::Damaged { table: "structure", row });
         }
     }
@@ -126,9 +119,13 @@ fn stray_rows(connection: &Connection) -> Result<Vec<i64>, StoreError> {
     Ok(strays)
 }
 
-/// What SQLite finds damaged of its own structure, the indexes included.
-fn structure(connection: &Connection) -> Result<Vec<Damage>, StoreError> {
-    let mut statement = connection.prepare("PRAGMA integrity_check")?;
+/// What SQLite finds damaged of its own structure, the indexes included: of a table, or of everything.
+pub(super) fn structure(
+    connection: &Connection,
+    table: Option<&str>,
+) -> Result<Vec<Damage>, StoreError> {
+    let table = table.map_or_else(String::new, |table| format!("({table})"));
+    let mut statement = connection.prepare(&format!("PRAGMA integrity_check{table}"))?;
     let mut rows = statement.query([])?;
     let mut damage = Vec::new();
     while let Some(row) = rows.next()? {
@@ -141,10 +138,10 @@ fn structure(connection: &Connection) -> Result<Vec<Damage>, StoreError> {
 }
 
 /// Reads a row, of which the key comes last.
-type Look = fn(&Row<'_>) -> Result<(), StoreError>;
+pub(super) type Look = fn(&Row<'_>) -> Result<(), StoreError>;
 
 /// How each table with a number for each row is read.
-const TABLES: [(&str, &str, Look); 5] = [
+pub(super) const TABLES: [(&str, &str, Look); 5] = [
     ("identity", "SELECT body, id FROM identity", |row| {
         let at = Key { table: "identity", key: &1 };
         rows::read_identity(at, row.get_ref(0)?.as_blob()?).map(|_| ())
@@ -172,16 +169,32 @@ fn damaged_rows(connection: &Connection) -> Result<Vec<Found>, StoreError> {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(key)?;
-            let damaged = match look(row) {
-                Ok(()) => continue,
-                Err(StoreError::Damaged { row, .. }) => row,
-                // A column holds something of another kind.
-                Err(_) => number.to_string(),
-            };
-            let damage = Damage { table: Some(table), row: damaged };
-            found.push(Found { damage, at: At::Row(number) });
+            let damage = damage_of(table, number, look(row));
+            found.extend(damage.map(|damage| Found { damage, at: At::Row(number) }));
         }
     }
+    found.extend(damaged_contexts(connection)?);
+    found.extend(unseen(connection)?);
+    Ok(found)
+}
+
+/// What is wrong with a row that was read.
+pub(super) fn damage_of(
+    table: &'static str,
+    number: i64,
+    looked: Result<(), StoreError>,
+) -> Option<Damage> {
+    let row = match looked {
+        Ok(()) => return None,
+        Err(StoreError::Damaged { row, .. }) => row,
+        // A column holds something of another kind.
+        Err(_) => number.to_string(),
+    };
+    Some(Damage { table: Some(table), row })
+}
+
+pub(super) fn damaged_contexts(connection: &Connection) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
     let mut statement = connection.prepare("SELECT replica, body, document FROM contexts")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -196,7 +209,6 @@ fn damaged_rows(connection: &Connection) -> Result<Vec<Found>, StoreError> {
             found.push(Found { damage, at: At::Context { document, replica } });
         }
     }
-    found.extend(unseen(connection)?);
     Ok(found)
 }
 

@@ -1,15 +1,19 @@
 //! The file as the documents of one client share it: one connection, one transaction at a time.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use sync_core::causal::{DotRanges, ReplicaId};
 use sync_sqlite::Database;
 
-use super::check::Damage;
 use super::{StoreError, rows};
+
+/// After how many steps of SQLite's machine it is asked whether somebody waits. Arbitrary: some microseconds.
+const STEPS_BETWEEN: c_int = 1_000;
 
 /// One file, open until it is closed. What is written is in a transaction that the first write begins.
 #[derive(Debug)]
@@ -74,9 +78,31 @@ impl File {
         self.lock().as_ref().map_or(0, |inner| inner.failures)
     }
 
-    /// Looks at every row.
-    pub(crate) fn check(&self) -> Result<Vec<Damage>, StoreError> {
-        self.read(super::check::check)
+    /// Whether nothing was written that is not committed, and writing goes on.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.lock().as_ref().is_some_and(Inner::is_quiet)
+    }
+
+    /// Reads while nothing is being written, and gives up where `waiting` is not 0: then there is nothing.
+    pub(super) fn scrub<T>(
+        &self,
+        waiting: &Arc<AtomicUsize>,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
+        let mut inner = self.lock();
+        let inner = inner.as_mut().filter(|inner| inner.is_quiet())?;
+        let waiting = waiting.clone();
+        let gives_up = move || waiting.load(Ordering::Relaxed) > 0;
+        let database = &mut inner.database;
+        let outcome = database
+            .progress_handler(STEPS_BETWEEN, Some(gives_up))
+            .map_err(StoreError::from)
+            .and_then(|()| read(database));
+        let ended = database.progress_handler(0, None::<fn() -> bool>);
+        match outcome.and_then(|found| Ok(ended.map(|()| found)?)) {
+            Err(StoreError::Sqlite(error)) if is_given_up(&error) => None,
+            outcome => Some(outcome),
+        }
     }
 
     /// Notes that counters of a replica were seen, or are not any more, for the next commit.
@@ -151,6 +177,10 @@ impl File {
 }
 
 impl Inner {
+    fn is_quiet(&self) -> bool {
+        !self.is_begun && !self.is_spoiled
+    }
+
     /// From here on nothing is committed.
     fn spoil(&mut self) {
         self.is_spoiled = true;
@@ -182,11 +212,15 @@ impl Inner {
     }
 }
 
+fn is_given_up(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+}
+
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(|_| ())
 }
 
-fn read_seen(
+pub(super) fn read_seen(
     connection: &Connection,
     document: i64,
     replica: ReplicaId,
