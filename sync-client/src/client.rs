@@ -18,6 +18,7 @@ use sync_core::types::RecordId;
 use sync_core::wire::{CHANNELS_MAX, NAME_BYTES_MAX, Packing};
 
 use crate::address::HubAddress;
+use crate::clock::{Clock, TimeOfDay};
 use crate::document::DocumentHandle;
 use crate::driver::Driver;
 use crate::error::{Error, NoRandom, OpenError, SyncError};
@@ -36,6 +37,7 @@ pub struct Builder {
     documents: Vec<String>,
     is_offline: bool,
     repairs: bool,
+    time_of_day: TimeOfDay,
 }
 
 impl Builder {
@@ -72,6 +74,13 @@ impl Builder {
         self
     }
 
+    /// Reads the time of day, in milliseconds since 1970, from this in place of the system's clock: for
+    /// tests, and for devices that have a better one. It orders concurrent writes for those who read them.
+    pub fn time_of_day(mut self, read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.time_of_day = TimeOfDay::new(read);
+        self
+    }
+
     /// Opens this document. May be called for several.
     pub fn document(mut self, name: impl Into<String>) -> Self {
         self.documents.push(name.into());
@@ -85,7 +94,7 @@ impl Builder {
     }
 
     fn open_with(self, prepare: impl FnOnce(&Store)) -> Result<Client, OpenError> {
-        let Self { directory, hub, config, mut documents, is_offline, repairs } = self;
+        let Self { directory, hub, config, mut documents, is_offline, repairs, time_of_day } = self;
         check_name("the agent's name", &config.agent)?;
         documents.iter().try_for_each(|name| check_name("a document's name", name))?;
         documents.sort();
@@ -120,7 +129,8 @@ impl Builder {
             None => Connection::Offline(OfflineReason::NoHub),
         };
         let file = store.file();
-        let shared = Arc::new(Shared::new(session, connection, is_offline));
+        let shared =
+            Arc::new(Shared::new(session, connection, is_offline, Clock::new(time_of_day)));
         let driver = Driver::new(shared.clone(), store, hub);
         let (runtime, thread) = start(driver).map_err(OpenError::Thread)?;
         let (runtime, thread) = (Some(runtime), Mutex::new(Some(thread)));
@@ -220,6 +230,7 @@ impl Client {
             documents: Vec::new(),
             is_offline: false,
             repairs: false,
+            time_of_day: TimeOfDay::default(),
         }
     }
 
@@ -471,7 +482,12 @@ mod tests {
     fn how_far_a_subscriber_may_lag_behind_is_limited_and_it_hears_that_it_missed_something() {
         for count in [EVENTS_MAX - 1, EVENTS_MAX, EVENTS_MAX + 1] {
             let session = Session::new(ClientConfig::default());
-            let shared = Shared::new(session, Connection::Offline(OfflineReason::NoHub), false);
+            let shared = Shared::new(
+                session,
+                Connection::Offline(OfflineReason::NoHub),
+                false,
+                Clock::new(TimeOfDay::default()),
+            );
             let mut subscription = Subscription { events: shared.subscribe(), is_over: false };
             let event = |number: usize| Event::Status { document: number.to_string() };
             (0..count).for_each(|number| shared.tell(Some(event(number))));

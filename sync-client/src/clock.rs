@@ -1,28 +1,133 @@
 //! The one place where this crate reads clocks.
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use sync_core::session::Now;
+use sync_core::time::SKEW_MS_MAX;
+
+/// Reads the time of day, in milliseconds since 1970.
+#[derive(Clone)]
+pub(crate) struct TimeOfDay(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl TimeOfDay {
+    pub(crate) fn new(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+/// The system's.
+impl Default for TimeOfDay {
+    #[allow(clippy::disallowed_methods, reason = "the clock function of this driver")]
+    fn default() -> Self {
+        // A calendar clock before 1970 reads as 1970: stamps order writes for display only.
+        Self::new(|| {
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+        })
+    }
+}
+
+impl fmt::Debug for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TimeOfDay")
+    }
+}
 
 /// Reads both clocks; the monotonic one counts from when this was made.
-#[derive(Debug, Clone, Copy)]
+///
+/// Stamps order concurrent writes for those who read them, so a clock that is wrong by more than a bound
+/// follows the hub's, from when that is known on.
+#[derive(Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    time_of_day: TimeOfDay,
+    correction: Mutex<Option<Correction>>,
+}
+
+/// By how much the clock was wrong when the hub said so.
+#[derive(Debug, Clone, Copy)]
+struct Correction {
+    ms: i64,
+    /// What the clocks said then, the time of day as it was read.
+    at: Now,
 }
 
 impl Clock {
     #[allow(clippy::disallowed_methods, reason = "the clock function of this driver")]
-    pub(crate) fn new() -> Self {
-        Self { start: Instant::now() }
+    pub(crate) fn new(time_of_day: TimeOfDay) -> Self {
+        Self { start: Instant::now(), time_of_day, correction: Mutex::default() }
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the clock function of this driver")]
     pub(crate) fn now(&self) -> Now {
-        // A calendar clock before 1970 reads as 1970: stamps order writes for display only.
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let read = self.read();
+        let mut correction = self.correction.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever set the clock since knows better.
+        *correction = correction.filter(|correction| !correction.is_stale(read));
+        let ms = correction.map_or(0, |correction| correction.ms);
+        Now { unix_ms: read.unix_ms.saturating_add_signed(ms), ..read }
+    }
+
+    /// Takes note of the hub's time of day. Gives by how many milliseconds this device is behind it, if that
+    /// is more than a bound; negative where it is ahead.
+    pub(crate) fn compare(&self, hub_ms: u64) -> Option<i64> {
+        let at = self.read();
+        let ms = i64::try_from(i128::from(hub_ms) - i128::from(at.unix_ms)).unwrap_or_default();
+        let ms = Some(ms).filter(|ms| ms.unsigned_abs() > SKEW_MS_MAX);
+        let mut correction = self.correction.lock().unwrap_or_else(PoisonError::into_inner);
+        *correction = ms.map(|ms| Correction { ms, at });
+        ms
+    }
+
+    fn read(&self) -> Now {
         Now {
             monotonic_ms: self.start.elapsed().as_millis() as u64,
-            unix_ms: unix.as_millis() as u64,
+            unix_ms: (self.time_of_day.0)(),
         }
+    }
+}
+
+impl Correction {
+    /// Whether the time of day was set since.
+    fn is_stale(&self, now: Now) -> bool {
+        let passed = now.monotonic_ms.saturating_sub(self.at.monotonic_ms);
+        let expected = self.at.unix_ms.saturating_add(passed);
+        expected.abs_diff(now.unix_ms) > SKEW_MS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    const HUB_MS: u64 = 1_800_000_000_000;
+
+    #[test]
+    fn a_clock_follows_the_hub_beyond_a_bound_and_until_somebody_sets_it() {
+        let day = Arc::new(AtomicU64::new(0));
+        let read = day.clone();
+        let clock = Clock::new(TimeOfDay::new(move || read.load(Ordering::Relaxed)));
+        let bound = SKEW_MS_MAX.cast_signed();
+        for (ahead, told) in [
+            (bound - 1, None),
+            (bound, None),
+            (bound + 1, Some(-bound - 1)),
+            (-bound, None),
+            (-bound - 1, Some(bound + 1)),
+        ] {
+            let own = HUB_MS.saturating_add_signed(ahead);
+            day.store(own, Ordering::Relaxed);
+            assert_eq!(clock.compare(HUB_MS), told, "{ahead}");
+            assert_eq!(clock.now().unix_ms, if told.is_some() { HUB_MS } else { own });
+            day.store(own + 1_000, Ordering::Relaxed);
+            assert_eq!(clock.now().unix_ms, if told.is_some() { HUB_MS } else { own } + 1_000);
+        }
+        // It is set right, and is not corrected any more.
+        day.store(HUB_MS + SKEW_MS_MAX + 2_000, Ordering::Relaxed);
+        assert_eq!(clock.now().unix_ms, HUB_MS + SKEW_MS_MAX + 2_000);
+        day.store(HUB_MS, Ordering::Relaxed);
+        assert_eq!(clock.now().unix_ms, HUB_MS);
     }
 }

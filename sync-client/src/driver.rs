@@ -177,10 +177,12 @@ impl Driver {
             ClientEvent::Peers { document } => Event::Peers { document },
             ClientEvent::Conflict { document, entry } => Event::Conflict { document, entry },
             ClientEvent::Renewed { document, replica } => Event::Renewed { document, replica },
-            ClientEvent::Welcomed { hub_ms: _ } => {
+            ClientEvent::Welcomed { hub_ms } => {
                 self.welcome_by_ms = None;
                 self.lost = None;
-                return;
+                let skew = self.shared.clock.compare(hub_ms);
+                let Some(behind_ms) = skew else { return };
+                Event::ClockSkew { behind_ms }
             }
         };
         self.shared.tell(Some(event));

@@ -67,7 +67,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, connection: Connection, is_switched_off: bool) -> Self {
+    pub(crate) fn new(
+        session: Session,
+        connection: Connection,
+        is_switched_off: bool,
+        clock: Clock,
+    ) -> Self {
         let state = State {
             session,
             connection,
@@ -80,7 +85,7 @@ impl Shared {
             failure: None,
         };
         Self {
-            clock: Clock::new(),
+            clock,
             state: Mutex::new(state),
             waiting: Arc::default(),
             wake: Notify::new(),
@@ -351,6 +356,7 @@ mod tests {
     use sync_core::types::Value;
 
     use super::*;
+    use crate::clock::TimeOfDay;
     use crate::store::{Loaded, Store, open_file};
 
     #[test]
@@ -361,7 +367,8 @@ mod tests {
         let mut session = Session::new(ClientConfig::default());
         session.open("d", saved, replica, 1).unwrap();
         let connection = Connection::Offline(OfflineReason::NoHub);
-        let shared = Arc::new(Shared::new(session, connection, false));
+        let shared =
+            Arc::new(Shared::new(session, connection, false, Clock::new(TimeOfDay::default())));
         let change = |shared: &Shared, number: usize| {
             let value = Value::Int(number as i64);
             shared.change("d", |edit| edit.set_add("s", &value)).unwrap();

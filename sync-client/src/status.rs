@@ -172,6 +172,12 @@ pub enum Event {
     },
     /// The line to the hub changed.
     Connection(Connection),
+    /// This device's clock is wrong by more than a minute, as the hub's tells. What is written from here on
+    /// has the hub's time. Tell whoever uses the device to set its clock.
+    ClockSkew {
+        /// By how many milliseconds it is behind; negative where it is ahead.
+        behind_ms: i64,
+    },
     /// The whole file was looked at in the background.
     Scrubbed(Scrubbed),
     /// The subscriber was too slow and events are gone: read the state again.

@@ -1,6 +1,8 @@
 //! The store on real files and processes, and the driver against a hub in this process.
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod copies;
 #[cfg(test)]
 mod files;
