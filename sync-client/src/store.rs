@@ -6,6 +6,7 @@
 mod check;
 mod dots;
 mod file;
+mod outbox;
 mod places;
 mod rows;
 mod scrub;
@@ -28,6 +29,7 @@ pub use self::dots::DocumentStore;
 pub(crate) use self::file::File;
 use self::rows::{DocumentRow, Key};
 pub(crate) use self::scrub::{Progress, Scrub};
+use self::steps::Held;
 use crate::error::NoRandom;
 use crate::random;
 
@@ -37,8 +39,12 @@ pub(crate) const FILE: &str = "client.db";
 const SCHEMA: Schema<'_> = Schema {
     // "SyCl".
     application_id: 0x5379_436c,
-    version: 2,
-    migrations: &[include_str!("store/schema.sql"), include_str!("store/schema_2.sql")],
+    version: 3,
+    migrations: &[
+        include_str!("store/schema.sql"),
+        include_str!("store/schema_2.sql"),
+        include_str!("store/schema_3.sql"),
+    ],
 };
 
 /// Why the local store failed.
@@ -92,7 +98,7 @@ impl From<FromSqlError> for StoreError {
 pub(crate) struct Store {
     file: Arc<File>,
     fingerprint: [u8; 12],
-    documents: BTreeMap<String, i64>,
+    documents: BTreeMap<String, Held>,
     /// Set by the first failure.
     failure: Option<Arc<StoreError>>,
 }
@@ -136,16 +142,16 @@ impl Store {
             Ok((connection.last_insert_rowid(), true))
         })?;
         let mut store = DocumentStore::open(self.file.clone(), document, is_settled)?;
-        let (row, outbox, log) = self.file.read(|connection| {
+        let (row, (outbox, tail), log) = self.file.read(|connection| {
             let row = steps::read_document(connection, document)?;
-            let outbox = steps::load_outbox(connection, document)?;
+            let outbox = outbox::load(connection, document)?;
             Ok((row, outbox, steps::load_log(connection, document)?))
         })?;
         if !is_settled {
             // What was taken out as damaged may be of a change that the outbox has whole.
             outbox.iter().try_for_each(|item| join(&mut store, &item.delta).map(|_| ()))?;
         }
-        self.documents.insert(name.to_owned(), document);
+        self.documents.insert(name.to_owned(), Held { number: document, tail });
         let DocumentRow { replica, cursor, .. } = row;
         Ok(Loaded { saved: SavedDocument { store, outbox, cursor, log }, replica })
     }
@@ -154,9 +160,9 @@ impl Store {
     /// them wrote.
     pub(crate) fn opened(&mut self) -> Result<(), StoreError> {
         let sql = "UPDATE documents SET is_settled = 1 WHERE id = ?1 AND NOT is_settled";
-        for document in self.documents.values() {
+        for held in self.documents.values() {
             self.file.write(|connection| {
-                connection.prepare_cached(sql)?.execute([document])?;
+                connection.prepare_cached(sql)?.execute([held.number])?;
                 Ok(())
             })?;
         }
@@ -213,12 +219,12 @@ impl Store {
 
     fn apply_all(&mut self, batch: &Persist) -> Result<(), StoreError> {
         let not_open = || StoreError::NotOpen { name: batch.document.clone() };
-        let document = *self.documents.get(&batch.document).ok_or_else(not_open)?;
+        let held = self.documents.get_mut(&batch.document).ok_or_else(not_open)?;
         if batch.steps.is_empty() {
             return Ok(());
         }
         self.file.write(|connection| {
-            batch.steps.iter().try_for_each(|step| steps::apply(connection, document, step))
+            batch.steps.iter().try_for_each(|step| steps::apply(connection, held, step))
         })
     }
 }

@@ -48,6 +48,11 @@ pub(super) enum At {
     },
     /// All contexts of a document.
     Contexts(i64),
+    Item {
+        document: i64,
+        replica: Vec<u8>,
+        last: i64,
+    },
 }
 
 /// Looks at everything, within a transaction, and takes out what is damaged. Gives what that was.
@@ -141,7 +146,7 @@ pub(super) fn structure(
 pub(super) type Look = fn(&Row<'_>) -> Result<(), StoreError>;
 
 /// How each table with a number for each row is read.
-pub(super) const TABLES: [(&str, &str, Look); 5] = [
+pub(super) const TABLES: [(&str, &str, Look); 4] = [
     ("identity", "SELECT body, id FROM identity", |row| {
         let at = Key { table: "identity", key: &1 };
         rows::read_identity(at, row.get_ref(0)?.as_blob()?).map(|_| ())
@@ -151,10 +156,6 @@ pub(super) const TABLES: [(&str, &str, Look); 5] = [
     }),
     ("entries", "SELECT replica, first, last, space, place, body, rowid FROM entries", |row| {
         rows::read_entry(row).map(|_| ())
-    }),
-    ("outbox", "SELECT replica, last, body, position FROM outbox", |row| {
-        let replica = ReplicaId::from_bytes(row.get(0)?);
-        rows::read_item(replica, row.get(1)?, row.get_ref(2)?.as_blob()?).map(|_| ())
     }),
     ("conflicts", "SELECT key, body, rowid FROM conflicts", |row| {
         rows::read_conflict(row).map(|_| ())
@@ -175,6 +176,7 @@ fn damaged_rows(connection: &Connection) -> Result<Vec<Found>, StoreError> {
     }
     found.extend(damaged_contexts(connection)?);
     found.extend(unseen(connection)?);
+    found.extend(damaged_items(connection, None, -1)?.0);
     Ok(found)
 }
 
@@ -210,6 +212,34 @@ pub(super) fn damaged_contexts(connection: &Connection) -> Result<Vec<Found>, St
         }
     }
     Ok(found)
+}
+
+/// A row of an outbox: its document, replica and last counter.
+pub(super) type ItemKey = (i64, Vec<u8>, i64);
+
+/// The damaged ones of some rows of outboxes behind one, all where the limit is negative. Gives the last of
+/// these rows too, where there may be more.
+pub(super) fn damaged_items(
+    connection: &Connection,
+    after: Option<&ItemKey>,
+    limit: i64,
+) -> Result<(Vec<Found>, Option<ItemKey>), StoreError> {
+    let sql = "SELECT replica, last, body, document FROM outbox
+               WHERE (document, replica, last) > (?1, ?2, ?3)
+               ORDER BY document, replica, last LIMIT ?4";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (document, replica, last) = after.cloned().unwrap_or((i64::MIN, Vec::new(), 0));
+    let mut rows = statement.query(params![document, replica, last, limit])?;
+    let (mut found, mut key, mut count) = (Vec::new(), None, 0);
+    while let Some(row) = rows.next()? {
+        let (replica, last, document): (Vec<u8>, i64, i64) =
+            (row.get(0)?, row.get(1)?, row.get(3)?);
+        (key, count) = (Some((document, replica.clone(), last)), count + 1);
+        let damage = damage_of("outbox", last, rows::read_outbox_row(row).map(|_| ()));
+        let at = At::Item { document, replica, last };
+        found.extend(damage.map(|damage| Found { damage, at }));
+    }
+    Ok((found, key.filter(|_| count == limit)))
 }
 
 /// The documents with an entry that their contexts lack: a context stands elsewhere.
@@ -256,6 +286,11 @@ fn take_out(
             Ok(Some(Lost::Dots(*document)))
         }
         At::Contexts(document) => Ok(Some(Lost::Dots(*document))),
+        At::Item { document, replica, last } => {
+            let sql = "DELETE FROM outbox WHERE document = ?1 AND replica = ?2 AND last = ?3";
+            connection.execute(sql, params![document, replica, last])?;
+            Ok(Some(Lost::Level(*document)))
+        }
         At::Row(number) => match table {
             Some("identity") => {
                 connection.execute("DELETE FROM identity", [])?;
@@ -266,25 +301,14 @@ fn take_out(
                 connection.execute("DELETE FROM conflicts WHERE rowid = ?1", [number])?;
                 Ok(None)
             }
-            Some("outbox") => {
-                let document = take_row(connection, "outbox", "position", *number)?;
-                Ok(document.map(Lost::Level))
+            _ => {
+                let sql = "SELECT document FROM entries WHERE rowid = ?1";
+                let document = connection.query_row(sql, [number], |row| row.get(0)).optional()?;
+                connection.execute("DELETE FROM entries WHERE rowid = ?1", [number])?;
+                Ok(document.map(Lost::Dots))
             }
-            _ => Ok(take_row(connection, "entries", "rowid", *number)?.map(Lost::Dots)),
         },
     }
-}
-
-fn take_row(
-    connection: &Connection,
-    table: &str,
-    key: &str,
-    number: i64,
-) -> Result<Option<i64>, StoreError> {
-    let sql = format!("SELECT document FROM {table} WHERE {key} = ?1");
-    let document = connection.query_row(&sql, [number], |row| row.get(0)).optional()?;
-    connection.execute(&format!("DELETE FROM {table} WHERE {key} = ?1"), [number])?;
-    Ok(document)
 }
 
 /// Forgets how far the hub of a document was followed, so that the two are compared.

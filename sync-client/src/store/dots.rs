@@ -235,6 +235,8 @@ impl DotStore for DocumentStore {
 }
 
 impl ClientStore for DocumentStore {
+    const IS_WRITTEN_THROUGH: bool = true;
+
     fn is_settled(&self) -> bool {
         self.is_settled
     }

@@ -2,9 +2,9 @@
 
 use rusqlite::Row;
 
-use sync_core::causal::{DotRanges, Entry, ReplicaId};
+use sync_core::causal::{Dot, DotRanges, Entry, ReplicaId};
 use sync_core::error::Malformed;
-use sync_core::pack::{self, Reader};
+use sync_core::pack::{self, Kind, Reader};
 use sync_core::session::{LogEntry, OutboxItem, OutboxState, decode_log};
 use sync_core::wire::{Cursor, decode_delta, encode_delta};
 use sync_sqlite::{seal, unseal};
@@ -112,37 +112,48 @@ pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry, StoreError> {
     if is_same { Ok(entry) } else { Err(at.damaged()) }
 }
 
-pub(super) fn write_item(item: &OutboxItem) -> Vec<u8> {
-    let OutboxItem { replica, first, last, changes, state, delta } = item;
+/// An item of the outbox, or what was added to one.
+pub(super) struct OutboxRow {
+    pub(super) item: OutboxItem,
+    /// The key of the row that it was added to.
+    pub(super) added_to: Option<Dot>,
+}
+
+pub(super) fn write_outbox_row(row: &OutboxRow) -> Vec<u8> {
+    let OutboxItem { replica, first, last, changes, state, delta } = &row.item;
     body(6, |out| {
         replica.encode_into(out);
         pack::uint(out, *first);
         pack::uint(out, *last);
         pack::uint(out, (*changes).into());
-        state.encode_into(out);
+        match row.added_to {
+            Some(to) => pack::uint(out, to.counter),
+            None => state.encode_into(out),
+        }
         pack::bytes(out, &encode_delta(delta));
     })
 }
 
-pub(super) fn read_item(
-    replica: ReplicaId,
-    last: i64,
-    body: &[u8],
-) -> Result<OutboxItem, StoreError> {
+/// Reads a row of the columns replica, last, body.
+pub(super) fn read_outbox_row(row: &Row<'_>) -> Result<OutboxRow, StoreError> {
+    let (replica, last) = (ReplicaId::from_bytes(row.get(0)?), row.get(1)?);
     let key = format!("{replica}:{last}");
     let at = Key { table: "outbox", key: &key };
-    let item = read(at, body, 6, |reader| {
-        Ok(OutboxItem {
-            replica: ReplicaId::decode(reader)?,
-            first: reader.uint()?,
-            last: reader.uint()?,
-            changes: reader.narrow()?,
-            state: OutboxState::decode(reader)?,
-            delta: decode_delta(reader.bytes()?)?,
-        })
+    let row = read(at, row.get_ref(2)?.as_blob()?, 6, |reader| {
+        let replica = ReplicaId::decode(reader)?;
+        let (first, last, changes) = (reader.uint()?, reader.uint()?, reader.narrow()?);
+        let (state, added_to) = if reader.kind()? == Kind::Int {
+            (OutboxState::Pending, Some(Dot::new(replica, reader.uint()?)))
+        } else {
+            (OutboxState::decode(reader)?, None)
+        };
+        let delta = decode_delta(reader.bytes()?)?;
+        let item = OutboxItem { replica, first, last, changes, state, delta };
+        Ok(OutboxRow { item, added_to })
     })?;
-    let is_same = item.replica == replica && counter(item.last) == last;
-    if is_same { Ok(item) } else { Err(at.damaged()) }
+    let is_same = row.item.replica == replica && counter(row.item.last) == last;
+    let is_later = row.added_to.is_none_or(|to| to.counter < row.item.last);
+    if is_same && is_later { Ok(row) } else { Err(at.damaged()) }
 }
 
 /// Reads a row of the columns key, body.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 
 use sync_core::causal::{DotRanges, ReplicaId};
 
-use super::check::{self, Damage, TABLES};
+use super::check::{self, Damage, ItemKey, TABLES};
 use super::{File, StoreError, file, rows};
 
 /// How many rows are looked at in one go. Arbitrary: some milliseconds.
@@ -40,6 +40,8 @@ enum Part {
         after: i64,
     },
     Contexts,
+    /// The rows of outboxes behind one.
+    Items(Option<ItemKey>),
 }
 
 /// How far a pass is.
@@ -103,7 +105,7 @@ fn parts(connection: &Connection) -> Result<VecDeque<Part>, StoreError> {
     let structures = names.map(|name| name.map(Part::Structure));
     let mut parts = structures.collect::<rusqlite::Result<VecDeque<_>>>()?;
     parts.extend((0..TABLES.len()).map(|table| Part::Rows { table, after: i64::MIN }));
-    parts.push_back(Part::Contexts);
+    parts.extend([Part::Contexts, Part::Items(None)]);
     Ok(parts)
 }
 
@@ -114,6 +116,11 @@ fn look(connection: &Connection, part: &Part) -> Result<(Vec<Damage>, Option<Par
         Part::Contexts => {
             let found = check::damaged_contexts(connection)?;
             Ok((found.into_iter().map(|found| found.damage).collect(), None))
+        }
+        Part::Items(after) => {
+            let (found, last) = check::damaged_items(connection, after.as_ref(), ROWS)?;
+            let damage = found.into_iter().map(|found| found.damage).collect();
+            Ok((damage, last.map(|last| Part::Items(Some(last)))))
         }
         Part::Rows { table, after } => {
             let (mut damage, last) = look_at_rows(connection, *table, *after)?;

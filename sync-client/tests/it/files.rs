@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::Connection;
-use sync_client::{Client, OpenError};
+use sync_client::{Client, OpenError, OutboxState};
 use tempfile::TempDir;
 
 use crate::notes::Notes;
@@ -143,6 +143,42 @@ fn a_file_of_the_first_version_is_migrated_and_loses_nothing() {
         );
         assert_eq!((document.outbox().len(), titles.len()), (1, 2 + round));
         notes.insert([("title", "Later".into())]).unwrap().1.wait_disk().unwrap();
+    }
+}
+
+#[test]
+fn a_file_of_the_second_version_is_migrated_and_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/version-2.db");
+    fs::copy(kept, folder.path().join("client.db")).unwrap();
+    let parked = OutboxState::Parked { reason: "too much".to_owned() };
+    let mut expected = vec![
+        (14, 22, 3, parked),
+        (23, 25, 1, OutboxState::Frozen),
+        (26, 32, 3, OutboxState::Pending),
+    ];
+    for round in 0..2 {
+        let client = Client::open(folder.path(), "notes").unwrap();
+        let document = client.document("notes").unwrap();
+        let notes = document.collection("notes");
+        let listed = notes.list().unwrap();
+        let titles = listed.iter().filter_map(|note| note.text("title"));
+        let mut titles: Vec<_> = titles.map(str::to_owned).collect();
+        titles.retain(|title| title != "Later");
+        let sent = ["Sent", "Refused", "Under way", "Third", "Fourth", "Fifth"];
+        assert_eq!(titles[..2], ["Buy soy milk", "Not yet sent"]);
+        assert_eq!((&titles[2..], listed.len()), (&sent.map(str::to_owned)[..], 8 + round));
+        assert_eq!(notes.conflicts().unwrap().len(), 2);
+        assert_eq!(document.conflict_log().unwrap().len(), 2);
+        let outbox = document.outbox().into_iter();
+        let found: Vec<_> =
+            outbox.map(|item| (item.first, item.last, item.changes, item.state)).collect();
+        assert_eq!(found, expected);
+        // It is added to the item that was not sent.
+        notes.insert([("title", "Later".into())]).unwrap().1.wait_disk().unwrap();
+        let outbox = document.outbox();
+        let Some((_, last, changes, _)) = expected.last_mut() else { unreachable!() };
+        (*last, *changes) = (outbox[2].last, *changes + 1);
     }
 }
 

@@ -118,15 +118,9 @@ impl Delta {
             }
             last = Some(Dot::new(entry.replica(), entry.last()));
         }
-        let dies = |entry: &Entry| {
-            [&self.dead, &other.dead].into_iter().filter_map(|dead| dead.of(entry.replica())).any(
-                |dead| {
-                    dead.max() >= entry.first.counter
-                        && !entry.live_ranges().intersection(dead).is_empty()
-                },
-            )
-        };
-        !self.entries.iter().chain(&other.entries).any(dies)
+        let kills =
+            |dead: &CausalContext| has_live(&self.entries, dead) || has_live(&other.entries, dead);
+        !kills(&self.dead) && !kills(&other.dead)
     }
 
     fn add_notes(&mut self, notes: Few<Note>) {
@@ -149,6 +143,20 @@ impl Delta {
         self.notes = notes;
         self.add_notes(other.notes);
     }
+}
+
+/// Whether any of these dots is live in entries, which are in order.
+fn has_live(entries: &[Entry], dots: &CausalContext) -> bool {
+    let mut ranges = dots
+        .iter()
+        .flat_map(|(replica, ranges)| ranges.iter().map(move |(start, end)| (replica, start, end)));
+    ranges.any(|(replica, start, end)| {
+        let is_before = |entry: &Entry| (entry.replica(), entry.last()) < (replica, start);
+        let behind = entries[entries.partition_point(is_before)..].iter();
+        let mut hit =
+            behind.take_while(|entry| entry.replica() == replica && entry.first.counter <= end);
+        hit.any(|entry| entry.live_ranges().iter().any(|(from, to)| from <= end && to >= start))
+    })
 }
 
 #[cfg(test)]

@@ -110,9 +110,11 @@ pub struct Persist {
 /// One thing to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Join a delta into the document's state.
+    /// Join a delta into the document's state; nothing where that has it already
+    /// ([`ClientStore::IS_WRITTEN_THROUGH`]).
     Join(Delta),
-    /// Put an item into the outbox, in place of the one with the key `replaces`.
+    /// Put an item into the outbox, in place of the one with the key `replaces`; or add it to that one
+    /// ([`ClientStore::IS_WRITTEN_THROUGH`]).
     Enqueue {
         /// The item.
         item: OutboxItem,
@@ -275,6 +277,11 @@ pub struct Client<S = MemoryStore> {
     connection: connection::Connection,
     next_persist: PersistId,
     outputs: VecDeque<ClientOutput>,
+}
+
+/// Says that a delta was joined into the document.
+fn join_step<S: ClientStore>(delta: &Delta) -> Step {
+    Step::Join(if S::IS_WRITTEN_THROUGH { Delta::default() } else { delta.clone() })
 }
 
 impl<S: ClientStore> Client<S> {
@@ -554,9 +561,10 @@ impl<S: ClientStore> Client<S> {
     ) -> Result<(), S::Error> {
         let Some(opened) = self.documents.get_mut(document) else { return Ok(()) };
         let replica = first.replica;
-        let on_disk = Some(Dot::new(replica, delta.context().max_of(replica)));
-        let mut steps = vec![Step::Join(delta.clone())];
-        let (item, replaces) = opened.outbox.push(first, delta);
+        let last = delta.context().max_of(replica);
+        let on_disk = Some(Dot::new(replica, last));
+        let mut steps = vec![join_step::<S>(&delta)];
+        let (item, replaces) = opened.outbox.push(first, last, delta, S::IS_WRITTEN_THROUGH);
         let mut then = Then { on_disk, ..Then::default() };
         then.enqueued.push(item.key());
         steps.push(Step::Enqueue { item, replaces });
@@ -607,8 +615,9 @@ impl<S: ClientStore> Client<S> {
                 then.on_disk = Some(Dot::new(replica, last));
                 places.extend(edited.touched.places());
                 opened.taken.add(edited.undo.replaced());
-                steps.push(Step::Join(edited.delta.clone()));
-                let (item, replaces) = opened.outbox.push(first, edited.delta);
+                steps.push(join_step::<S>(&edited.delta));
+                let in_part = S::IS_WRITTEN_THROUGH;
+                let (item, replaces) = opened.outbox.push(first, last, edited.delta, in_part);
                 first.counter = last + 1;
                 // An item that another takes the place of is stored with that one.
                 then.enqueued.retain(|key| Some(*key) != replaces);

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     Claimed, Client, ClientConfig, ClientEvent, ClientOutput, ClientStore, Opened, OutboxItem,
-    Peer, Phase, Step, Then,
+    Peer, Phase, Step, Then, join_step,
 };
 use crate::causal::{CausalContext, Delta, Dot, DotStore, ReplicaId, part};
 use crate::document::Change;
@@ -377,7 +377,7 @@ impl<S: ClientStore> Client<S> {
         let (change, renewed) = opened.join_remote(&delta).map_err(Broken::Store)?;
         let mut steps = Vec::new();
         if change.is_new {
-            steps.push(Step::Join(delta.clone()));
+            steps.push(join_step::<S>(&delta));
         }
         if let Some(cursor) = cursor {
             opened.link.phase = Phase::Live;
@@ -410,7 +410,7 @@ impl<S: ClientStore> Client<S> {
         let (change, renewed) = opened.join_remote(delta).map_err(Broken::Store)?;
         let mut steps = Vec::new();
         if change.is_new {
-            steps.push(Step::Join(delta.clone()));
+            steps.push(join_step::<S>(delta));
         }
         // A live delta that overtakes the catch-up says nothing of what the catch-up still brings.
         if opened.link.phase == Phase::Live || broken!(CursorByLiveDelta) {

@@ -79,6 +79,13 @@ impl OutboxItem {
         Dot::new(self.replica, self.last)
     }
 
+    /// Adds what was written behind it.
+    pub fn add(&mut self, next: Self) {
+        self.delta.join(next.delta);
+        self.last = next.last;
+        self.changes = self.changes.saturating_add(next.changes);
+    }
+
     /// The item once a part of a replica's history stands under another one. What it has from before
     /// that part goes with it.
     #[must_use]
@@ -126,10 +133,33 @@ impl OutboxItem {
 #[derive(Debug)]
 struct Slot {
     item: OutboxItem,
+    /// No less than what its delta costs.
+    cost: usize,
     /// Whether it is on disk as it is here.
     is_stored: bool,
     /// Whether it is being sent on the present connection.
     is_sent: bool,
+}
+
+impl Slot {
+    fn stored(item: OutboxItem, is_sent: bool) -> Self {
+        Self { cost: item.delta.cost(), item, is_stored: true, is_sent }
+    }
+
+    /// Whether what another item has may be added to this one.
+    fn takes(&mut self, other: &OutboxItem, cost: usize) -> bool {
+        let is_next = (self.item.state == OutboxState::Pending || broken!(JoinsIntoFrozen))
+            && self.item.replica == other.replica
+            && self.item.last < other.last;
+        if !is_next {
+            return false;
+        }
+        if self.cost + cost > JOIN_BYTES_MAX {
+            // What was overwritten costs nothing any more.
+            self.cost = self.item.delta.cost();
+        }
+        self.cost + cost <= JOIN_BYTES_MAX
+    }
 }
 
 /// The items in order.
@@ -149,7 +179,7 @@ impl Outbox {
         let old = std::mem::take(&mut self.0);
         for item in items {
             let is_sent = old.iter().any(|slot| slot.is_sent && slot.item.key() == item.key());
-            self.0.push(Slot { item, is_stored: true, is_sent });
+            self.0.push(Slot::stored(item, is_sent));
         }
         for slot in old.into_iter().filter(|slot| !slot.is_stored) {
             let covered = |other: &Slot| {
@@ -168,30 +198,34 @@ impl Outbox {
         self.0.iter().map(|slot| &slot.item)
     }
 
-    /// Adds a delta, the first of whose new dots is given: joined into the last item of its replica
-    /// while that was never sent. Gives the item, and the key of the one that it takes the place of.
-    pub(super) fn push(&mut self, first: Dot, delta: Delta) -> (OutboxItem, Option<Dot>) {
+    /// Adds a delta, of whose new dots the first is given and the counter of the last: joined into the last
+    /// item of its replica while that was never sent. Gives the item, or of that only what was added, and
+    /// the key of the one that it takes the place of.
+    pub(super) fn push(
+        &mut self,
+        first: Dot,
+        last: u64,
+        delta: Delta,
+        in_part: bool,
+    ) -> (OutboxItem, Option<Dot>) {
         let Dot { replica, counter: first } = first;
-        let last = delta.context().max_of(replica);
-        let joinable = self.0.last_mut().filter(|slot| {
-            let bytes = slot.item.delta.cost() + delta.cost();
-            (slot.item.state == OutboxState::Pending || broken!(JoinsIntoFrozen))
-                && slot.item.replica == replica
-                && slot.item.last < last
-                && bytes <= JOIN_BYTES_MAX
-        });
-        if let Some(slot) = joinable {
+        let (changes, state, cost) = (1, OutboxState::Pending, delta.cost());
+        let item = OutboxItem { replica, first, last, changes, state, delta };
+        if let Some(slot) = self.0.last_mut()
+            && slot.takes(&item, cost)
+        {
             let replaces = slot.item.key();
-            slot.item.delta.join(delta);
-            slot.item.last = last;
-            slot.item.changes += 1;
-            slot.is_stored = false;
             let replaces = (!broken!(ReplacesInSilence)).then_some(replaces);
+            slot.is_stored = false;
+            slot.cost += cost;
+            if in_part {
+                slot.item.add(item.clone());
+                return (item, replaces);
+            }
+            slot.item.add(item);
             return (slot.item.clone(), replaces);
         }
-        let state = OutboxState::Pending;
-        let item = OutboxItem { replica, first, last, changes: 1, state, delta };
-        self.0.push(Slot { item: item.clone(), is_stored: false, is_sent: false });
+        self.0.push(Slot { item: item.clone(), cost, is_stored: false, is_sent: false });
         (item, None)
     }
 
@@ -345,7 +379,8 @@ impl Outbox {
         for slot in &mut self.0 {
             let renamed = slot.item.clone().renamed(renaming);
             if renamed != slot.item {
-                (slot.item, slot.is_stored, slot.is_sent) = (renamed, false, false);
+                (slot.cost, slot.is_stored, slot.is_sent) = (renamed.delta.cost(), false, false);
+                slot.item = renamed;
                 changed.push(slot.item.key());
             }
         }

@@ -11,6 +11,11 @@ use crate::reconcile::Summary;
 /// [`ClientInput::Persisted`](super::ClientInput::Persisted) says so. After an error the session is not
 /// to be used any more: what was changed together with what failed is open.
 pub trait ClientStore: PlaceStore {
+    /// Whether the session's driver has what is joined into the document without being told, and stores what
+    /// is added to an item of the outbox by itself. Then a [`Step::Join`](super::Step::Join) is empty, and a
+    /// [`Step::Enqueue`](super::Step::Enqueue) has only what was added.
+    const IS_WRITTEN_THROUGH: bool = false;
+
     /// Whether it says of its places which stand open, as a document found them before.
     fn is_settled(&self) -> bool {
         false

@@ -1,0 +1,278 @@
+//! The outbox as it is stored: a row for each change, and one for each item that is not added to any more.
+//!
+//! What is added to an item that waits is a row of its own, which names the row before it, so that a change
+//! writes only itself. The rows of an item become one when it is about to be sent, and when they are many:
+//! what they have in common then takes no room.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use sync_core::causal::Dot;
+use sync_core::session::{OutboxItem, OutboxState};
+use sync_core::types::Renaming;
+
+use super::StoreError;
+use super::rows::{self, OutboxRow, counter};
+
+/// How many rows an item has before they become one. Arbitrary: a row that is one of many costs little, and
+/// together they have few kilobytes.
+pub(super) const ITEM_ROWS_MAX: usize = 64;
+
+/// What is known of the outbox of an open document.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    /// The last position.
+    position: i64,
+    /// About how many rows the last item has.
+    rows: usize,
+}
+
+/// Reads all items.
+pub(super) fn load(
+    connection: &Connection,
+    document: i64,
+) -> Result<(Vec<OutboxItem>, Tail), StoreError> {
+    let sql =
+        "SELECT replica, last, body, position FROM outbox WHERE document = ?1 ORDER BY position";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query([document])?;
+    let (mut items, mut tail): (Vec<OutboxItem>, _) = (Vec::new(), Tail::default());
+    while let Some(row) = found.next()? {
+        tail.position = row.get(3)?;
+        let OutboxRow { item, added_to } = rows::read_outbox_row(row)?;
+        match (items.last_mut(), added_to) {
+            (Some(last), Some(to)) if last.key() == to && last.state == OutboxState::Pending => {
+                last.add(item);
+                tail.rows += 1;
+            }
+            // What it was added to may have been taken out as damaged.
+            _ => {
+                items.push(item);
+                tail.rows = 1;
+            }
+        }
+    }
+    Ok((items, tail))
+}
+
+/// Puts an item last, or adds it to one.
+pub(super) fn enqueue(
+    connection: &Connection,
+    document: i64,
+    tail: &mut Tail,
+    row: &OutboxRow,
+) -> Result<(), StoreError> {
+    tail.position += 1;
+    insert(connection, document, tail.position, row)?;
+    tail.rows = if row.added_to.is_some() { tail.rows + 1 } else { 1 };
+    if tail.rows > ITEM_ROWS_MAX {
+        tail.rows = 1;
+        change(connection, document, row.item.key(), |_| {})?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_state(
+    connection: &Connection,
+    document: i64,
+    key: Dot,
+    state: OutboxState,
+) -> Result<(), StoreError> {
+    change(connection, document, key, |item| item.state = state)
+}
+
+/// Takes an item out. Gives it, with its position.
+pub(super) fn take(
+    connection: &Connection,
+    document: i64,
+    key: Dot,
+) -> Result<Option<(OutboxItem, i64)>, StoreError> {
+    let select = "SELECT replica, last, body, position FROM outbox
+                  WHERE document = ?1 AND replica = ?2 AND last = ?3";
+    let delete = "DELETE FROM outbox WHERE document = ?1 AND replica = ?2 AND last = ?3";
+    let (mut parts, mut position, mut next) = (Vec::new(), 0, Some(key));
+    while let Some(key) = next {
+        let at = params![document, key.replica.as_bytes(), counter(key.counter)];
+        let found = connection.prepare_cached(select)?.query_row(at, |row| {
+            position = row.get(3)?;
+            Ok(rows::read_outbox_row(row))
+        });
+        // What it was added to may have been taken out as damaged.
+        let Some(row) = found.optional()? else { break };
+        let OutboxRow { item, added_to } = row?;
+        parts.push(item);
+        next = added_to;
+        connection.prepare_cached(delete)?.execute(at)?;
+    }
+    let Some(mut item) = parts.pop() else { return Ok(None) };
+    parts.into_iter().rev().for_each(|part| item.add(part));
+    Ok(Some((item, position)))
+}
+
+/// Lets a part of a replica's history stand under another one, as it does in the document.
+pub(super) fn rename(
+    connection: &Connection,
+    document: i64,
+    tail: &mut Tail,
+    renaming: &Renaming,
+) -> Result<(), StoreError> {
+    let (items, _) = load(connection, document)?;
+    connection.prepare_cached("DELETE FROM outbox WHERE document = ?1")?.execute([document])?;
+    for item in items {
+        let row = OutboxRow { item: item.renamed(renaming), added_to: None };
+        enqueue(connection, document, tail, &row)?;
+    }
+    Ok(())
+}
+
+/// Makes an item one row, with a change to it.
+fn change(
+    connection: &Connection,
+    document: i64,
+    key: Dot,
+    change: impl FnOnce(&mut OutboxItem),
+) -> Result<(), StoreError> {
+    let Some((mut item, position)) = take(connection, document, key)? else { return Ok(()) };
+    change(&mut item);
+    insert(connection, document, position, &OutboxRow { item, added_to: None })
+}
+
+fn insert(
+    connection: &Connection,
+    document: i64,
+    position: i64,
+    row: &OutboxRow,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO outbox (document, replica, last, position, body)
+               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let (replica, last) = (row.item.replica, counter(row.item.last));
+    let body = rows::write_outbox_row(row);
+    let row = params![document, replica.as_bytes(), last, position, body];
+    connection.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::causal::{Delta, ReplicaId};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::Client;
+    use crate::store::{FILE, SCHEMA};
+
+    /// How many rows a closed file has, and the bytes of the longest.
+    fn rows(folder: &TempDir) -> (i64, i64) {
+        let file = Connection::open(folder.path().join(FILE)).unwrap();
+        let sql = "SELECT count(*), ifnull(max(length(body)), 0) FROM outbox";
+        file.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    }
+
+    #[test]
+    fn a_change_writes_only_itself_until_an_item_has_too_many_rows() {
+        for changes in [ITEM_ROWS_MAX - 1, ITEM_ROWS_MAX, ITEM_ROWS_MAX + 1] {
+            let folder = TempDir::new().unwrap();
+            let client = Client::open(folder.path(), "notes").unwrap();
+            let document = client.document("notes").unwrap();
+            let notes = document.collection("notes");
+            let (id, _) = notes.insert([("text", "first".into())]).unwrap();
+            for change in 1..changes {
+                let text = format!("{change:0>400}");
+                let _ = notes.update(&id, [("text", text.into())]).unwrap();
+            }
+            let waits = document.outbox();
+            client.shutdown().unwrap();
+            drop((client, document, notes));
+            let (count, longest) = rows(&folder);
+            assert_eq!(count, if changes <= ITEM_ROWS_MAX { changes as i64 } else { 1 });
+            assert!(longest < 800, "{longest} bytes: what was overwritten is not there");
+            let client = Client::open(folder.path(), "notes").unwrap();
+            let document = client.document("notes").unwrap();
+            assert_eq!((document.outbox(), waits.len()), (waits, 1));
+        }
+    }
+
+    fn memory() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        SCHEMA.migrations.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
+        let sql = "INSERT INTO documents (id, name, body) VALUES (?1, ?1, x'')";
+        (1..3).for_each(|document| assert_eq!(connection.execute(sql, [document]).unwrap(), 1));
+        connection
+    }
+
+    fn dot(counter: u64) -> Dot {
+        Dot::new(ReplicaId::from_bytes([1; 16]), counter)
+    }
+
+    /// What one change brings, added to what another one did.
+    fn change_of(counter: u64, added_to: Option<u64>) -> OutboxRow {
+        let Dot { replica, .. } = dot(counter);
+        let delta = Delta { dead: [dot(counter)].into_iter().collect(), ..Delta::default() };
+        let (changes, state) = (1, OutboxState::Pending);
+        let item = OutboxItem { replica, first: counter, last: counter, changes, state, delta };
+        OutboxRow { item, added_to: added_to.map(dot) }
+    }
+
+    /// Two documents with an item of three rows and another one.
+    fn filled() -> Connection {
+        let connection = memory();
+        let rows = [(1, None), (2, Some(1)), (3, Some(2)), (4, None)];
+        let mut tails = [Tail::default(), Tail::default()];
+        for (counter, added_to) in rows {
+            for (document, tail) in (1..).zip(&mut tails) {
+                enqueue(&connection, document, tail, &change_of(counter, added_to)).unwrap();
+            }
+        }
+        connection
+    }
+
+    /// First and last counter, changes and state of each item, with the rows of all.
+    fn found(connection: &Connection, document: i64) -> (Vec<(u64, u64, u32, OutboxState)>, i64) {
+        let (items, _) = load(connection, document).unwrap();
+        for item in &items {
+            let counters = (item.first..=item.last).map(dot);
+            assert_eq!(item.delta.dead, counters.collect());
+        }
+        let items = items.into_iter();
+        let items = items.map(|item| (item.first, item.last, item.changes, item.state)).collect();
+        let sql = "SELECT count(*) FROM outbox WHERE document = ?1";
+        (items, connection.query_row(sql, [document], |row| row.get(0)).unwrap())
+    }
+
+    #[test]
+    fn rows_of_an_item_are_one_once_it_is_not_added_to_any_more_and_go_together() {
+        let (pending, frozen) = (OutboxState::Pending, OutboxState::Frozen);
+        let parked = OutboxState::Parked { reason: "large".to_owned() };
+        let connection = filled();
+        let untouched = (vec![(1, 3, 3, pending.clone()), (4, 4, 1, pending.clone())], 4);
+        assert_eq!(found(&connection, 1), untouched);
+        set_state(&connection, 1, dot(3), frozen.clone()).unwrap();
+        assert_eq!(found(&connection, 1).0, [(1, 3, 3, frozen), (4, 4, 1, pending.clone())]);
+        assert_eq!(found(&connection, 1).1, 2);
+        set_state(&connection, 1, dot(3), parked.clone()).unwrap();
+        assert_eq!(found(&connection, 1).0, [(1, 3, 3, parked), (4, 4, 1, pending.clone())]);
+        assert_eq!(found(&connection, 2), untouched);
+        assert!(take(&connection, 2, dot(3)).unwrap().is_some());
+        assert_eq!(found(&connection, 2), (vec![(4, 4, 1, pending)], 1));
+        assert!(take(&connection, 2, dot(3)).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_added_to_a_row_that_is_gone_is_an_item_of_its_own() {
+        let pending = OutboxState::Pending;
+        for (gone, rest) in [(1, vec![(2, 3, 2)]), (2, vec![(1, 1, 1), (3, 3, 1)])] {
+            let connection = filled();
+            let sql = "DELETE FROM outbox WHERE document = 1 AND last = ?1";
+            connection.execute(sql, [gone]).unwrap();
+            let mut expected: Vec<_> = rest
+                .iter()
+                .map(|(first, last, of)| (*first, *last, *of, pending.clone()))
+                .collect();
+            expected.push((4, 4, 1, pending.clone()));
+            assert_eq!(found(&connection, 1), (expected, 3));
+            set_state(&connection, 1, dot(3), OutboxState::Frozen).unwrap();
+            let (items, _) = found(&connection, 1);
+            assert_eq!(items[items.len() - 2].3, OutboxState::Frozen);
+            assert_eq!(items.len(), rest.len() + 1);
+        }
+    }
+}
