@@ -120,7 +120,7 @@ fn what_was_sent_stays_frozen_and_what_was_acknowledged_is_gone() {
     let hub = TestHub::start();
     let folder = TempDir::new().unwrap();
     let client = open(folder.path(), &hub);
-    let patience = std::time::Duration::from_secs(60);
+    let patience = crate::sync::PATIENCE;
     let notes = client.document("notes").unwrap().collection("notes");
     notes.insert(title("acknowledged")).unwrap().1.wait_hub(patience).unwrap();
     client.wait_sync(patience).unwrap();

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::hub::TestHub;
 
 /// Far longer than anything here takes: it ends a test that would hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(crate) fn open(folder: &Path, hub: &TestHub) -> Client {
     Client::builder(folder).hub(hub.address()).document("notes").open().unwrap()

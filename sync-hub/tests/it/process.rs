@@ -21,7 +21,7 @@ use crate::http::get;
 const KILLS: u8 = 10;
 
 /// Far longer than anything here takes: it ends a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn command(folder: &Path) -> Command {
     command_on("127.0.0.1:0", folder)
