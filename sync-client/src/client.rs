@@ -300,11 +300,22 @@ impl Client {
         timeout: Duration,
         is_wanted: impl Fn(&Connection) -> bool,
     ) -> Connection {
-        let found = self.inner.shared.wait_until(Some(timeout), |state| {
-            let is_over = is_wanted(&state.connection) || state.is_ended;
-            is_over.then(|| state.connection.clone())
-        });
-        found.unwrap_or_else(|| self.connection())
+        let shared = &self.inner.shared;
+        let deadline = shared.deadline(timeout);
+        let mut seen = self.connection();
+        // Asked without the lock, so that it may use this client.
+        while !is_wanted(&seen) {
+            let changed = shared.wait_until(Some(deadline), |state| {
+                let is_over = state.is_ended || !state.connection.is_same(&seen);
+                is_over.then(|| (state.connection.clone(), state.is_ended))
+            });
+            match changed {
+                Some((connection, false)) => seen = connection,
+                Some((connection, true)) => return connection,
+                None => return self.connection(),
+            }
+        }
+        seen
     }
 
     /// What the hub has not acknowledged, of all documents, in order.
@@ -351,7 +362,8 @@ impl Client {
 
     /// Blocks until nothing waits for the hub and the hub's state is here, in all documents.
     pub fn wait_sync(&self, timeout: Duration) -> Result<(), SyncError> {
-        let outcome = self.inner.shared.wait_until(Some(timeout), synced);
+        let outcome =
+            self.inner.shared.wait_until(Some(self.inner.shared.deadline(timeout)), synced);
         outcome.unwrap_or_else(|| Err(self.timed_out()))
     }
 

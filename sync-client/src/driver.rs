@@ -22,7 +22,7 @@ use crate::error::LineError;
 use crate::random;
 use crate::shared::Shared;
 use crate::status::{Connection, Event, OfflineReason, Scrubbed};
-use crate::store::{Damage, Store};
+use crate::store::{Damage, Store, StoreError};
 
 /// How many bytes may wait for the socket; a line that takes too little is given up. All that the
 /// protocol's credit allows fits, for as many documents as a connection may have: or else a slow line
@@ -342,6 +342,9 @@ struct Ending<'a>(&'a Shared);
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
+        if std::thread::panicking() {
+            state.fail(Arc::new(StoreError::Panicked));
+        }
         state.is_ended = true;
         state.connection = Connection::Offline(match &state.failure {
             Some(failure) => OfflineReason::Store(failure.clone()),

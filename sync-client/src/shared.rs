@@ -189,15 +189,17 @@ impl Shared {
         }
     }
 
-    /// Blocks until `check` gives something, or the time is over.
+    /// When this time from now is over, by the monotonic clock in milliseconds.
+    pub(crate) fn deadline(&self, timeout: Duration) -> u64 {
+        self.now().monotonic_ms.saturating_add(timeout.as_millis().min(1 << 60) as u64)
+    }
+
+    /// Blocks until `check` gives something, or a deadline is over.
     pub(crate) fn wait_until<T>(
         &self,
-        timeout: Option<Duration>,
+        deadline: Option<u64>,
         mut check: impl FnMut(&State) -> Option<T>,
     ) -> Option<T> {
-        let deadline = timeout.map(|timeout| {
-            self.now().monotonic_ms.saturating_add(timeout.as_millis().min(1 << 60) as u64)
-        });
         let mut state = self.lock();
         loop {
             if let Some(value) = check(&state) {

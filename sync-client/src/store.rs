@@ -73,8 +73,8 @@ pub enum StoreError {
         "an error took back what was being written; free space or repair the disk, then start again"
     )]
     TakenBack,
-    /// A change ended in a panic, half-way.
-    #[error("a change ended in a panic")]
+    /// A change, or the thread that commits them, ended in a panic, half-way.
+    #[error("the program failed while it was writing; start it again")]
     Panicked,
     /// The system gave no random bytes for an identity.
     #[error(transparent)]

@@ -47,7 +47,8 @@ impl Written {
     /// Blocks until the change is on the hub's disk, or the time is over.
     pub fn wait_hub(&self, timeout: Duration) -> Result<(), Error> {
         let shared = &self.inner.shared;
-        let hub = shared.wait_until(Some(timeout), |state| state.hub(&self.document, self.dot));
+        let deadline = Some(shared.deadline(timeout));
+        let hub = shared.wait_until(deadline, |state| state.hub(&self.document, self.dot));
         hub.unwrap_or(Err(Error::TimedOut))
     }
 

@@ -284,6 +284,19 @@ async fn a_hub_that_is_not_there_or_is_none_is_said_and_does_not_hinder() {
 }
 
 #[test]
+fn who_waits_for_the_line_may_use_the_client() {
+    let hub = TestHub::start();
+    let folder = TempDir::new().unwrap();
+    let client = open(folder.path(), &hub);
+    let found = client.wait_connection(PATIENCE, |seen| {
+        seen.is_online() && client.document("notes").unwrap().outbox().is_empty()
+    });
+    assert!(found.is_online());
+    let found = client.wait_connection(Duration::ZERO, |seen| !seen.is_online());
+    assert!(found.is_online(), "the time is over");
+}
+
+#[test]
 fn everything_works_without_an_async_runtime() {
     let hub = TestHub::start();
     let folder = TempDir::new().unwrap();
