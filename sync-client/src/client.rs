@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use tokio::runtime::Runtime;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
 use sync_core::error::Misuse;
 use sync_core::session::{ClientConfig, OutboxItem, Phase};
@@ -19,15 +17,44 @@ use sync_core::wire::{CHANNELS_MAX, NAME_BYTES_MAX, Packing};
 
 use crate::address::HubAddress;
 use crate::clock::{Clock, TimeOfDay};
+use crate::contact::Contacts;
 use crate::document::DocumentHandle;
 use crate::driver::Driver;
 use crate::error::{Error, NoRandom, OpenError, SyncError};
 use crate::random;
 use crate::shared::{Session, Shared, State};
-use crate::status::{Connection, Event, Missing, OfflineReason, Scrubbed};
-use crate::store::{self, Damage, File, Loaded, Progress, Scrub, Store};
+use crate::status::{ClientStatus, Connection, Missing, OfflineReason, Scrubbed};
+use crate::store::{self, Damage, File, Keeping, Limits, Loaded, Progress, Scrub, Store};
+use crate::token::TokenSource;
+use crate::undo::Histories;
 
 /// How a client is opened.
+///
+/// ```
+/// use sync_client::{Client, Error, Misuse};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let directory = folder.path().join("data");
+/// let builder = Client::builder(&directory)
+///     .hub("http://127.0.0.1:8787")
+///     .agent("a diary, version 3")
+///     .document("diary")
+///     .document("settings")
+///     .offline(true);
+/// let client = builder.clone().open()?;
+/// client.document("settings")?.set_add("flags", "dark")?.wait_disk()?;
+/// let refused = client.document("letters");
+/// assert!(matches!(refused, Err(Error::Misuse(Misuse::NotOpen { .. }))));
+/// client.shutdown()?;
+///
+/// // The same again, with one more document.
+/// let client = builder.document("letters").open()?;
+/// assert_eq!(client.document("settings")?.set("flags")?.len(), 1);
+/// assert!(client.document("letters")?.outbox().is_empty());
+/// # Ok(client.shutdown()?)
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is open before `open()`"]
 pub struct Builder {
@@ -37,7 +64,9 @@ pub struct Builder {
     documents: Vec<String>,
     is_offline: bool,
     repairs: bool,
+    tokens: Option<TokenSource>,
     time_of_day: TimeOfDay,
+    keeping: Keeping,
 }
 
 impl Builder {
@@ -57,6 +86,11 @@ impl Builder {
     /// Says who this is, where the hub asks for it.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.config.token = Some(token.into());
+        self
+    }
+
+    pub(crate) fn with_tokens(mut self, tokens: TokenSource) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 
@@ -81,6 +115,29 @@ impl Builder {
         self
     }
 
+    /// Limits the checkpoints and the tape of each document. The defaults are [`Limits::CHECKPOINTS`] and
+    /// [`Limits::TAPE`]. Without a checkpoint nothing is kept.
+    pub fn keep_checkpoints(mut self, checkpoints: Limits, tape: Limits) -> Self {
+        (self.keeping.checkpoints, self.keeping.tape) = (checkpoints, tape);
+        self
+    }
+
+    /// Keeps what is needed to undo what is changed here, up to these limits for each document: see
+    /// [`DocumentHandle::undo`]. Such as [`Limits::UNDO`]. Where a client is opened without this, what was
+    /// kept before is forgotten.
+    pub fn keep_undo(mut self, limits: Limits) -> Self {
+        self.keeping.undo = Some(limits);
+        self
+    }
+
+    /// Keeps a feed of what changes, here and elsewhere, up to these limits for each document: see
+    /// [`DocumentHandle::feed`]. Such as [`Limits::FEED`]. Where a client is opened without this, what was
+    /// kept before is forgotten.
+    pub fn keep_feed(mut self, limits: Limits) -> Self {
+        self.keeping.feed = Some(limits);
+        self
+    }
+
     /// Opens this document. May be called for several.
     pub fn document(mut self, name: impl Into<String>) -> Self {
         self.documents.push(name.into());
@@ -89,12 +146,23 @@ impl Builder {
 
     /// Opens the data directory, makes it if there is none, and starts to connect. Never waits for the
     /// network.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Misuse`] where no document is named, more than 64 are, or a name is not 1 to 128 bytes without
+    /// control characters; [`OpenError::Address`] where the hub's address is none. [`OpenError::Directory`] and
+    /// [`OpenError::File`] where the directory or its file cannot be opened, made or locked, with one variant of
+    /// [`FileError`](crate::FileError) for each reason; [`OpenError::Store`] where what stands in the file is
+    /// damaged or cannot be read. [`OpenError::NoRandom`] and [`OpenError::Thread`] where the system lacks what is
+    /// needed. A file that is refused is left as it was.
     pub fn open(self) -> Result<Client, OpenError> {
         self.open_with(|_| {})
     }
 
     fn open_with(self, prepare: impl FnOnce(&Store)) -> Result<Client, OpenError> {
-        let Self { directory, hub, config, mut documents, is_offline, repairs, time_of_day } = self;
+        let Self { directory, hub, config, mut documents, is_offline, repairs, .. } = self;
+        let (tokens, keeping) = (self.tokens, self.keeping);
+        let clock = Clock::new(self.time_of_day);
         check_name("the agent's name", &config.agent)?;
         documents.iter().try_for_each(|name| check_name("a document's name", name))?;
         documents.sort();
@@ -115,11 +183,25 @@ impl Builder {
         let damaged = |source| OpenError::Store { path: path.clone(), source };
         let damage = if repairs { Store::repair(&mut file).map_err(damaged)? } else { Vec::new() };
         let mut store = Store::new(file).map_err(damaged)?;
+        let now_ms = clock.now().unix_ms;
+        store.forget_old(now_ms).map_err(damaged)?;
+        store.keep(keeping);
         let mut session = Session::new(config);
+        let mut contacts = Contacts::new();
+        let mut histories = Histories::new(store.next_undo().map_err(damaged)?);
         for name in &documents {
-            let Loaded { saved, replica } = store.load(name).map_err(damaged)?;
+            let Loaded { saved, replica, contact } = store.load(name).map_err(damaged)?;
+            contacts.insert(name.clone(), contact);
             let opening = u64::from_ne_bytes(random::bytes()?);
             session.open(name, saved, replica, opening).map_err(damaged)?;
+            session.record(name, store.find_kept(name, now_ms).map_err(damaged)?)?;
+            match keeping.undo {
+                Some(limits) => {
+                    let rows = store.history(name).map_err(damaged)?;
+                    histories.keep(name, limits, rows, now_ms);
+                }
+                None => store.purge_undo(name).map_err(damaged)?,
+            }
         }
         store.opened().map_err(damaged)?;
         prepare(&store);
@@ -129,9 +211,12 @@ impl Builder {
             None => Connection::Offline(OfflineReason::NoHub),
         };
         let file = store.file();
-        let shared =
-            Arc::new(Shared::new(session, connection, is_offline, Clock::new(time_of_day)));
-        let driver = Driver::new(shared.clone(), store, hub);
+        let shared = Arc::new(Shared::new(session, connection, is_offline, clock));
+        {
+            let mut state = shared.lock();
+            (state.contacts, state.histories) = (contacts, histories);
+        }
+        let driver = Driver::new(shared.clone(), store, hub, tokens);
         let (runtime, thread) = start(driver).map_err(OpenError::Thread)?;
         let (runtime, thread) = (Some(runtime), Mutex::new(Some(thread)));
         Ok(Client { inner: Arc::new(Inner { shared, runtime, thread, directory, file, damage }) })
@@ -211,13 +296,44 @@ impl Drop for Inner {
 /// Handles are cheap to clone and may be used from any thread. Records are read from the file when they
 /// are asked for, so a document may be larger than memory. Reading and changing never waits for the
 /// network; it may wait for one commit that is under way, and writers wait while more than a thousand
-/// changes have not reached the disk. When the last handle goes, the client is shut down.
+/// changes have not reached the disk. What nobody waits for may be a tenth of a second late on disk, so that
+/// more changes share a commit. When the last handle goes, the client is shut down.
+///
+/// ```
+/// use std::time::Duration;
+/// use sync_client::{Client, Connection, OfflineReason, SyncError};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let directory = folder.path().join("data");
+/// let client = Client::open(&directory, "notes")?;
+/// let notes = client.document("notes")?.collection("notes");
+/// let (id, written) = notes.insert([("title", "Buy milk".into())])?;
+/// written.wait_disk()?;
+///
+/// // Without a hub everything works, and waits.
+/// assert!(matches!(client.connection(), Connection::Offline(OfflineReason::NoHub)));
+/// assert_eq!(client.document("notes")?.status().pending, 1);
+/// let refused = client.wait_sync(Duration::from_secs(1));
+/// assert!(matches!(refused, Err(SyncError::Offline(_))));
+///
+/// client.shutdown()?;
+/// assert!(notes.remove(&id).is_err());
+/// let again = Client::open(&directory, "notes")?;
+/// assert!(again.document("notes")?.collection("notes").get(&id)?.is_some());
+/// # Ok(again.shutdown()?)
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Client {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Prepares to open a data directory. Each directory belongs to one client at a time.
     pub fn builder(directory: impl AsRef<Path>) -> Builder {
         let directory = directory.as_ref().to_path_buf();
@@ -230,11 +346,17 @@ impl Client {
             documents: Vec::new(),
             is_offline: false,
             repairs: false,
+            tokens: None,
             time_of_day: TimeOfDay::default(),
+            keeping: Keeping::default(),
         }
     }
 
     /// Opens one document without a hub.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::open`].
     pub fn open(directory: impl AsRef<Path>, document: &str) -> Result<Self, OpenError> {
         Self::builder(directory).document(document).open()
     }
@@ -254,6 +376,11 @@ impl Client {
     /// Looks at the whole file now, and gives what is not as it was written, up to 100 rows. Others read and
     /// write in between, though they may wait for a step of it. The time grows with the file.
     /// [`Builder::repair`] takes out what this finds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] where the file cannot be read at all, [`Error::Store`] where the store had failed, and
+    /// [`Error::Closed`] once the client is shut down. Damage is no error.
     pub fn verify(&self) -> Result<Vec<Damage>, Error> {
         let Inner { shared, file, .. } = &*self.inner;
         // Nothing that it is given up for.
@@ -275,7 +402,7 @@ impl Client {
     }
 
     /// What looking at the file in the background has found so far. A pass begins soon after opening and
-    /// each day from then on, and costs a tenth of a core. Each ends with [`Event::Scrubbed`]. What one
+    /// each day from then on, and costs a tenth of a core. Each ends with [`Event::Scrubbed`](crate::Event::Scrubbed). What one
     /// finds, [`Builder::repair`] takes out at the next opening.
     #[must_use]
     pub fn scrubbed(&self) -> Scrubbed {
@@ -283,6 +410,10 @@ impl Client {
     }
 
     /// A document that was named at opening.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] with [`Misuse::NotOpen`] where it was not named.
     pub fn document(&self, name: &str) -> Result<DocumentHandle, Error> {
         self.inner.shared.lock().session.document(name)?;
         Ok(DocumentHandle { inner: self.inner.clone(), name: name.into() })
@@ -292,6 +423,13 @@ impl Client {
     #[must_use]
     pub fn connection(&self) -> Connection {
         self.inner.shared.lock().connection.clone()
+    }
+
+    /// How the client is, over all its documents.
+    #[must_use]
+    pub fn status(&self) -> ClientStatus {
+        let now_ms = self.inner.shared.now().unix_ms;
+        self.inner.shared.lock().client_status(now_ms)
     }
 
     /// Blocks until the line is as wanted, or the time is over. Gives how it is then.
@@ -330,12 +468,6 @@ impl Client {
         items.collect()
     }
 
-    /// Tells everything that happens from here on.
-    #[must_use]
-    pub fn subscribe(&self) -> Subscription {
-        Subscription { events: self.inner.shared.subscribe(), is_over: false }
-    }
-
     /// Switches the line off or on. While it is off nothing is sent or received, and changes wait in
     /// the outbox.
     pub fn set_offline(&self, is_offline: bool) {
@@ -352,6 +484,12 @@ impl Client {
 
     /// Completes once nothing waits for the hub and the hub's state is here, in all documents. Ends
     /// early where no attempt to connect is to be expected. Works in any async runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`SyncError::TimedOut`] with what is missing, [`SyncError::Parked`] where the hub refused changes and
+    /// nothing else is missing, [`SyncError::Offline`] where no attempt to connect is to be expected, and
+    /// [`SyncError::Client`] where the store failed or the client is shut down.
     pub async fn sync(&self, timeout: Duration) -> Result<(), SyncError> {
         let done = pin!(self.inner.shared.until(synced));
         match select(done, pin!(self.inner.sleep(timeout))).await {
@@ -361,6 +499,10 @@ impl Client {
     }
 
     /// Blocks until nothing waits for the hub and the hub's state is here, in all documents.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::sync`].
     pub fn wait_sync(&self, timeout: Duration) -> Result<(), SyncError> {
         let outcome =
             self.inner.shared.wait_until(Some(self.inner.shared.deadline(timeout)), synced);
@@ -369,6 +511,11 @@ impl Client {
 
     /// Ends the client once everything that was accepted is on disk. Takes a moment to say goodbye to
     /// the hub, at most. The data directory can be opened again afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] where the store had failed: what was accepted last may not be on disk. The client is shut
+    /// down all the same.
     pub fn shutdown(&self) -> Result<(), Error> {
         self.inner.shut_down();
         match &self.inner.shared.lock().failure {
@@ -404,45 +551,7 @@ fn synced(state: &State) -> Option<Result<(), SyncError>> {
 }
 
 fn is_synced(missing: &Missing) -> bool {
-    missing.pending == 0 && missing.phase == Phase::Live
-}
-
-/// What happens in a client, from when it was subscribed to.
-#[derive(Debug)]
-pub struct Subscription {
-    events: broadcast::Receiver<Option<Event>>,
-    is_over: bool,
-}
-
-impl Subscription {
-    /// The next event; none after the client was shut down. A subscriber that lags behind gets
-    /// [`Event::Missed`] in place of what is gone. May be dropped at any time and called again.
-    pub async fn next(&mut self) -> Option<Event> {
-        if self.is_over {
-            return None;
-        }
-        let event = self.events.recv().await;
-        self.take(event)
-    }
-
-    /// Blocks until the next event. Not to be called within an async runtime.
-    pub fn wait_next(&mut self) -> Option<Event> {
-        if self.is_over {
-            return None;
-        }
-        let event = self.events.blocking_recv();
-        self.take(event)
-    }
-
-    fn take(&mut self, event: Result<Option<Event>, RecvError>) -> Option<Event> {
-        let event = match event {
-            Ok(event) => event,
-            Err(RecvError::Lagged(_)) => Some(Event::Missed),
-            Err(RecvError::Closed) => None,
-        };
-        self.is_over = event.is_none();
-        event
-    }
+    missing.pending == 0 && missing.phase == Phase::Live && !missing.is_refilling
 }
 
 /// A fresh record id: a UUID of version 7, so that ids order by time.
@@ -455,7 +564,6 @@ mod tests {
     use sync_faults::{Disk, Fault};
 
     use super::*;
-    use crate::shared::EVENTS_MAX;
     use crate::status::Connection;
 
     #[test]
@@ -488,30 +596,6 @@ mod tests {
         assert!(notes.get(&small).unwrap().is_some());
         assert_eq!(notes.list().unwrap().len(), 1);
         notes.insert([("title", "late".into())]).unwrap().1.wait_disk().unwrap();
-    }
-
-    #[test]
-    fn how_far_a_subscriber_may_lag_behind_is_limited_and_it_hears_that_it_missed_something() {
-        for count in [EVENTS_MAX - 1, EVENTS_MAX, EVENTS_MAX + 1] {
-            let session = Session::new(ClientConfig::default());
-            let shared = Shared::new(
-                session,
-                Connection::Offline(OfflineReason::NoHub),
-                false,
-                Clock::new(TimeOfDay::default()),
-            );
-            let mut subscription = Subscription { events: shared.subscribe(), is_over: false };
-            let event = |number: usize| Event::Status { document: number.to_string() };
-            (0..count).for_each(|number| shared.tell(Some(event(number))));
-            if count > EVENTS_MAX {
-                assert!(matches!(subscription.wait_next(), Some(Event::Missed)));
-            }
-            for number in count.saturating_sub(EVENTS_MAX)..count {
-                let heard = subscription.wait_next();
-                let is_it = |document: &str| document == number.to_string();
-                assert!(matches!(heard, Some(Event::Status { document }) if is_it(&document)));
-            }
-        }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sync_core::session::Now;
-use sync_core::time::SKEW_MS_MAX;
+use sync_core::time::{SKEW_MS_MAX, TIME_MS_MIN};
+use tokio::time::Instant;
 
 /// Reads the time of day, in milliseconds since 1970.
 #[derive(Clone)]
@@ -34,7 +35,8 @@ impl fmt::Debug for TimeOfDay {
     }
 }
 
-/// Reads both clocks; the monotonic one counts from when this was made.
+/// Reads both clocks; the monotonic one counts from when this was made, by the runtime's time where that is
+/// simulated.
 ///
 /// Stamps order concurrent writes for those who read them, so a clock that is wrong by more than a bound
 /// follows the hub's, from when that is known on.
@@ -72,6 +74,8 @@ impl Clock {
     /// is more than a bound; negative where it is ahead.
     pub(crate) fn compare(&self, hub_ms: u64) -> Option<i64> {
         let at = self.read();
+        // A hub that does not know the time says nothing about this device's clock.
+        let hub_ms = if hub_ms < TIME_MS_MIN { at.unix_ms } else { hub_ms };
         let ms = i64::try_from(i128::from(hub_ms) - i128::from(at.unix_ms)).unwrap_or_default();
         let ms = Some(ms).filter(|ms| ms.unsigned_abs() > SKEW_MS_MAX);
         let mut correction = self.correction.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,6 +128,9 @@ mod tests {
             day.store(own + 1_000, Ordering::Relaxed);
             assert_eq!(clock.now().unix_ms, if told.is_some() { HUB_MS } else { own } + 1_000);
         }
+        // A hub without the time is not followed.
+        assert_eq!(clock.compare(TIME_MS_MIN - 1), None);
+        clock.compare(HUB_MS);
         // It is set right, and is not corrected any more.
         day.store(HUB_MS + SKEW_MS_MAX + 2_000, Ordering::Relaxed);
         assert_eq!(clock.now().unix_ms, HUB_MS + SKEW_MS_MAX + 2_000);

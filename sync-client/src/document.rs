@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use sync_core::causal::{Dot, ReplicaId};
+use sync_core::error::Misuse;
 use sync_core::session::{LogEntry, OutboxItem, Peer};
 use sync_core::types::{Conflict, Field, Place, Record, RecordId, Value, Version};
 
 use crate::client::{Inner, new_record_id};
 use crate::error::Error;
-use crate::status::{Connection, OfflineReason, Status};
-use crate::store::StoreError;
+use crate::status::Status;
+use crate::store::{Kept, StoreError};
 use crate::written::Written;
 use crate::{Document, Edit, Refused};
 
@@ -111,6 +112,51 @@ impl DocumentHandle {
 
     /// Makes several changes as one: applied here and elsewhere whole, or not at all where the closure
     /// fails. The closure runs under a lock: it must not use this client other than by the edit.
+    ///
+    /// A change has at most some 160,000 bytes as it is stored. While more than a thousand changes have not
+    /// reached the disk, this waits.
+    ///
+    /// ```
+    /// use sync_client::{Client, Error, Refused, RecordId};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let client = Client::open(folder.path().join("data"), "accounts")?;
+    /// let accounts = client.document("accounts")?;
+    /// let [ada, ben] = ["ada", "ben"].map(|id| RecordId::new(id).unwrap());
+    /// let open = accounts.change(|edit| {
+    ///     edit.insert("accounts", &ada, [("cents", &700.into())])?;
+    ///     edit.insert("accounts", &ben, [("cents", &0.into())])
+    /// });
+    /// open?.1.wait_disk()?;
+    ///
+    /// // Both are moved, or none is.
+    /// let (moved, written) = accounts.change(|edit| {
+    ///     edit.update("accounts", &ada, [("cents", &500.into())])?;
+    ///     edit.update("accounts", &ben, [("cents", &200.into())])?;
+    ///     Ok(200)
+    /// })?;
+    /// written.wait_disk()?;
+    /// assert_eq!(moved, 200);
+    ///
+    /// // The second step is refused, so the first is taken back.
+    /// let none = RecordId::new("none")?;
+    /// let refused = accounts.change(|edit| {
+    ///     edit.update("accounts", &ada, [("cents", &0.into())])?;
+    ///     edit.update("accounts", &none, [("cents", &500.into())])
+    /// });
+    /// assert!(matches!(refused, Err(Error::Misuse(_))));
+    /// let ada = accounts.collection("accounts").get(&ada)?.unwrap();
+    /// assert_eq!(ada.value("cents").and_then(|cents| cents.as_int()), Some(500));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] where the closure gives one, or the change is too large: nothing is changed then.
+    /// [`Error::Store`] where the file cannot be read or written: nothing more is written until the client is
+    /// opened again. [`Error::Closed`] once it is shut down.
     pub fn change<T>(
         &self,
         change: impl FnOnce(&mut Edit<'_>) -> Result<T, Refused>,
@@ -119,24 +165,68 @@ impl DocumentHandle {
         Ok((value, self.written(dot)))
     }
 
+    /// As [`change`](Self::change), if `check` finds that the document is as it should be afterwards; or
+    /// else nothing is left of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Violated`] where the check says no.
+    pub fn change_guarded<T>(
+        &self,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<T, Refused>,
+        check: impl FnOnce(&Document) -> Result<bool, StoreError>,
+    ) -> Result<(T, Written), Error> {
+        let mut is_violated = false;
+        let made = self.change(|edit| {
+            let value = change(edit)?;
+            if check(edit.document()).map_err(Refused::Store)? {
+                return Ok(value);
+            }
+            is_violated = true;
+            Err(Misuse::Empty.into())
+        });
+        if is_violated && matches!(made, Err(Error::Misuse(_))) {
+            return Err(Error::Violated);
+        }
+        made
+    }
+
     /// Adds a member to a set of the document.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::change`]; [`Error::Misuse`] where the name is not 1 to 128 bytes without control characters, or
+    /// the member nests deeper than 32 lists and maps or is too large.
     pub fn set_add(&self, set: &str, member: impl Into<Value>) -> Result<Written, Error> {
         let member = member.into();
         Ok(self.change(|edit| edit.set_add(set, &member))?.1)
     }
 
     /// Removes a member from a set of the document.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::change`]; [`Error::Misuse`] where the name is not 1 to 128 bytes without control characters.
     pub fn set_remove(&self, set: &str, member: impl Into<Value>) -> Result<Written, Error> {
         let member = member.into();
         Ok(self.change(|edit| edit.set_remove(set, &member))?.1)
     }
 
     /// The members of a set of the document.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
     pub fn set(&self, set: &str) -> Result<BTreeSet<Value>, Error> {
         self.read(|document| document.set(set))
     }
 
     /// Reads the document under the lock: the closure must not use this client.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] where the file cannot be read or what stands there is damaged, and [`Error::Closed`] once the
+    /// client is shut down.
     pub fn read<T>(
         &self,
         read: impl FnOnce(&Document) -> Result<T, StoreError>,
@@ -152,14 +242,19 @@ impl DocumentHandle {
     /// How the document is with its hub.
     #[must_use]
     pub fn status(&self) -> Status {
+        let now_ms = self.inner.shared.now().unix_ms;
         let state = self.inner.shared.lock();
-        state.status(&self.name).unwrap_or_else(|_| Status {
-            connection: Connection::Offline(OfflineReason::Closed),
-            phase: sync_core::session::Phase::Closed,
-            pending: 0,
-            parked: 0,
-            replica: ReplicaId::from_bytes([0; 16]),
-        })
+        state.status(&self.name, now_ms).unwrap_or_else(|_| Status::unknown())
+    }
+
+    /// What is kept of the document's deleted and overwritten things, with sizes and limits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] where the file cannot be read; [`Error::Closed`] once the client was shut down.
+    pub fn kept(&self) -> Result<Vec<Kept>, Error> {
+        let name = self.name.clone();
+        self.inner.shared.with_store(move |_, store| Ok(store.kept(&name)?))
     }
 
     /// What the hub has not acknowledged, in order.
@@ -170,6 +265,12 @@ impl DocumentHandle {
     }
 
     /// What clashed so far, also what was resolved since.
+    ///
+    /// At most 1,000 entries are kept; the oldest go first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`]: whether something still clashes is read from the file.
     pub fn conflict_log(&self) -> Result<Vec<Logged>, Error> {
         let state = self.inner.shared.lock();
         let entries = state.session.conflict_log(&self.name).map_err(|refused| match refused {
@@ -181,6 +282,13 @@ impl DocumentHandle {
     }
 
     /// Shows others that this replica is online, under a name, with bytes of the application's own.
+    ///
+    /// The name has at most 128 bytes, and what is shown at most 4,096.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] where something is longer, [`Error::Store`] where the store had failed, and
+    /// [`Error::Closed`] once the client is shut down.
     pub fn show(&self, name: impl Into<String>, state: impl Into<Vec<u8>>) -> Result<(), Error> {
         let shown = Peer { name: name.into(), state: state.into() };
         let mut locked = self.inner.shared.lock();
@@ -195,25 +303,63 @@ impl DocumentHandle {
     /// Who else is online in this document.
     #[must_use]
     pub fn peers(&self) -> BTreeMap<ReplicaId, Peer> {
-        let state = self.inner.shared.lock();
-        let peers = state.session.peers(&self.name).into_iter().flatten();
-        peers.map(|(replica, peer)| (*replica, peer.clone())).collect()
+        self.inner.shared.lock().peers(&self.name).unwrap_or_default()
     }
 
-    fn written(&self, dot: Dot) -> Written {
+    pub(crate) fn written(&self, dot: Dot) -> Written {
         Written { inner: self.inner.clone(), document: self.name.clone(), dot }
     }
 }
 
 /// Records by id.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use sync_client::{Client, Field, RecordId, members};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let client = Client::open(folder.path().join("data"), "notes")?;
+/// let notes = client.document("notes")?.collection("notes");
+/// let id = RecordId::new("shopping")?;
+/// let place = BTreeMap::from([("city".to_owned(), "Bern".into())]);
+/// let written = notes.insert_with_id(&id, [
+///     ("title", "Buy milk".into()),         // concurrent values are all kept
+///     ("colour", Field::Latest("red".into())), // the last one wins
+///     ("tags", members(["home", "shop"])),  // members merge one by one
+///     ("seen", Field::Counter(0)),          // concurrent changes add up
+///     ("place", Field::Map(place)),         // each of its fields merges on its own
+/// ])?;
+/// written.wait_disk()?;
+/// notes.update(&id, [("tags", members(["home"]))])?.wait_disk()?;
+/// notes.put(&id, &["place", "street"], "Kramgasse".into())?.wait_disk()?;
+/// notes.count(&id, &["seen"], 2)?.wait_disk()?;
+/// notes.unset(&id, &["colour"])?.wait_disk()?;
+///
+/// let note = notes.get(&id)?.unwrap();
+/// assert_eq!(note.text("title"), Some("Buy milk"));
+/// assert_eq!(note.members("tags").count(), 1);
+/// assert_eq!(note.count("seen"), 2);
+/// assert_eq!(note.value("colour"), None);
+/// let Field::Map(place) = &note.fields["place"] else { panic!("a map") };
+/// assert_eq!(place.len(), 2);
+/// notes.remove(&id)?.wait_disk()?;
+/// assert_eq!(notes.get(&id)?, None);
+/// # Ok(client.shutdown()?)
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Collection {
-    document: DocumentHandle,
-    name: Arc<str>,
+    pub(crate) document: DocumentHandle,
+    pub(crate) name: Arc<str>,
 }
 
 impl Collection {
     /// Adds a record under a fresh id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::insert_with_id`]; [`Error::NoRandom`] where the system gives no random bytes for the id.
     pub fn insert<K: AsRef<str>>(
         &self,
         fields: impl IntoIterator<Item = (K, Field)>,
@@ -224,6 +370,12 @@ impl Collection {
     }
 
     /// Adds a record under an id of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is a record of that id, where the name of the
+    /// collection or of a field is not 1 to 128 bytes without control characters, where a field stands twice, or a
+    /// value nests deeper than 32 lists and maps.
     pub fn insert_with_id<K: AsRef<str>>(
         &self,
         id: &RecordId,
@@ -234,6 +386,10 @@ impl Collection {
     }
 
     /// Writes fields of a record and leaves the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::insert_with_id`], but that [`Error::Misuse`] says that there is no such record.
     pub fn update<K: AsRef<str>>(
         &self,
         id: &RecordId,
@@ -244,46 +400,83 @@ impl Collection {
     }
 
     /// Writes one field at a path of nested maps, and leaves its neighbours.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::update`].
     pub fn put(&self, id: &RecordId, path: &[&str], field: Field) -> Result<Written, Error> {
         self.change(|edit| edit.put(&self.name, id, path, &field))
     }
 
     /// Takes a field out, at a path of nested maps, with all that is below it.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is no such record.
     pub fn unset(&self, id: &RecordId, path: &[&str]) -> Result<Written, Error> {
         self.change(|edit| edit.unset(&self.name, id, path))
     }
 
     /// Adds to a counter, at a path of nested maps; a negative amount takes away.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is no such record.
     pub fn count(&self, id: &RecordId, path: &[&str], amount: i64) -> Result<Written, Error> {
         self.change(|edit| edit.count(&self.name, id, path, amount))
     }
 
     /// Removes a record.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is no such record.
     pub fn remove(&self, id: &RecordId) -> Result<Written, Error> {
         self.change(|edit| edit.remove(&self.name, id))
     }
 
     /// Resolves the clashing fields of a record by writing again what one author wrote.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is no such record, or nothing that this author
+    /// wrote clashes.
     pub fn keep(&self, id: &RecordId, author: ReplicaId) -> Result<Written, Error> {
         self.change(|edit| edit.keep(&self.name, id, author))
     }
 
     /// Settles a record that was edited here and deleted there: it stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is no such record.
     pub fn adopt(&self, id: &RecordId) -> Result<Written, Error> {
         self.change(|edit| edit.adopt(&self.name, id))
     }
 
     /// Makes a record again of what an edit left of one that was deleted.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where nothing is left of such a record, or it is whole.
     pub fn restore(&self, id: &RecordId) -> Result<Written, Error> {
         self.change(|edit| edit.restore(&self.name, id))
     }
 
     /// Removes what an edit left of a record that was deleted.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where nothing is left of such a record, or it is whole.
     pub fn dismiss(&self, id: &RecordId) -> Result<Written, Error> {
         self.change(|edit| edit.dismiss(&self.name, id))
     }
 
     /// A record that is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::read`]. That there is no such record is none.
     pub fn get(&self, id: &RecordId) -> Result<Option<Item>, Error> {
         self.document.read(|document| {
             let record = document.record(&self.name, id)?;
@@ -292,6 +485,12 @@ impl Collection {
     }
 
     /// All records, in the order of their ids.
+    ///
+    /// They are read at once and take memory; [`DocumentHandle::read`] has pages of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::read`].
     pub fn list(&self) -> Result<Vec<Item>, Error> {
         self.document.read(|document| {
             let records = document.records(&self.name)?.into_iter();
@@ -300,6 +499,10 @@ impl Collection {
     }
 
     /// What clashes at present, by record.
+    ///
+    /// # Errors
+    ///
+    /// As [`DocumentHandle::read`].
     pub fn conflicts(&self) -> Result<Vec<Clash>, Error> {
         self.document.read(|document| {
             let mut clashes: BTreeMap<RecordId, Vec<Conflict>> = BTreeMap::new();

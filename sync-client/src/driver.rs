@@ -6,23 +6,26 @@
 
 mod line;
 mod scrubber;
+#[cfg(test)]
+mod weather;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Phase};
+use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Now, Persist, Phase};
 use sync_core::wire::{CHANNELS_MAX, Fault, MESSAGE_BYTES_MAX, PUSH_CREDIT};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use self::line::{Line, LineEvent, Queue, Why};
+use self::line::{Dial, Line, LineEvent, Queue, Why};
 use self::scrubber::Scrubber;
 use crate::address::HubAddress;
 use crate::error::LineError;
 use crate::random;
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 use crate::status::{Connection, Event, OfflineReason, Scrubbed};
 use crate::store::{Damage, Store, StoreError};
+use crate::token::TokenSource;
 
 /// How many bytes may wait for the socket; a line that takes too little is given up. All that the
 /// protocol's credit allows fits, for as many documents as a connection may have: or else a slow line
@@ -32,11 +35,43 @@ const QUEUE_BYTES_MAX: usize = CHANNELS_MAX * (PUSH_CREDIT + 1) * MESSAGE_BYTES_
 /// How long the hub may take for its welcome, in milliseconds. Arbitrary.
 const WELCOME_MS_MAX: u64 = 15_000;
 
+/// How many times as long as the last commit took the next one waits for more changes, where nobody waits
+/// for it: then the disk is busy, and the documents are locked, for at most a fifth of the time.
+const REST_TIMES: u32 = 4;
+
+/// How long a commit waits for more changes, at most. Arbitrary: what a power cut takes of what nobody
+/// waited for.
+const REST_MAX: Duration = Duration::from_millis(100);
+
+/// Which part of the time of the last commit the next one waits for those who shared it, or came too late
+/// for it, where somebody waits for it. A writer who is alone is never waited for.
+const GATHER_PART: u32 = 2;
+
+/// How old contacts on disk may be when something else is stored, in milliseconds. Arbitrary.
+const CONTACT_MS_MAX: u64 = 60_000;
+
+/// How old contacts on disk may be on a line that is idle, in milliseconds. Arbitrary: it wakes the disk.
+const CONTACT_IDLE_MS_MAX: u64 = 600_000;
+
+/// The close code of a hub that does not accept a token.
+const UNAUTHORIZED: u16 = 4401;
+
 /// All that the thread owns.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     store: Store,
+    /// What is to be stored by the next commit.
+    batches: Vec<Persist>,
+    /// Until when the next commit may wait for more changes, where nobody waits for it.
+    rests_until: Instant,
+    /// Until when it may where somebody does.
+    gathers_until: Instant,
+    /// How many are to be expected that write at about the same time and wait.
+    expected: usize,
+    /// Until when the next commit does wait.
+    due: Option<Instant>,
     hub: Option<HubAddress>,
+    dial: Dial,
     line: Line,
     queue: Queue,
     backoff: Backoff,
@@ -49,15 +84,33 @@ pub(crate) struct Driver {
     /// Why the hub turned this client away for good.
     turned_away: Option<Why>,
     scrubber: Scrubber,
+    tokens: Option<TokenSource>,
+    /// What the source gave last, and what of that the hub did not accept.
+    token: Option<String>,
+    refused_token: Option<String>,
+    /// When contacts were last stored, by the monotonic clock, and whether they are to be.
+    contacts_ms: u64,
+    notes_contacts: bool,
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, store: Store, hub: Option<HubAddress>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        store: Store,
+        hub: Option<HubAddress>,
+        tokens: Option<TokenSource>,
+    ) -> Self {
         let scrubber = Scrubber::new(shared.clone(), store.file());
         Self {
             shared,
             store,
+            batches: Vec::new(),
+            rests_until: Instant::now(),
+            gathers_until: Instant::now(),
+            expected: 0,
+            due: None,
             hub,
+            dial: Dial::Net,
             scrubber,
             line: Line::Off,
             queue: Queue::new(),
@@ -66,6 +119,11 @@ impl Driver {
             live_since_ms: None,
             lost: None,
             turned_away: None,
+            tokens,
+            token: None,
+            refused_token: None,
+            contacts_ms: 0,
+            notes_contacts: false,
         }
     }
 
@@ -76,21 +134,25 @@ impl Driver {
         loop {
             let is_busy = self.turn();
             let is_stopping = self.steer().await;
-            self.publish();
+            self.publish(is_busy);
             if is_stopping && !is_busy && !self.has_outputs() {
                 break;
             }
             let wait = self.wait_ms();
+            let rest = self.due.map(|due| due.saturating_duration_since(Instant::now()));
             tokio::select! {
                 biased;
                 event = self.line.next(&shared.clock, &mut self.queue) => self.handle_line(event),
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => self.handle_timeout(),
+                () = sleep(rest.unwrap_or_default()), if rest.is_some() => {}
                 () = shared.wake.notified() => {}
                 damage = self.scrubber.next() => self.tell_scrubbed(damage),
                 () = std::future::ready(()), if is_busy => {}
             }
         }
         self.line.hang_up(&mut self.queue).await;
+        self.notes_contacts = true;
+        self.turn();
         drop((self.store, ending));
     }
 
@@ -102,7 +164,7 @@ impl Driver {
         }
         for output in outputs {
             match output {
-                // Stored with the others.
+                // Taken already.
                 ClientOutput::Persist(_) => {}
                 ClientOutput::Send(frame) => self.send(frame),
                 ClientOutput::Disconnect { reason } => {
@@ -114,31 +176,60 @@ impl Driver {
         is_busy
     }
 
-    /// Takes everything that the session asks for, and commits what it changed. All of it: what is new in
-    /// a document is never committed without what the same change put into the outbox. Gives whether
-    /// anything was stored.
+    /// Takes everything that the session asks for, and commits what it changed, or leaves that for a while
+    /// so that more changes share the commit. All of it: what is new in a document is never committed without
+    /// what the same change put into the outbox. Gives also whether anything was stored.
     fn store_changes(&mut self) -> (Vec<ClientOutput>, bool) {
         let now = self.shared.now();
-        let mut state = self.shared.lock();
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
         if let Some(failure) = &state.failure {
             self.store.fail(failure.clone());
         }
-        let outputs: Vec<_> = std::iter::from_fn(|| state.session.poll()).collect();
-        state.backlog = 0;
-        let batches = outputs.iter().filter_map(|output| match output {
-            ClientOutput::Persist(batch) => Some(batch),
-            ClientOutput::Send(_) | ClientOutput::Disconnect { .. } | ClientOutput::Event(_) => {
-                None
+        let mut outputs = Vec::new();
+        while let Some(output) = state.session.poll() {
+            match output {
+                ClientOutput::Persist(batch) => self.batches.push(batch),
+                ClientOutput::Send(_)
+                | ClientOutput::Disconnect { .. }
+                | ClientOutput::Event(_) => outputs.push(output),
             }
-        });
-        let batches: Vec<_> = batches.collect();
-        if batches.is_empty() {
+        }
+        let is_storing = !self.batches.is_empty();
+        let is_due = is_storing && self.are_contacts_older(now, CONTACT_MS_MAX);
+        let notes_contacts = std::mem::take(&mut self.notes_contacts) || is_due;
+        if !is_storing && !notes_contacts && state.jobs.is_empty() {
+            state.backlog = 0;
             return (outputs, false);
         }
+        let begun = Instant::now();
+        self.due = if notes_contacts || !state.jobs.is_empty() {
+            None
+        } else {
+            self.may_rest_until(&state).filter(|due| begun < *due)
+        };
+        if self.due.is_some() {
+            return (outputs, false);
+        }
+        let awaited = state.awaited;
+        let batches = std::mem::take(&mut self.batches);
+        (state.backlog, state.awaited) = (0, 0);
         let mut written = batches.iter().try_for_each(|batch| self.store.write(batch));
+        batches.iter().for_each(|batch| state.histories.take(&batch.document, &batch.steps));
+        let news = state.histories.take_news();
+        written = written.and_then(|()| self.store.write_histories(&news));
+        if notes_contacts {
+            self.contacts_ms = now.monotonic_ms;
+            written = written.and_then(|()| self.store.note_contacts(&state.contacts));
+        }
         written = written.and_then(|()| self.store.commit());
         match written {
             Ok(()) => {
+                for (name, end) in self.store.feed_ends() {
+                    if state.feed_ends.get(name) != Some(&end) {
+                        state.feed_ends.insert(name.to_owned(), end);
+                    }
+                }
                 for batch in batches {
                     if state.failure.is_none() {
                         state.handle(now, ClientInput::Persisted(batch.id));
@@ -149,8 +240,32 @@ impl Driver {
                 state.fail(failure);
             }
         }
-        drop(state);
-        (outputs, true)
+        let (end, took) = (Instant::now(), begun.elapsed());
+        self.rests_until = end + took.saturating_mul(REST_TIMES).min(REST_MAX);
+        self.gathers_until = end + (took / GATHER_PART).min(REST_MAX);
+        self.expected = awaited + shared.changing();
+        let mut is_busy = is_storing;
+        while let Some(job) = state.jobs.take() {
+            job(&mut state, &mut self.store);
+            is_busy = true;
+        }
+        (outputs, is_busy)
+    }
+
+    fn are_contacts_older(&self, now: Now, ms: u64) -> bool {
+        now.monotonic_ms.saturating_sub(self.contacts_ms) >= ms
+    }
+
+    /// Until when what is to be stored may wait: while it is all of changes made here, of which each is one
+    /// batch.
+    fn may_rest_until(&self, state: &State) -> Option<Instant> {
+        if self.batches.len() > state.backlog || state.is_urgent() {
+            return None;
+        }
+        match state.awaited {
+            0 => Some(self.rests_until),
+            awaited => (awaited < self.expected).then_some(self.gathers_until),
+        }
     }
 
     fn send(&mut self, frame: Vec<u8>) {
@@ -181,6 +296,9 @@ impl Driver {
                 self.welcome_by_ms = None;
                 self.lost = None;
                 let skew = self.shared.clock.compare(hub_ms);
+                let ahead_ms = u64::try_from(skew.unwrap_or_default()).unwrap_or_default();
+                self.store.hear_of_time(ahead_ms);
+                self.shared.lock().histories.hub_ahead_ms = ahead_ms;
                 let Some(behind_ms) = skew else { return };
                 Event::ClockSkew { behind_ms }
             }
@@ -194,6 +312,7 @@ impl Driver {
             let mut state = self.shared.lock();
             if std::mem::take(&mut state.is_retry_wanted) {
                 self.turned_away = None;
+                self.refused_token = None;
                 self.backoff.reset();
                 if let Line::Waiting(until) = &mut self.line {
                     *until = 0;
@@ -217,7 +336,7 @@ impl Driver {
     }
 
     /// Makes the state of the line known.
-    fn publish(&mut self) {
+    fn publish(&mut self, was_busy: bool) {
         let mut state = self.shared.lock();
         let connection = if let Some(failure) = &state.failure {
             Connection::Offline(OfflineReason::Store(failure.clone()))
@@ -229,6 +348,9 @@ impl Driver {
             Connection::Offline(OfflineReason::TurnedAway(why.clone()))
         } else {
             match (&self.line, &self.lost) {
+                (Line::Waiting(_) | Line::Off, Some(why)) if self.lacks_token(why) => {
+                    Connection::Offline(OfflineReason::NoToken(why.clone()))
+                }
                 (Line::Up(_), _) if state.session.is_connected() => Connection::Online,
                 (Line::Waiting(_) | Line::Off, Some(why)) => {
                     Connection::Offline(OfflineReason::Lost(why.clone()))
@@ -246,7 +368,10 @@ impl Driver {
         if !is_same {
             self.shared.tell(Some(Event::Connection(connection)));
         }
-        self.shared.tell_turn();
+        // Who waits for what was stored has heard of it.
+        if !was_busy || !is_same {
+            self.shared.tell_turn();
+        }
     }
 
     fn has_outputs(&self) -> bool {
@@ -257,16 +382,28 @@ impl Driver {
         match event {
             LineEvent::Due => {
                 if let Some(hub) = &self.hub {
-                    self.line = Line::connect(hub);
+                    let refused = self.refused_token.clone();
+                    self.line = Line::connect(self.dial.clone(), hub, self.tokens.clone(), refused);
                 }
             }
-            LineEvent::Connected => {
+            LineEvent::Connected(token) => {
                 let now = self.shared.now();
+                if let Some(token) = token {
+                    self.shared.lock().session.set_token(Some(token.clone()));
+                    self.token = Some(token);
+                }
                 self.welcome_by_ms = Some(now.monotonic_ms.saturating_add(WELCOME_MS_MAX));
                 self.live_since_ms = None;
                 self.handle(ClientInput::Connected);
             }
-            LineEvent::Frame(frame) => self.handle(ClientInput::Frame(frame.into())),
+            LineEvent::Frame(frame) => {
+                let now = self.shared.now();
+                let mut state = self.shared.lock();
+                state.handle(now, ClientInput::Frame(frame.into()));
+                state.hear(now.unix_ms);
+                drop(state);
+                self.notes_contacts |= self.are_contacts_older(now, CONTACT_IDLE_MS_MAX);
+            }
             LineEvent::Ended(error) => self.end_line(error),
         }
     }
@@ -284,11 +421,14 @@ impl Driver {
     fn end_line(&mut self, error: LineError) {
         self.queue.clear();
         self.welcome_by_ms = None;
+        self.notes_contacts = true;
         let now_ms = self.shared.now().monotonic_ms;
         let live_ms = self.live_since_ms.take().map_or(0, |since| now_ms.saturating_sub(since));
         let error = Arc::new(error);
         match *error {
-            LineError::Closed { code, .. } if Fault::is_final(code) => {
+            LineError::Closed { code, .. }
+                if Fault::is_final(code) && !self.lacks_token(&error) =>
+            {
                 self.turned_away = Some(error);
                 self.line = Line::Off;
             }
@@ -297,8 +437,13 @@ impl Driver {
             | LineError::Silent { .. }
             | LineError::Status { .. }
             | LineError::Lost
+            | LineError::NoToken(_)
+            | LineError::TokenEnded
             | LineError::GivenUp { .. }
             | LineError::Transport(_) => {
+                if matches!(*error, LineError::Closed { .. }) && self.lacks_token(&error) {
+                    self.refused_token = self.token.take();
+                }
                 self.lost = Some(error);
                 // Without a random number there is no jitter, and the wait is as long as it can be.
                 let jitter = random::bytes().map_or(u32::MAX, u32::from_ne_bytes);
@@ -307,6 +452,20 @@ impl Driver {
             }
         }
         self.handle(ClientInput::Disconnected);
+    }
+
+    /// Whether the line is down for want of a token that the source may give yet.
+    fn lacks_token(&self, why: &LineError) -> bool {
+        match why {
+            LineError::NoToken(_) | LineError::TokenEnded => true,
+            LineError::Closed { code, .. } => *code == UNAUTHORIZED && self.tokens.is_some(),
+            LineError::Unreachable(_)
+            | LineError::Silent { .. }
+            | LineError::Status { .. }
+            | LineError::Lost
+            | LineError::GivenUp { .. }
+            | LineError::Transport(_) => false,
+        }
     }
 
     fn handle(&self, input: ClientInput) {
@@ -346,6 +505,7 @@ impl Drop for Ending<'_> {
             state.fail(Arc::new(StoreError::Panicked));
         }
         state.is_ended = true;
+        state.jobs.clear();
         state.connection = Connection::Offline(match &state.failure {
             Some(failure) => OfflineReason::Store(failure.clone()),
             None => OfflineReason::Closed,

@@ -10,6 +10,7 @@ use sync_core::error::Misuse;
 
 use crate::status::Missing;
 use crate::store::StoreError;
+use crate::token::TokenError;
 
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -97,6 +98,9 @@ pub enum Error {
         /// What the hub says.
         reason: String,
     },
+    /// The document would not be as the application wants it.
+    #[error("the document would break a rule of the application; nothing was changed")]
+    Violated,
     /// It did not come about in the time that was given.
     #[error("the time is over")]
     TimedOut,
@@ -148,6 +152,12 @@ pub enum LineError {
     /// The connection ended without a word.
     #[error("the connection was lost")]
     Lost,
+    /// The source of tokens gave none.
+    #[error("there is no token ({0})")]
+    NoToken(TokenError),
+    /// The source of tokens gives the one that the hub did not accept.
+    #[error("the hub did not accept the token, and there is no other one")]
+    TokenEnded,
     /// The session gave the connection up.
     #[error("the connection was given up: {reason}")]
     GivenUp {

@@ -32,28 +32,58 @@
 //! named at opening. A background thread commits, sends and receives; nothing that an application calls
 //! waits for the network but what says so.
 
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
+
 mod address;
+mod backup;
 mod client;
 mod clock;
+mod contact;
 mod document;
 mod driver;
 mod error;
+mod export;
+mod feed;
+mod jobs;
+mod outbox;
+mod purge;
 mod random;
+mod revert;
 mod shared;
 mod status;
 mod store;
+mod stream;
+mod tape;
+mod token;
+mod typed;
+mod undo;
 mod written;
 
 pub use address::HubAddress;
-pub use client::{Builder, Client, Subscription};
+pub use backup::BackupError;
+pub use client::{Builder, Client};
+pub use contact::Contact;
 pub use document::{Clash, Collection, DocumentHandle, Item, Logged, members};
 pub use error::{AddressError, Error, LineError, NoRandom, OpenError, SyncError};
-pub use status::{Connection, Event, Missing, OfflineReason, Scrubbed, Status};
-pub use store::{Damage, DocumentStore, StoreError};
+pub use export::{EXPORT_BYTES_MAX, Imported, TransferError};
+pub use feed::{FeedCursor, FeedEntry, FeedError, FeedPage};
+pub use outbox::{
+    BadExport, BadKey, Dropped, ExportedItem, ITEM_PLACES_MAX, ItemKey, ItemState, OutboxError,
+    OutboxPage, PAGE_ITEMS_MAX, Waiting, read_export,
+};
+pub use revert::{Reverted, Which};
+pub use status::{ClientStatus, Connection, Event, Missing, OfflineReason, Scrubbed, Status};
+pub use store::{Checkpoint, Damage, DocumentStore, Keeper, Kept, Limits, StoreError};
+pub use stream::{ChangeStream, Changes, Subscription, Watch};
 pub use sync_core::causal::{Dot, ReplicaId};
 pub use sync_core::error::Misuse;
-pub use sync_core::session::{LogEntry, OutboxItem, OutboxState, Peer, Phase, Side};
+pub use sync_core::session::{LogEntry, OutboxItem, OutboxState, Peer, Phase, Progress, Side};
 pub use sync_core::types::{Conflict, Field, Place, RecordId, Value, Version, Written as Writing};
+#[doc(inline)]
+pub use sync_sqlite::OpenError as FileError;
+pub use tape::{Difference, PastDocument, Rewound, TapeError};
+pub use token::TokenError;
+pub use typed::{Count, Members, Typed, TypedError};
 pub use written::Written;
 
 /// A document, as [`DocumentHandle::read`] shows it.

@@ -3,6 +3,7 @@
 //! Handles read and change documents under the lock, in a transaction that the driver commits, under the
 //! lock too. It is never held during a call to the network. Sending is the driver's.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,22 +11,31 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast, watch};
 
-use sync_core::causal::Dot;
+use sync_core::causal::{Delta, Dot, ReplicaId};
 use sync_core::error::Misuse;
-use sync_core::session::{self, ClientInput, Now, OutboxState};
+use sync_core::session::{self, ClientInput, Now, Peer, Phase, Standing};
 
 use crate::clock::Clock;
+use crate::contact::{Contact, Contacts};
 use crate::error::Error;
-use crate::status::{Connection, Event, Missing, OfflineReason, Scrubbed, Status};
+use crate::jobs::Jobs;
+use crate::status::{ClientStatus, Connection, Event, Missing, OfflineReason, Scrubbed, Status};
 use crate::store::{DocumentStore, StoreError};
+use crate::undo::Histories;
 use crate::{Edit, Refused};
 
 /// The session of a client whose documents are in its file.
 pub(crate) type Session = session::Client<DocumentStore>;
 
+/// Why a change reaches nobody that is in no outbox.
+const GIVEN_UP: &str = "it was given up, or written anew";
+
 /// How many changes may wait for the disk before writers wait too. Arbitrary: far more than a disk
 /// takes in one go, far less than memory holds.
 const BACKLOG_MAX: usize = 1_024;
+
+/// Why a change is not on the hub that depends on one which the hub refused.
+const WAITING: &str = "it depends on a change that was refused, and waits with that";
 
 /// How many events a slow subscriber may lag behind; it is told that it missed others.
 pub(crate) const EVENTS_MAX: usize = 1_024;
@@ -42,12 +52,22 @@ pub(crate) struct State {
     pub(crate) is_stopping: bool,
     /// Set when the driver has ended.
     pub(crate) is_ended: bool,
-    /// Changes made since the driver last took what is to be stored.
+    /// Changes made since the last commit.
     pub(crate) backlog: usize,
+    /// How many have begun to wait for the disk since the last commit.
+    pub(crate) awaited: usize,
     /// What looking at the file in the background has found.
     pub(crate) scrubbed: Scrubbed,
+    /// What can be undone.
+    pub(crate) histories: Histories,
+    /// The last entry of each feed that is on disk, by document.
+    pub(crate) feed_ends: BTreeMap<String, u64>,
     /// Set by the first failure of the store.
     pub(crate) failure: Option<Arc<StoreError>>,
+    /// When the hub was last heard, by document.
+    pub(crate) contacts: Contacts,
+    /// What the driver is to do once all is on disk.
+    pub(crate) jobs: Jobs,
 }
 
 /// One for each open client.
@@ -57,6 +77,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// How many wait for the lock.
     waiting: Arc<AtomicUsize>,
+    /// How many of them to make a change.
+    changing: AtomicUsize,
     /// Wakes the driver.
     pub(crate) wake: Notify,
     /// Wakes threads that wait for the driver.
@@ -81,13 +103,19 @@ impl Shared {
             is_stopping: false,
             is_ended: false,
             backlog: 0,
+            awaited: 0,
             scrubbed: Scrubbed::default(),
+            histories: Histories::default(),
+            feed_ends: BTreeMap::new(),
             failure: None,
+            contacts: Contacts::new(),
+            jobs: Jobs::default(),
         };
         Self {
             clock,
             state: Mutex::new(state),
             waiting: Arc::default(),
+            changing: AtomicUsize::default(),
             wake: Notify::new(),
             turned: Condvar::new(),
             turns: watch::Sender::new(0),
@@ -141,20 +169,38 @@ impl Shared {
         document: &str,
         change: impl FnOnce(&mut Edit<'_>) -> Result<T, Refused>,
     ) -> Result<(T, Dot), Error> {
+        let note = |state: &mut State, made, now: Now| {
+            state.note_change(document, now.unix_ms);
+            made
+        };
+        self.change_by(document, |_| (), |(), edit| change(edit), note)
+    }
+
+    /// Makes a change out of what is found under the lock, and takes note of it there.
+    pub(crate) fn change_by<P, T, U>(
+        &self,
+        document: &str,
+        find: impl FnOnce(&State) -> P,
+        change: impl FnOnce(&P, &mut Edit<'_>) -> Result<T, Refused>,
+        note: impl FnOnce(&mut State, T, Now) -> U,
+    ) -> Result<(U, Dot), Error> {
+        self.changing.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
+        self.changing.fetch_sub(1, Ordering::Relaxed);
         loop {
             state.check()?;
             if state.has_room() {
                 break;
             }
-            state = self.turned.wait(state).unwrap_or_else(|poisoned| close(poisoned));
+            state = self.wait_for_turn(state);
         }
         // A panic of the caller's closure must not leave half a change behind.
         let mut panicked = None;
         let now = self.now();
         let failures = state.failures(document);
+        let found = find(&state);
         let outcome = state.session.change(now, document, |edit| {
-            catch_unwind(AssertUnwindSafe(|| change(edit))).unwrap_or_else(|panic| {
+            catch_unwind(AssertUnwindSafe(|| change(&found, edit))).unwrap_or_else(|panic| {
                 panicked = Some(panic);
                 Err(Misuse::Empty.into())
             })
@@ -167,7 +213,7 @@ impl Shared {
                 Err(state.fail(Arc::new(StoreError::TakenBack)))
             }
             Err(Refused::Misuse(misuse)) => Err(Error::Misuse(misuse)),
-            Ok(made) => Ok(made),
+            Ok((made, dot)) => Ok((note(&mut state, made, now), dot)),
         };
         drop(state);
         self.wake.notify_one();
@@ -175,6 +221,26 @@ impl Shared {
             Some(panic) => resume_unwind(panic),
             None => outcome,
         }
+    }
+
+    /// How many wait for the lock to make a change.
+    pub(crate) fn changing(&self) -> usize {
+        self.changing.load(Ordering::Relaxed)
+    }
+
+    /// Tells the driver that somebody waits for the disk.
+    pub(crate) fn hurry(&self) {
+        self.steer(|state| state.awaited += 1);
+    }
+
+    /// Waits for the driver to have done something.
+    pub(crate) fn wait_for_turn<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.turned.wait(state).unwrap_or_else(|poisoned| close(poisoned))
+    }
+
+    /// Counts the turns of the driver.
+    pub(crate) fn turns(&self) -> watch::Receiver<u64> {
+        self.turns.subscribe()
     }
 
     /// Waits until `check` gives something. It is asked after each turn of the driver.
@@ -206,7 +272,7 @@ impl Shared {
                 return Some(value);
             }
             state = match deadline {
-                None => self.turned.wait(state).unwrap_or_else(|poisoned| close(poisoned)),
+                None => self.wait_for_turn(state),
                 Some(deadline) => {
                     let left = deadline.saturating_sub(self.now().monotonic_ms);
                     if left == 0 {
@@ -235,6 +301,11 @@ fn close<'a>(poisoned: PoisonError<MutexGuard<'a, State>>) -> MutexGuard<'a, Sta
 }
 
 impl State {
+    /// Whether a commit does not wait for more changes.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.is_stopping || self.failure.is_some() || self.backlog >= BACKLOG_MAX / 2
+    }
+
     /// Whether a change need not wait for those before it.
     fn has_room(&self) -> bool {
         self.backlog < BACKLOG_MAX
@@ -250,6 +321,14 @@ impl State {
         if let Err(failure) = self.session.handle(now, input) {
             self.fail(Arc::new(failure));
         }
+    }
+
+    /// Joins what came neither from here nor from the hub.
+    pub(crate) fn import(&mut self, now: Now, document: &str, delta: &Delta) -> Result<(), Error> {
+        self.session.import(now, document, delta).map_err(|refused| match refused {
+            Refused::Misuse(misuse) => Error::Misuse(misuse),
+            Refused::Store(failure) => self.fail(Arc::new(failure)),
+        })
     }
 
     /// Takes note of a failure of the store. The first one is given for everything after it.
@@ -279,7 +358,7 @@ impl State {
         match self.session.receipt(document, dot) {
             Ok(receipt) if receipt.hub => Some(Ok(())),
             Ok(receipt) if receipt.parked => {
-                let reason = self.reason(document, dot).unwrap_or_default();
+                let reason = self.reason(document, dot).unwrap_or_else(|| GIVEN_UP.to_owned());
                 Some(Err(Error::Parked { reason }))
             }
             Ok(_) => self.ended(),
@@ -288,23 +367,85 @@ impl State {
     }
 
     /// How a document is.
-    pub(crate) fn status(&self, document: &str) -> Result<Status, Misuse> {
+    pub(crate) fn status(&self, document: &str, now_ms: u64) -> Result<Status, Misuse> {
+        let contact = self.contacts.get(document).copied().unwrap_or_default();
         let mut status = Status {
             connection: self.connection.clone(),
             phase: self.session.phase(document)?,
-            pending: 0,
-            parked: 0,
+            is_refilling: self.session.is_refilling(document)?,
+            lag: self.session.lag(document)?,
+            lag_ms: contact.current_ms.map(|at| now_ms.saturating_sub(at)),
+            contact,
+            progress: self.session.progress(document)?,
+            conflicts: self.session.document(document)?.store().open_count(),
             replica: self.session.replica(document)?,
+            ..Status::unknown()
         };
-        for item in self.session.outbox(document)? {
-            match item.state {
-                OutboxState::Pending | OutboxState::Frozen => {
-                    status.pending += item.changes as usize;
+        for (item, standing) in self.session.standings(document)? {
+            let (changes, bytes) = match standing {
+                Standing::Pending | Standing::InFlight => {
+                    (&mut status.pending, &mut status.pending_bytes)
                 }
-                OutboxState::Parked { .. } => status.parked += item.changes as usize,
-            }
+                Standing::Waiting | Standing::Parked { .. } => {
+                    (&mut status.parked, &mut status.parked_bytes)
+                }
+            };
+            *changes += item.changes as usize;
+            *bytes += item.delta.cost() as u64;
         }
         Ok(status)
+    }
+
+    /// How all documents are.
+    pub(crate) fn client_status(&self, now_ms: u64) -> ClientStatus {
+        let names = self.session.names();
+        let documents =
+            names.filter_map(|name| Some((name.into(), self.status(name, now_ms).ok()?)));
+        ClientStatus {
+            connection: self.connection.clone(),
+            heard_ms: self.contacts.values().filter_map(|contact| contact.heard_ms).max(),
+            documents: documents.collect(),
+        }
+    }
+
+    /// Who else is online in a document.
+    pub(crate) fn peers(&self, document: &str) -> Result<BTreeMap<ReplicaId, Peer>, Misuse> {
+        let peers = self.session.peers(document)?;
+        Ok(peers.map(|(replica, peer)| (*replica, peer.clone())).collect())
+    }
+
+    /// Takes note that the hub was just heard.
+    pub(crate) fn hear(&mut self, now_ms: u64) {
+        if !self.session.is_connected() {
+            return;
+        }
+        for name in self.session.names() {
+            let phase = self.session.phase(name).unwrap_or_default();
+            if matches!(phase, Phase::Closed | Phase::Opening) {
+                continue;
+            }
+            if !self.contacts.contains_key(name) {
+                self.contacts.insert(name.to_owned(), Contact::default());
+            }
+            if let Some(contact) = self.contacts.get_mut(name) {
+                contact.heard_ms = Some(now_ms);
+                if phase == Phase::Live {
+                    contact.current_ms = Some(now_ms);
+                }
+            }
+        }
+    }
+
+    /// How many changes of a document wait for the hub, and how many it refused.
+    fn waiting(&self, document: &str) -> Result<(usize, usize), Misuse> {
+        let (mut pending, mut parked) = (0, 0);
+        for (item, standing) in self.session.standings(document)? {
+            match standing {
+                Standing::Pending | Standing::InFlight => pending += item.changes as usize,
+                Standing::Waiting | Standing::Parked { .. } => parked += item.changes as usize,
+            }
+        }
+        Ok((pending, parked))
     }
 
     /// What each document lacks of being in sync, the refused changes included.
@@ -314,9 +455,11 @@ impl State {
             Connection::Offline(reason) => Some(reason.to_string()),
         };
         let all = self.session.names().filter_map(|name| {
-            let Status { phase, pending, parked, .. } = self.status(name).ok()?;
-            let document = name.to_owned();
-            Some(Missing { document, phase, pending, parked, offline: offline.clone() })
+            let (document, offline) = (name.to_owned(), offline.clone());
+            let (pending, parked) = self.waiting(name).ok()?;
+            let phase = self.session.phase(name).ok()?;
+            let is_refilling = self.session.is_refilling(name).ok()?;
+            Some(Missing { document, phase, pending, parked, is_refilling, offline })
         });
         all.collect()
     }
@@ -326,7 +469,10 @@ impl State {
         match &self.connection {
             Connection::Online
             | Connection::Connecting
-            | Connection::Offline(OfflineReason::Lost(_)) => None,
+            | Connection::Offline(OfflineReason::Lost(_) | OfflineReason::NoToken(_)) => None,
+            // The driver is about to hear that this has ended.
+            Connection::Offline(OfflineReason::SwitchedOff) if !self.is_switched_off => None,
+            Connection::Offline(OfflineReason::TurnedAway(_)) if self.is_retry_wanted => None,
             Connection::Offline(reason) => Some(reason.clone()),
         }
     }
@@ -339,15 +485,18 @@ impl State {
     }
 
     fn reason(&self, document: &str, dot: Dot) -> Option<String> {
-        let mut items = self.session.outbox(document).ok()?;
-        items.find_map(|item| match &item.state {
-            OutboxState::Parked { reason }
-                if item.replica == dot.replica
-                    && (item.first..=item.last).contains(&dot.counter) =>
-            {
-                Some(reason.clone())
+        let mut items = self.session.standings(document).ok()?;
+        items.find_map(|(item, standing)| {
+            let is_it =
+                item.replica == dot.replica && (item.first..=item.last).contains(&dot.counter);
+            match standing {
+                Standing::Parked { reason } if is_it => Some(reason.to_owned()),
+                Standing::Waiting if is_it => Some(WAITING.to_owned()),
+                Standing::Pending
+                | Standing::InFlight
+                | Standing::Waiting
+                | Standing::Parked { .. } => None,
             }
-            OutboxState::Pending | OutboxState::Frozen | OutboxState::Parked { .. } => None,
         })
     }
 }
@@ -359,13 +508,14 @@ mod tests {
 
     use super::*;
     use crate::clock::TimeOfDay;
+    use crate::error::LineError;
     use crate::store::{Loaded, Store, open_file};
 
     #[test]
     fn the_changes_that_wait_for_the_disk_are_limited_and_the_next_waits() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::new(open_file(folder.path()).unwrap()).unwrap();
-        let Loaded { saved, replica } = store.load("d").unwrap();
+        let Loaded { saved, replica, .. } = store.load("d").unwrap();
         let mut session = Session::new(ClientConfig::default());
         session.open("d", saved, replica, 1).unwrap();
         let connection = Connection::Offline(OfflineReason::NoHub);
@@ -390,5 +540,20 @@ mod tests {
         assert_eq!(state.backlog, 1);
         let set = state.session.document("d").unwrap().set("s").unwrap();
         assert_eq!(set.len(), BACKLOG_MAX + 1, "nothing is lost");
+    }
+
+    #[test]
+    fn who_was_just_told_to_connect_again_does_not_rest() {
+        let session = Session::new(ClientConfig::default());
+        let off = Connection::Offline(OfflineReason::SwitchedOff);
+        let shared = Shared::new(session, off, true, Clock::new(TimeOfDay::default()));
+        assert!(shared.lock().resting().is_some());
+        shared.lock().is_switched_off = false;
+        assert!(shared.lock().resting().is_none());
+        let away = OfflineReason::TurnedAway(Arc::new(LineError::Lost));
+        shared.lock().connection = Connection::Offline(away);
+        assert!(shared.lock().resting().is_some());
+        shared.lock().is_retry_wanted = true;
+        assert!(shared.lock().resting().is_none());
     }
 }

@@ -5,19 +5,24 @@
 
 mod check;
 mod dots;
+mod feed;
 mod file;
+mod history;
+mod kept;
 mod outbox;
+mod past;
 mod places;
 mod rows;
 mod scrub;
 mod steps;
+mod tape;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::types::FromSqlError;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use thiserror::Error;
 
 use sync_core::causal::{ReplicaId, join};
@@ -26,15 +31,32 @@ use sync_sqlite::{Database, Schema};
 
 pub use self::check::Damage;
 pub use self::dots::DocumentStore;
+pub(crate) use self::feed::FeedRow;
 pub(crate) use self::file::File;
+pub(crate) use self::history::UndoRow;
+pub use self::kept::{Keeper, Kept};
+pub(crate) use self::past::Keeping;
+pub use self::past::Limits;
+use self::past::Past;
 use self::rows::{DocumentRow, Key};
 pub(crate) use self::scrub::{Progress, Scrub};
 use self::steps::Held;
+pub use self::tape::Checkpoint;
+pub(crate) use self::tape::{Snapshot, Taped};
+use crate::contact::{Contact, Contacts};
 use crate::error::NoRandom;
 use crate::random;
 
 /// The name of the file within the data directory.
 pub(crate) const FILE: &str = "client.db";
+
+/// How much of the file is kept in memory, in units of 1,024 bytes. Measured: an index of 100,000 records
+/// by their ids, which are in no order, fits.
+const CACHE_KIB: i64 = 16 * 1_024;
+
+/// After how many pages the write-ahead log goes into the file. Arbitrary: 16 MB, in which a page that changes
+/// again and again is written once.
+const LOG_PAGES: i64 = 4_096;
 
 const SCHEMA: Schema<'_> = Schema {
     // "SyCl".
@@ -46,6 +68,9 @@ const SCHEMA: Schema<'_> = Schema {
         include_str!("store/schema_3.sql"),
     ],
 };
+
+/// Who writes the documents of a backup.
+const NOBODY: ReplicaId = ReplicaId::from_bytes([0; 16]);
 
 /// Why the local store failed.
 #[derive(Debug, Error)]
@@ -79,6 +104,9 @@ pub enum StoreError {
     /// The system gave no random bytes for an identity.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
+    /// SQLite cannot name this path.
+    #[error("a path that is not Unicode cannot be written to")]
+    BadPath,
     /// The session named a document that is not open.
     #[error("document {name} is not open in the local store")]
     NotOpen {
@@ -99,6 +127,9 @@ pub(crate) struct Store {
     file: Arc<File>,
     fingerprint: [u8; 12],
     documents: BTreeMap<String, Held>,
+    past: Past,
+    /// As they are on disk.
+    contacts: Contacts,
     /// Set by the first failure.
     failure: Option<Arc<StoreError>>,
 }
@@ -108,6 +139,7 @@ pub(crate) struct Store {
 pub(crate) struct Loaded {
     pub(crate) saved: SavedDocument<DocumentStore>,
     pub(crate) replica: ReplicaId,
+    pub(crate) contact: Contact,
 }
 
 impl Store {
@@ -123,7 +155,8 @@ impl Store {
     pub(crate) fn new(mut database: Database) -> Result<Self, StoreError> {
         let fingerprint = identity(&mut database)?;
         let file = Arc::new(File::new(database));
-        Ok(Self { file, fingerprint, documents: BTreeMap::new(), failure: None })
+        let (documents, contacts, past) = (BTreeMap::new(), Contacts::new(), Past::default());
+        Ok(Self { file, fingerprint, documents, past, contacts, failure: None })
     }
 
     /// Opens a document; makes one if there is none of this name. Where it is not known what of it stands
@@ -136,10 +169,18 @@ impl Store {
             if let Some(found) = connection.query_row(sql, [name], row).optional()? {
                 return Ok(found);
             }
-            let row = DocumentRow { name: name.to_owned(), replica, cursor: None };
+            let (name_of, contact) = (name.to_owned(), Contact::default());
+            let row = DocumentRow { name: name_of, replica, cursor: None, contact };
             let sql = "INSERT INTO documents (name, body, is_settled) VALUES (?1, ?2, 1)";
             connection.execute(sql, params![name, rows::write_document(&row)])?;
             Ok((connection.last_insert_rowid(), true))
+        })?;
+        self.file.write(|connection| {
+            let row = steps::read_document(connection, document)?;
+            if row.replica != NOBODY {
+                return Ok(());
+            }
+            steps::write_document(connection, document, &DocumentRow { replica, ..row })
         })?;
         let mut store = DocumentStore::open(self.file.clone(), document, is_settled)?;
         let (row, (outbox, tail), log) = self.file.read(|connection| {
@@ -152,8 +193,9 @@ impl Store {
             outbox.iter().try_for_each(|item| join(&mut store, &item.delta).map(|_| ()))?;
         }
         self.documents.insert(name.to_owned(), Held { number: document, tail });
-        let DocumentRow { replica, cursor, .. } = row;
-        Ok(Loaded { saved: SavedDocument { store, outbox, cursor, log }, replica })
+        let DocumentRow { replica, cursor, contact, .. } = row;
+        self.contacts.insert(name.to_owned(), contact);
+        Ok(Loaded { saved: SavedDocument { store, outbox, cursor, log }, replica, contact })
     }
 
     /// Notes that all documents know which of their places stand open, and makes durable what opening
@@ -175,6 +217,62 @@ impl Store {
         self.unless_failed(|store| store.apply_all(batch))
     }
 
+    /// Writes when the hub was last heard, where that is not on disk.
+    pub(crate) fn note_contacts(&mut self, contacts: &Contacts) -> Result<(), Arc<StoreError>> {
+        if self.contacts == *contacts {
+            return Ok(());
+        }
+        self.unless_failed(|store| {
+            for (name, contact) in contacts {
+                let Some(held) = store.documents.get(name) else { continue };
+                let document = held.number;
+                if store.contacts.get(name) != Some(contact) {
+                    store.file.write(|connection| {
+                        let row = steps::read_document(connection, document)?;
+                        let row = DocumentRow { contact: *contact, ..row };
+                        steps::write_document(connection, document, &row)
+                    })?;
+                }
+            }
+            store.contacts.clone_from(contacts);
+            Ok(())
+        })
+    }
+
+    /// Takes out what is kept of deleted things for longer than it may be. It is durable after
+    /// [`opened`](Self::opened).
+    pub(crate) fn forget_old(&mut self, unix_ms: u64) -> Result<(), StoreError> {
+        self.file.write(|connection| kept::forget_old(connection, unix_ms))
+    }
+
+    /// Takes out what is kept of deleted things, of all documents, and makes that durable.
+    pub(crate) fn forget_kept(&mut self) -> Result<(), Arc<StoreError>> {
+        self.unless_failed(|store| {
+            let Self { file, past, .. } = store;
+            file.write(|connection| {
+                kept::forget_all(connection)?;
+                past.forget_all(connection)?;
+                // What waits together and was overwritten since stands in rows of its own.
+                for number in steps::documents(connection)? {
+                    outbox::gather(connection, number)?;
+                }
+                Ok(())
+            })?;
+            store.documents.values_mut().for_each(|held| held.tail.gathered());
+            store.file.commit()
+        })
+    }
+
+    /// Copies the file as it is on disk.
+    pub(crate) fn copy(&self, path: &Path) -> Result<(), StoreError> {
+        self.file.copy(path)
+    }
+
+    /// Writes the file anew, without free pages, and empties the write-ahead log.
+    pub(crate) fn write_anew(&self) -> Result<(), StoreError> {
+        self.file.write_anew()
+    }
+
     pub(crate) fn file(&self) -> Arc<File> {
         self.file.clone()
     }
@@ -192,10 +290,22 @@ impl Store {
         }
     }
 
-    fn unless_failed(
+    /// Writes something, and makes it and everything before it durable.
+    pub(crate) fn written<T>(
         &mut self,
-        write: impl FnOnce(&mut Self) -> Result<(), StoreError>,
-    ) -> Result<(), Arc<StoreError>> {
+        write: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, Arc<StoreError>> {
+        self.unless_failed(|store| {
+            let written = write(store)?;
+            store.file.commit()?;
+            Ok(written)
+        })
+    }
+
+    fn unless_failed<T>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, Arc<StoreError>> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
@@ -219,12 +329,16 @@ impl Store {
 
     fn apply_all(&mut self, batch: &Persist) -> Result<(), StoreError> {
         let not_open = || StoreError::NotOpen { name: batch.document.clone() };
-        let held = self.documents.get_mut(&batch.document).ok_or_else(not_open)?;
+        let Self { file, past, documents, .. } = self;
+        let held = documents.get_mut(&batch.document).ok_or_else(not_open)?;
         if batch.steps.is_empty() {
             return Ok(());
         }
-        self.file.write(|connection| {
-            batch.steps.iter().try_for_each(|step| steps::apply(connection, held, step))
+        file.write(|connection| {
+            batch.steps.iter().try_for_each(|step| {
+                past.take(connection, held.number, step)?;
+                steps::apply(connection, held, step)
+            })
         })
     }
 }
@@ -238,7 +352,30 @@ impl Drop for Store {
 
 /// Opens the file in a directory.
 pub(crate) fn open_file(directory: &Path) -> Result<Database, sync_sqlite::OpenError> {
-    sync_sqlite::open(directory.join(FILE), &SCHEMA)
+    let database = sync_sqlite::open(directory.join(FILE), &SCHEMA)?;
+    let set = |pragma, value| database.pragma_update(None, pragma, value);
+    // A negative size is in units of 1,024 bytes.
+    let prepared =
+        set("cache_size", -CACHE_KIB).and_then(|()| set("wal_autocheckpoint", LOG_PAGES));
+    let path = database.path().to_path_buf();
+    prepared.map_err(|source| sync_sqlite::OpenError::Sqlite { path, source })?;
+    Ok(database)
+}
+
+/// Takes out of a copy of a file who wrote it: whoever opens it is another replica.
+pub(crate) fn strip(path: &Path) -> Result<(), StoreError> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction()?;
+    transaction.execute("DELETE FROM identity", [])?;
+    for document in steps::documents(&transaction)? {
+        let row = steps::read_document(&transaction, document)?;
+        let row = DocumentRow { replica: NOBODY, ..row };
+        steps::write_document(&transaction, document, &row)?;
+    }
+    transaction.commit()?;
+    connection.close().map_err(|(_, error)| error.into())
 }
 
 /// Reads the fingerprint; draws one where there is none.
@@ -332,7 +469,7 @@ mod tests {
     #[test]
     fn a_batch_is_stored_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut store, Loaded { replica, mut saved }) = opened(folder.path());
+        let (mut store, Loaded { replica, mut saved, .. }) = opened(folder.path());
         let dot = Dot::new(replica, 1);
         let mut delta = Delta::default();
         delta.dead.insert(dot);
@@ -369,7 +506,7 @@ mod tests {
     fn what_an_error_of_reading_took_back_is_not_said_to_be_stored() {
         let folder = sync_faults::folder();
         let disk = sync_faults::Disk::mount(folder.path());
-        let (store, Loaded { replica, mut saved }) = opened(folder.path());
+        let (store, Loaded { replica, mut saved, .. }) = opened(folder.path());
         let other = ReplicaId::from_bytes([9; 16]);
         let run = |replica, counter, bytes: &[u8]| Delta {
             entries: [Entry {

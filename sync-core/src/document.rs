@@ -1,12 +1,16 @@
 //! A document: named collections, sets and values, as views over the kernel.
 
+mod changes;
 mod edit;
 mod kept;
 mod openings;
 mod ordered;
 mod orphan;
 mod overwritten;
+mod recorded;
+mod revert;
 mod settle;
+mod take_back;
 mod target;
 mod touched;
 mod undo;
@@ -15,11 +19,13 @@ use std::mem::take;
 
 use crate::small::BTreeSet;
 
+pub use changes::FieldChange;
 pub use edit::{Author, Edit};
 pub use ordered::KEY_BYTES_MAX;
 pub use orphan::Orphan;
+pub use revert::{Reversal, Reverting};
 pub use touched::Touched;
-pub use undo::{History, Undo};
+pub use undo::{Again, History, Undo};
 
 use self::kept::Kept;
 use self::settle::Left;
@@ -236,6 +242,12 @@ impl<S: PlaceStore> Document<S> {
         let value = edit.finish(outcome, bytes_max)?;
         let Edited { delta, touched, undo, .. } = edited;
         Ok(Edited { value, delta, touched, undo })
+    }
+
+    /// Whether something about a record clashes.
+    pub(crate) fn clashes(&self, collection: &str, id: &RecordId) -> Result<bool, S::Error> {
+        let Ok(space) = collection_space(collection) else { return Ok(false) };
+        self.store.is_open(&space, id.as_place_id())
     }
 
     /// The live elements of a place.

@@ -12,6 +12,10 @@ use crate::pack::{self, Reader};
 /// ordinary clock error, below what a user would notice as a wrong order.
 pub const SKEW_MS_MAX: u64 = 60_000;
 
+/// A clock that says less than this does not know the time, in milliseconds since 1970: it is some time in
+/// November 2023. Arbitrary: before there was any change.
+pub const TIME_MS_MIN: u64 = 1_700_000_000_000;
+
 /// The bits of the counter within a millisecond, as the paper has it.
 const LOGICAL_BITS: u32 = 16;
 
@@ -72,15 +76,19 @@ impl fmt::Debug for Stamp {
     }
 }
 
-/// Issues stamps that only grow, whatever the clock does.
+/// Issues stamps that only grow, whatever the clock does but for being set back by far.
 #[derive(Debug, Clone, Default)]
 pub struct HybridClock {
     last: Stamp,
 }
 
 impl HybridClock {
-    /// Returns a stamp later than every stamp issued and every one observed within the bound.
+    /// Returns a stamp later than every stamp issued and every one observed within the bound; but where the
+    /// clock was set back by more than that, what it said before was wrong, and it starts anew.
     pub fn tick(&mut self, now_ms: u64) -> Stamp {
+        if self.last.ms() > now_ms.saturating_add(SKEW_MS_MAX) {
+            self.last = Stamp::default();
+        }
         self.last = Stamp::from_ms(now_ms).max(Stamp(self.last.0.saturating_add(1)));
         self.last
     }
@@ -107,6 +115,15 @@ mod tests {
         let b = clock.tick(10);
         let c = clock.tick(1_001);
         assert!(a < b && b < c);
+    }
+
+    #[test]
+    fn stamps_start_anew_when_the_clock_is_set_back_by_more_than_the_bound() {
+        for (beyond, is_behind) in [(0, false), (1, true)] {
+            let mut clock = HybridClock::default();
+            let wrong = clock.tick(1_000 + SKEW_MS_MAX + beyond);
+            assert_eq!(clock.tick(1_000) < wrong, is_behind);
+        }
     }
 
     #[test]

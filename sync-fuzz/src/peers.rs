@@ -66,13 +66,24 @@ fn hub_message(source: &mut Source<'_>, world: &World) -> HubMessage {
             let number = source.number_in(8);
             let is_last = source.below(2) == 0;
             let cursor = is_last.then(|| cursor(source, boot));
-            HubMessage::Chunk { channel, number, delta: encode_delta(&delta(source)), cursor }
+            HubMessage::Chunk {
+                channel,
+                number,
+                delta: encode_delta(&delta(source)),
+                cursor,
+                left: 0,
+            }
         }
         4 => {
             let (id, seq) = (source.number_in(8), source.number_in(32));
             HubMessage::Stored { channel, id, seq }
         }
-        5 => HubMessage::Refused { channel, id: source.number_in(8), reason: "no".into() },
+        5 => HubMessage::Refused {
+            channel,
+            id: source.number_in(8),
+            reason: "no".into(),
+            goes_on: false,
+        },
         6 => {
             let own = world.devices[0].replica;
             let replica = if source.below(2) == 0 { own } else { replica(source) };
@@ -131,7 +142,7 @@ fn hub(mut source: Source<'_>) {
             8..12 => {
                 pushes[at] += 1;
                 let id = if source.below(16) == 0 { source.number_in(4) } else { pushes[at] };
-                let push = Push { channel: 1, id, delta: written(&mut source) };
+                let push = Push { channel: 1, id, delta: written(&mut source), skips: false };
                 HubInput::Frame(packed(step, ClientMessage::Push(push).encode()))
             }
             _ => HubInput::Frame(client_message(&mut source).encode()),

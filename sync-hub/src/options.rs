@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sync_core::session::limits::STAMP_AHEAD_MS_MAX;
+
 /// Where a hub keeps its data, what it serves beside the protocol, and its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,6 +54,9 @@ pub struct Limits {
     /// The most ranges of removed dots that are kept for a document so that a client may resume from
     /// its cursor.
     pub removals_max: u64,
+    /// How far ahead of this machine's clock the stamps of changes may lie, in milliseconds. What lies
+    /// further is refused: the clock that it was written by is wrong.
+    pub stamp_ahead_ms_max: u64,
 }
 
 impl Default for Limits {
@@ -63,6 +68,7 @@ impl Default for Limits {
             frames_per_second: 1_000,
             frames_burst: 10_000,
             removals_max: 100_000,
+            stamp_ahead_ms_max: STAMP_AHEAD_MS_MAX,
         }
     }
 }

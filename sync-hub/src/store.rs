@@ -10,6 +10,8 @@ mod rows;
 mod schema;
 mod sums;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
@@ -28,6 +30,13 @@ use self::sums::Pending;
 /// How many starts of the hub are remembered. Arbitrary; a cursor of an older one falls back to the
 /// comparison of everything.
 pub const BOOTS_MAX: i64 = 10_000;
+
+/// After how many changes of any document the bytes of one are counted again. Arbitrary: counting reads
+/// every row, and what is told of them is about what is to come.
+const COUNTED_CHANGES_MAX: u64 = 1_000;
+
+/// Of how many documents the bytes are remembered. Arbitrary.
+const COUNTED_DOCUMENTS_MAX: usize = 1_024;
 
 /// A replica id that sorts after all others: longer than any.
 const AFTER_ALL: [u8; 17] = [0xFF; 17];
@@ -62,6 +71,8 @@ pub struct SqliteHub {
     /// The most weight of removals that is kept for each document.
     removals_max: u64,
     pending: Pending,
+    /// The bytes of documents as they were counted last, and at which number.
+    bytes: RefCell<BTreeMap<DocumentId, (u64, u64)>>,
 }
 
 impl SqliteHub {
@@ -86,7 +97,8 @@ impl SqliteHub {
         transaction.commit()?;
         let boot = Boot { hub: hub.cast_unsigned(), boot: boot.cast_unsigned() };
         let (seq, pending) = (seq.cast_unsigned(), Pending::default());
-        Ok(Self { database, boot, seq, removals_max, pending })
+        let bytes = RefCell::default();
+        Ok(Self { database, boot, seq, removals_max, pending, bytes })
     }
 
     /// Begins a transaction. What was not committed when this is dropped is not there afterwards.
@@ -257,6 +269,25 @@ impl HubStore for SqliteHub {
         let heavier = "UPDATE documents SET removal_weight = removal_weight + ?2 WHERE id = ?1";
         self.prepare(heavier)?.execute([id, weight])?;
         self.forget_removals(id)
+    }
+
+    fn bytes(&self, document: DocumentId) -> Result<u64, StoreError> {
+        if let Some((bytes, at)) = self.bytes.borrow().get(&document)
+            && self.seq - at < COUNTED_CHANGES_MAX
+        {
+            return Ok(*bytes);
+        }
+        // By what a row says beside its entry, and what an entry costs beside its bytes.
+        let sql = "SELECT coalesce(sum(length(body) + 2 * (last - first)), 0) FROM entries
+                   WHERE document = ?1";
+        let bytes: i64 = self.prepare(sql)?.query_row([signed(document)?], |row| row.get(0))?;
+        let bytes = bytes.cast_unsigned();
+        let mut counted = self.bytes.borrow_mut();
+        if counted.len() >= COUNTED_DOCUMENTS_MAX {
+            counted.clear();
+        }
+        counted.insert(document, (bytes, self.seq));
+        Ok(bytes)
     }
 
     fn arrived(

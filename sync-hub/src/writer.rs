@@ -129,7 +129,7 @@ pub(crate) fn start(options: &Options) -> Result<Running, StoreError> {
         health: health.clone(),
     };
     let writer = Writer {
-        hub: Hub::new(),
+        hub: new_hub(&limits),
         store: Some(store),
         path,
         limits,
@@ -145,6 +145,11 @@ pub(crate) fn start(options: &Options) -> Result<Running, StoreError> {
         writer.run(&inbox);
     });
     Ok(Running { handle: WriterHandle { shared: Arc::new(shared) }, thread, ended })
+}
+
+/// A hub without connections, within these limits.
+fn new_hub(limits: &Limits) -> Hub {
+    Hub::new().with_stamp_ahead(limits.stamp_ahead_ms_max)
 }
 
 struct Writer {
@@ -363,7 +368,7 @@ impl Writer {
     }
 
     fn forget_connections(&mut self, fault: &Fault) {
-        self.hub = Hub::new();
+        self.hub = new_hub(&self.limits);
         for (_, sender) in std::mem::take(&mut self.connections) {
             sender.close(fault.clone());
         }
@@ -499,7 +504,8 @@ mod tests {
             let bytes = rest(pings) / MEMBERS;
             let bytes = bytes - (relayed(bytes) - bytes);
             assert_eq!(MEMBERS * relayed(bytes), rest(pings));
-            let push = ClientMessage::Push(Push { channel: 1, id: 1, delta: delta(bytes) });
+            let push =
+                ClientMessage::Push(Push { channel: 1, id: 1, delta: delta(bytes), skips: false });
             writer.waiting.extend((0..pings).map(|_| frame(2, &ClientMessage::Ping)));
             writer.waiting.push_back(frame(1, &push));
             writer.waiting.push_back(frame(2, &ClientMessage::Ping));

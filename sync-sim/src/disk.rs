@@ -72,6 +72,7 @@ impl DocumentFile {
                 written.take(&delta);
                 saved.store.join(&delta);
             }
+            Step::Record(_) => {}
             Step::Enqueue { item, replaces } => return self.enqueue(item, replaces),
             Step::Freeze(key) => {
                 for item in saved.outbox.iter_mut().filter(|item| item.key() == key) {

@@ -491,7 +491,7 @@ pub(crate) fn lacking_bytes<'a>(
     delta.dead.union(&died);
     let cursor = Some(Cursor { boot: u64::MAX, seq: hub.context().range_count() as u64 });
     let delta = Dictionary::new().write_chunk(&delta);
-    HubMessage::Chunk { channel: 1, number: 1, delta, cursor }.encode().len()
+    HubMessage::Chunk { channel: 1, number: 1, delta, cursor, left: 0 }.encode().len()
 }
 
 /// A dot of a delta that a state has not seen, or that is live there as something else.

@@ -9,4 +9,4 @@ mod header;
 mod seal;
 
 pub use database::{Database, OpenError, Schema, open};
-pub use seal::{BrokenSeal, seal, unseal};
+pub use seal::{BrokenSeal, SEAL_BYTES, add_seal, seal, unseal};

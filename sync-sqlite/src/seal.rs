@@ -7,18 +7,26 @@ use thiserror::Error;
 #[error("a stored row does not match its checksum; the file or the disk is damaged")]
 pub struct BrokenSeal;
 
+/// How many bytes a checksum adds to a row.
+pub const SEAL_BYTES: usize = 4;
+
 /// Appends the CRC-32 of the bytes, in little-endian order.
 #[must_use]
 pub fn seal(bytes: &[u8]) -> Vec<u8> {
-    let mut sealed = Vec::with_capacity(bytes.len() + 4);
+    let mut sealed = Vec::with_capacity(bytes.len() + SEAL_BYTES);
     sealed.extend_from_slice(bytes);
-    sealed.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+    add_seal(&mut sealed);
     sealed
+}
+
+/// Makes of bytes what [`seal`] gives.
+pub fn add_seal(bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
 }
 
 /// Checks what [`seal`] wrote and gives the bytes.
 pub fn unseal(sealed: &[u8]) -> Result<&[u8], BrokenSeal> {
-    let (bytes, checksum) = sealed.split_last_chunk::<4>().ok_or(BrokenSeal)?;
+    let (bytes, checksum) = sealed.split_last_chunk::<SEAL_BYTES>().ok_or(BrokenSeal)?;
     if u32::from_le_bytes(*checksum) == crc32fast::hash(bytes) {
         Ok(bytes)
     } else {

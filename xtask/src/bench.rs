@@ -1,5 +1,5 @@
-//! Builds the benchmark in release mode and runs it. Valgrind, which counts the instructions, is got
-//! when it is first needed.
+//! Builds a benchmark in release mode and runs it. Valgrind, which counts the instructions of the core's, is
+//! got when it is first needed.
 
 use std::path::PathBuf;
 
@@ -21,9 +21,12 @@ pub(crate) struct Options {
     /// Fails if a figure of this core is over its bar.
     #[arg(long)]
     check: bool,
-    /// Measures only one: `ours`, `automerge`, `yrs`, `loro` or `floor`.
+    /// Measures only one in `core`: `ours`, `automerge`, `yrs`, `loro` or `floor`.
     #[arg(long)]
     only: Option<String>,
+    /// Measures the peak of memory in `client`, with a million records, and nothing else.
+    #[arg(long)]
+    memory: bool,
 }
 
 /// What can be measured.
@@ -31,22 +34,42 @@ pub(crate) struct Options {
 enum Suite {
     /// The core beside its peers.
     Core,
+    /// The native client beside plain SQLite.
+    Client,
+}
+
+impl Suite {
+    /// Its package, which has one program of this name.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Core => "sync-bench",
+            Self::Client => "sync-bench-client",
+        }
+    }
 }
 
 /// Runs `cargo xtask bench`.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    obtain_valgrind()?;
+    let package = options.suite.package();
     let mut build = process::cargo(&workspace.root);
-    process::run(build.args(["build", "--release", "--package=sync-bench"]))?;
-    let mut bench = process::program(workspace.target.join("release/sync-bench"), &workspace.root);
+    process::run(build.args(["build", "--release", "--package", package]))?;
+    let program = workspace.target.join("release").join(package);
+    let mut bench = process::program(program, &workspace.root);
     match options.suite {
-        Suite::Core => bench.arg("core"),
+        Suite::Core => {
+            obtain_valgrind()?;
+            bench.arg("core")
+        }
+        Suite::Client => bench.arg("client"),
     };
     if options.quick {
         bench.arg("--quick");
     }
     if options.check {
         bench.arg("--check");
+    }
+    if options.memory {
+        bench.arg("--memory");
     }
     if let Some(only) = &options.only {
         bench.args(["--only", only]);

@@ -29,7 +29,7 @@ const CHECKS: [(&str, Check); 7] = [
 
 /// What the checks need on this machine.
 pub(crate) fn needs() -> Needs {
-    Needs { linters: true, package: true, demo: true, browser: false }
+    Needs { linters: true, package: true, demo: true, ..Needs::default() }
 }
 
 /// Runs `cargo xtask lint`.

@@ -1,5 +1,5 @@
 //! The tasks of this workspace, run as `cargo xtask …`: `setup`, `demo`, `test`, `sim`, `zoo`,
-//! `fuzz`, `long`, `coverage`, `mutants`, `bench`, `lint`, `size`.
+//! `fuzz`, `long`, `coverage`, `mutants`, `bench`, `header`, `lint`, `size`.
 //!
 //! A fresh machine needs Rust and Node; `demo` and `test` fetch what else they need. This crate
 //! depends on nothing else in the workspace, so it builds when the rest does not.
@@ -8,6 +8,7 @@ mod bench;
 mod coverage;
 mod demo;
 mod fuzz;
+mod header;
 mod lint;
 mod long;
 mod mutants;
@@ -76,6 +77,8 @@ enum Task {
     Mutants(mutants::Options),
     /// Measures this core beside its peers and a floor.
     Bench(bench::Options),
+    /// Writes the header of the C ABI anew.
+    Header,
     /// Checks format, clippy, layering, texts and types.
     Lint,
     /// Prints the size of the WASM module.
@@ -114,6 +117,7 @@ fn run(task: Task) -> Result<()> {
         Task::Coverage => coverage::run(&workspace),
         Task::Mutants(options) => mutants::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
+        Task::Header => header::run(&workspace),
         Task::Lint => lint::run(&workspace),
         Task::Size => size::run(&workspace),
     }

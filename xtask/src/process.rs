@@ -12,6 +12,15 @@ use anyhow::{Context, Result, bail};
 pub(crate) fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);
+    // Cargo says what it runs, and build scripts of dependencies look at it: they would run again whenever
+    // somebody calls cargo by hand in between.
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        }) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

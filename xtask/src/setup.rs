@@ -4,6 +4,7 @@
 
 mod chromium;
 mod debian;
+mod native;
 mod npm;
 mod rust;
 
@@ -28,12 +29,23 @@ pub(crate) struct Needs {
     pub(crate) demo: bool,
     /// Chromium.
     pub(crate) browser: bool,
+    /// A compiler for C.
+    pub(crate) compiler: bool,
+    /// Valgrind.
+    pub(crate) valgrind: bool,
 }
 
 impl Needs {
-    /// All there is.
+    /// All that a task cannot do without.
     pub(crate) fn everything() -> Needs {
-        Needs { linters: true, package: true, demo: true, browser: true }
+        Needs {
+            linters: true,
+            package: true,
+            demo: true,
+            browser: true,
+            compiler: true,
+            valgrind: false,
+        }
     }
 
     /// The npm package alone.
@@ -48,6 +60,8 @@ impl Needs {
             package: self.package || other.package,
             demo: self.demo || other.demo,
             browser: self.browser || other.browser,
+            compiler: self.compiler || other.compiler,
+            valgrind: self.valgrind || other.valgrind,
         }
     }
 }
@@ -67,6 +81,12 @@ pub(crate) fn run(workspace: &Workspace, needs: Needs) -> Result<()> {
     }
     if needs.demo {
         npm::install(workspace, &workspace.demo())?;
+    }
+    if needs.compiler {
+        native::compiler()?;
+    }
+    if needs.valgrind {
+        native::valgrind()?;
     }
     if needs.browser {
         let chromium = chromium::obtain()?;

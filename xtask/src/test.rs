@@ -37,10 +37,10 @@ pub(crate) fn run(workspace: &Workspace, chosen: &[Suite]) -> Result<()> {
         .copied()
         .filter(|suite| chosen.is_empty() || chosen.contains(suite))
         .collect();
-    let needs = suites.iter().fold(Needs::default(), |needs, suite| needs.and(suite.needs()));
+    let in_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    let needs = suites.iter().fold(Needs::default(), |needs, suite| needs.and(suite.needs(in_ci)));
     setup::run(workspace, needs)?;
 
-    let in_ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     let mut outcomes = Vec::new();
     for suite in suites {
         println!("\n== {suite} ==");

@@ -52,6 +52,8 @@ fn event_to_js(event: ClientEvent) -> JsValue {
 fn step_to_js(step: Step) -> JsValue {
     match step {
         Step::Join(delta) => object(&[("type", "join".into()), ("pieces", seal_all(delta).into())]),
+        // Its store keeps none.
+        Step::Record(_) => JsValue::NULL,
         Step::Enqueue { item, replaces } => object(&[
             ("type", "enqueue".into()),
             ("item", item_to_js(&item)),

@@ -6,7 +6,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::notes::Notes;
-use crate::{add, conflicts, edit, keep, ls, rm, status, sync, watch};
+use crate::{
+    add, backup, checkpoint, completion, conflicts, edit, export, feed, import, keep, ls, outbox,
+    purge, revert, rm, status, sync, watch,
+};
 
 /// Notes that work without a network and sync with a hub.
 #[derive(Debug, Parser)]
@@ -45,10 +48,39 @@ pub(crate) enum Command {
     Status(status::Status),
     /// Wait until nothing is pending and the hub's state is here.
     Sync(sync::Sync),
+    /// Show what waits for the hub; retry, rewrite, park, drop and export it.
+    Outbox(outbox::Outbox),
     /// Show what clashes, and the conflict log.
     Conflicts(conflicts::Conflicts),
     /// Resolve what clashes in a note by keeping what one author wrote.
     Keep(keep::Keep),
+    /// Keep the notes as they are, and print the number of that; from the first time on, what happens to
+    /// them is recorded.
+    Checkpoint(checkpoint::Checkpoint),
+    /// List the checkpoints.
+    Checkpoints(checkpoint::Checkpoints),
+    /// Show what is not as it was at a checkpoint.
+    Diff(checkpoint::Diff),
+    /// Replay what came since a checkpoint, and check that it gives the notes as they are.
+    Rewind(checkpoint::Rewind),
+    /// Take back what was recorded: of an author, since a checkpoint, or of a time.
+    Revert(revert::Revert),
+    /// Undo the last change that was made here.
+    Undo(revert::Undo),
+    /// Do again what was undone last.
+    Redo(revert::Redo),
+    /// Show which fields changed, here and elsewhere.
+    Feed(feed::Feed),
+    /// Copy everything into another directory.
+    Backup(backup::Backup),
+    /// Write the document as one portable file.
+    Export(export::Export),
+    /// Join a document that was exported.
+    Import(import::Import),
+    /// Empty what is kept of deleted notes: conflict log, checkpoints, undo and feed.
+    Purge(purge::Purge),
+    /// Print the completion for a shell.
+    Completion(completion::Completion),
 }
 
 impl Command {
@@ -66,8 +98,22 @@ impl Command {
             Self::Watch(watch) => watch.run(notes),
             Self::Status(status) => status.run(notes),
             Self::Sync(sync) => sync.run(notes),
+            Self::Outbox(outbox) => outbox.run(notes),
             Self::Conflicts(conflicts) => conflicts.run(notes),
             Self::Keep(keep) => keep.run(notes),
+            Self::Checkpoint(checkpoint) => checkpoint.run(notes),
+            Self::Checkpoints(checkpoints) => checkpoints.run(notes),
+            Self::Diff(diff) => diff.run(notes),
+            Self::Rewind(rewind) => rewind.run(notes),
+            Self::Revert(revert) => revert.run(notes),
+            Self::Undo(undo) => undo.run(notes),
+            Self::Redo(redo) => redo.run(notes),
+            Self::Feed(feed) => feed.run(notes),
+            Self::Backup(backup) => backup.run(notes),
+            Self::Export(export) => export.run(notes),
+            Self::Import(import) => import.run(notes),
+            Self::Purge(purge) => purge.run(notes),
+            Self::Completion(completion) => completion.run(),
         }
     }
 }

@@ -2,12 +2,22 @@
 
 mod add;
 mod args;
+mod backup;
+mod checkpoint;
+mod completion;
 mod conflicts;
 mod edit;
+mod export;
+mod feed;
+mod import;
 mod keep;
 mod ls;
 mod note;
 mod notes;
+mod outbox;
+mod progress;
+mod purge;
+mod revert;
 mod rm;
 mod status;
 mod sync;

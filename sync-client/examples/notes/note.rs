@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use sync_client::{Conflict, Item, Logged, Side, Value, Writing};
+use sync_client::{Conflict, Field, Item, Logged, Place, Side, Value, Writing};
 
 /// The collection that the notes app uses too.
 pub(crate) const COLLECTION: &str = "notes";
@@ -131,5 +131,25 @@ fn value_json(value: &Value) -> Json {
         Value::Map(items) => {
             items.iter().map(|(key, item)| (key.clone(), value_json(item))).collect()
         }
+    }
+}
+
+/// A field as JSON: a set as a list, a counter as a number.
+pub(crate) fn field_json(field: &Field) -> Json {
+    match field {
+        Field::Register(value) | Field::Latest(value) => value_json(value),
+        Field::Set(members) => members.iter().map(value_json).collect(),
+        Field::Counter(sum) => json!(sum),
+        Field::Map(fields) => {
+            fields.iter().map(|(name, field)| (name.clone(), field_json(field))).collect()
+        }
+    }
+}
+
+/// A place as a word.
+pub(crate) fn place_text(place: &Place) -> String {
+    match place {
+        Place::Record { collection, id } => format!("{collection}/{id}"),
+        Place::Set { name } | Place::Value { name } => name.clone(),
     }
 }

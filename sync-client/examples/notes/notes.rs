@@ -1,15 +1,16 @@
 //! The open notes, and what all commands do alike.
 
 use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use serde_json::{Value as Json, json};
 
-use sync_client::{Client, Collection, DocumentHandle, RecordId, Written};
+use sync_client::{Client, Collection, DocumentHandle, Limits, RecordId, Written};
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::note::COLLECTION;
 
 /// An open document, and how to print.
@@ -23,6 +24,9 @@ pub(crate) struct Notes {
 
 /// Runs a command.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Command::Completion(completion) = &args.command {
+        return completion.run();
+    }
     let notes = Notes::open(args)?;
     let done = args.command.run(&notes);
     let closed = notes.client.shutdown().context("not everything is on disk");
@@ -37,6 +41,7 @@ impl Notes {
             Args::command().error(ErrorKind::MissingRequiredArgument, error).exit();
         };
         let mut builder = Client::builder(data).agent("notes").document(&args.doc);
+        builder = builder.keep_undo(Limits::UNDO).keep_feed(Limits::FEED);
         if let Some(hub) = args.hub.as_ref().filter(|_| args.command.connects()) {
             builder = builder.hub(hub);
         }
@@ -44,6 +49,13 @@ impl Notes {
         let document = client.document(&args.doc)?;
         let notes = document.collection(COLLECTION);
         Ok(Self { client, document, notes, hub: args.hub.clone(), is_json: args.json })
+    }
+
+    /// The time by this device's clock, in milliseconds since 1970.
+    #[allow(clippy::disallowed_methods, reason = "for a person")]
+    pub(crate) fn now_ms(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.unwrap_or_default().as_millis() as u64
     }
 
     /// Prints the outcome of a change that has no other.

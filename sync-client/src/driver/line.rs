@@ -8,18 +8,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Sink, Stream};
-use tokio::net::TcpStream;
+use futures::{Sink, SinkExt, Stream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{WebSocketStream, connect_async_with_config};
 
 use sync_core::wire::MESSAGE_BYTES_MAX;
 
 use crate::address::HubAddress;
 use crate::clock::Clock;
 use crate::error::LineError;
+use crate::token::TokenSource;
 
 /// How long one attempt may take, up to the upgrade, in milliseconds. Arbitrary: a slow mobile line
 /// takes a few seconds for all the round trips.
@@ -31,8 +32,55 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// The socket's buffers, in bytes. The default of 128 KiB is for servers with few, busy connections.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-type Attempt = Pin<Box<dyn Future<Output = Result<Socket, LineError>> + Send>>;
+/// A WebSocket over whatever carries it.
+pub(super) trait Wire:
+    Stream<Item = tungstenite::Result<Message>>
+    + Sink<Message, Error = tungstenite::Error>
+    + Send
+    + Unpin
+{
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for WebSocketStream<S> {}
+
+type Socket = Box<dyn Wire>;
+
+/// How a hub is reached.
+#[derive(Clone)]
+pub(super) enum Dial {
+    /// Over the network.
+    Net,
+    /// Over what a test makes.
+    #[cfg(test)]
+    Made(Arc<dyn Fn() -> Made + Send + Sync>),
+}
+
+#[cfg(test)]
+pub(super) type Made =
+    Pin<Box<dyn Future<Output = std::io::Result<tokio::io::DuplexStream>> + Send>>;
+
+impl Dial {
+    async fn connect(
+        &self,
+        uri: tungstenite::http::Uri,
+        config: WebSocketConfig,
+    ) -> Result<Socket, tungstenite::Error> {
+        match self {
+            Self::Net => {
+                let (socket, _) = connect_async_with_config(uri, Some(config), true).await?;
+                Ok(Box::new(socket))
+            }
+            #[cfg(test)]
+            Self::Made(make) => {
+                let stream = make().await?;
+                let opened = tokio_tungstenite::client_async_with_config(uri, stream, Some(config));
+                Ok(Box::new(opened.await?.0))
+            }
+        }
+    }
+}
+
+type Attempt = Pin<Box<dyn Future<Output = Result<(Socket, Option<String>), LineError>> + Send>>;
 
 /// Frames that wait for the socket.
 pub(super) type Queue = VecDeque<Bytes>;
@@ -42,8 +90,8 @@ pub(super) type Queue = VecDeque<Bytes>;
 pub(super) enum LineEvent {
     /// The wait is over.
     Due,
-    /// An attempt succeeded.
-    Connected,
+    /// An attempt succeeded, with this token where there is a source of them.
+    Connected(Option<String>),
     /// A frame arrived.
     Frame(Bytes),
     /// An attempt failed or a connection ended.
@@ -57,12 +105,17 @@ pub(super) enum Line {
     /// The next attempt is due at this time, by the monotonic clock in milliseconds.
     Waiting(u64),
     Connecting(Attempt),
-    Up(Box<Socket>),
+    Up(Socket),
 }
 
 impl Line {
-    /// Starts an attempt.
-    pub(super) fn connect(hub: &HubAddress) -> Self {
+    /// Starts an attempt; with a token of the source, other than the one that was refused.
+    pub(super) fn connect(
+        dial: Dial,
+        hub: &HubAddress,
+        tokens: Option<TokenSource>,
+        refused: Option<String>,
+    ) -> Self {
         let uri = hub.uri().clone();
         let mut config = WebSocketConfig::default();
         config.read_buffer_size = BUFFER_BYTES;
@@ -71,9 +124,13 @@ impl Line {
         config.max_message_size = Some(MESSAGE_BYTES_MAX);
         config.max_frame_size = Some(MESSAGE_BYTES_MAX);
         Self::Connecting(Box::pin(async move {
-            let attempt = connect_async_with_config(uri, Some(config), true);
+            let token = match tokens {
+                Some(tokens) => Some(tokens.ask(refused.as_deref()).await?),
+                None => None,
+            };
+            let attempt = dial.connect(uri, config);
             match timeout(Duration::from_millis(ATTEMPT_MS_MAX), attempt).await {
-                Ok(Ok((socket, _))) => Ok(socket),
+                Ok(Ok(socket)) => Ok((socket, token)),
                 Ok(Err(error)) => Err(error.into()),
                 Err(_) => Err(LineError::Silent { ms: ATTEMPT_MS_MAX }),
             }
@@ -98,9 +155,9 @@ impl Line {
                 LineEvent::Due
             }
             Self::Connecting(attempt) => match attempt.await {
-                Ok(socket) => {
-                    *self = Self::Up(Box::new(socket));
-                    LineEvent::Connected
+                Ok((socket, token)) => {
+                    *self = Self::Up(socket);
+                    LineEvent::Connected(token)
                 }
                 Err(error) => LineEvent::Ended(error),
             },
@@ -113,7 +170,7 @@ impl Line {
         if let Self::Up(mut socket) = std::mem::replace(self, Self::Off) {
             let goodbye = async {
                 poll_fn(|context| poll_send(&mut socket, context, queue)).await?;
-                socket.close(None).await
+                socket.close().await
             };
             // Nothing depends on the goodbye: the hub notices the end of the connection.
             let _ = timeout(GOODBYE, goodbye).await;

@@ -12,7 +12,8 @@ use sync_core::causal::{CausalContext, ReplicaId};
 
 use super::rows::{self, DocumentRow, Key};
 use super::steps::write_document;
-use super::{StoreError, dots};
+use super::{StoreError, dots, feed, history, tape};
+use crate::contact::Contact;
 use crate::random;
 
 /// A row of the local store that is not what was written.
@@ -88,6 +89,9 @@ pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError>
         // What stands open has no checksum: it is found again.
         connection.execute("DELETE FROM open_places", [])?;
         connection.execute("UPDATE documents SET is_settled = 0", [])?;
+        // What is here no longer follows from what stands on a tape.
+        tape::cut_all(connection)?;
+        connection.execute_batch("DELETE FROM feed; DELETE FROM feeds")?;
     }
     for lost in &lost {
         forget(connection, lost)?;
@@ -146,7 +150,7 @@ pub(super) fn structure(
 pub(super) type Look = fn(&Row<'_>) -> Result<(), StoreError>;
 
 /// How each table with a number for each row is read.
-pub(super) const TABLES: [(&str, &str, Look); 4] = [
+pub(super) const TABLES: [(&str, &str, Look); 9] = [
     ("identity", "SELECT body, id FROM identity", |row| {
         let at = Key { table: "identity", key: &1 };
         rows::read_identity(at, row.get_ref(0)?.as_blob()?).map(|_| ())
@@ -160,6 +164,15 @@ pub(super) const TABLES: [(&str, &str, Look); 4] = [
     ("conflicts", "SELECT key, body, rowid FROM conflicts", |row| {
         rows::read_conflict(row).map(|_| ())
     }),
+    (
+        "checkpoints",
+        "SELECT position, document, unix_ms, body, snapshot, position FROM checkpoints",
+        tape::look_at_checkpoint,
+    ),
+    ("tape", "SELECT position, document, unix_ms, body, position FROM tape", tape::look_at_tape),
+    ("undo", "SELECT position, document, unix_ms, body, position FROM undo", history::look),
+    ("feed", "SELECT position, document, unix_ms, body, position FROM feed", feed::look),
+    ("feeds", "SELECT document, body, document FROM feeds", feed::look_at_head),
 ];
 
 fn damaged_rows(connection: &Connection) -> Result<Vec<Found>, StoreError> {
@@ -297,8 +310,9 @@ fn take_out(
                 Ok(None)
             }
             Some("documents") => Ok(Some(Lost::Level(*number))),
-            Some("conflicts") => {
-                connection.execute("DELETE FROM conflicts WHERE rowid = ?1", [number])?;
+            Some(table @ ("conflicts" | "checkpoints" | "tape" | "undo" | "feed" | "feeds")) => {
+                let sql = format!("DELETE FROM {table} WHERE rowid = ?1");
+                connection.execute(&sql, [number])?;
                 Ok(None)
             }
             _ => {
@@ -341,6 +355,7 @@ fn forget(connection: &Connection, lost: &Lost) -> Result<(), StoreError> {
                 name,
                 replica: ReplicaId::from_fingerprint(random::bytes()?),
                 cursor: None,
+                contact: Contact::default(),
             }
         }
     };

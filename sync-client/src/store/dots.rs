@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Params, params};
+use rusqlite::{Connection, ErrorCode, Params, params};
 
 use sync_core::causal::{
-    CausalContext, Dot, DotRanges, DotStore, Entry, Fingerprints, RUN_DOTS_MAX, ReplicaId,
+    CausalContext, Dot, DotRanges, DotStore, Entry, Fingerprints, MemoryStore, RUN_DOTS_MAX,
+    ReplicaId,
 };
 use sync_core::reconcile::{Indexed, LiveDots, Summary};
 use sync_core::session::ClientStore;
@@ -35,6 +36,47 @@ impl DocumentStore {
     #[must_use]
     pub fn context(&self) -> &CausalContext {
         &self.context
+    }
+
+    /// How many places clash, or are left of what was deleted.
+    pub(crate) fn open_count(&self) -> u64 {
+        self.open_count
+    }
+
+    /// Lets something be done with a document that is as this one, and leaves nothing of it behind.
+    pub(crate) fn try_out<T>(
+        &self,
+        work: impl FnOnce(crate::Document) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (file, context) = (self.file.clone(), self.context.clone());
+        let trial = Self {
+            file,
+            context,
+            document: self.document,
+            open_count: self.open_count,
+            is_settled: true,
+            sums: Fingerprints::default(),
+            is_summed: false,
+        };
+        self.file.try_out(|| work(crate::Document::new(trial)))
+    }
+
+    /// All that is here, as a store in memory; or how many bytes of entries there are, where these are more
+    /// than a limit.
+    pub(crate) fn to_memory(
+        &self,
+        bytes_max: usize,
+    ) -> Result<Result<MemoryStore, u64>, StoreError> {
+        let sql = "SELECT coalesce(sum(length(body)), 0) FROM entries WHERE document = ?1";
+        let bytes: i64 = self.file.read(|connection| {
+            Ok(connection.prepare_cached(sql)?.query_row([self.document], |row| row.get(0))?)
+        })?;
+        if bytes.unsigned_abs() > bytes_max as u64 {
+            return Ok(Err(bytes.unsigned_abs()));
+        }
+        let mut entries = Vec::new();
+        self.show_all(|entry| entries.push(entry))?;
+        Ok(Ok(MemoryStore::load(self.context.clone(), entries)))
     }
 
     /// How many reads and writes of the file have failed so far.
@@ -106,20 +148,43 @@ impl DocumentStore {
         })
     }
 
-    pub(super) fn write(&mut self, entry: &Entry) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO entries
-                   (document, replica, first, last, space, place, body)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    /// Adds an entry of which nothing is here.
+    pub(super) fn insert(&self, entry: &Entry) -> Result<(), StoreError> {
+        let insert = "INSERT INTO entries (document, replica, first, last, space, place, body)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let replace = "INSERT OR REPLACE INTO entries
+                       (document, replica, first, last, space, place, body)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let (replica, body) = (entry.replica(), rows::write_entry(entry));
+        let row = params![
+            self.document,
+            replica.as_bytes(),
+            counter(entry.first.counter),
+            counter(entry.last()),
+            entry.label.space(),
+            &*entry.id,
+            body
+        ];
         self.file.write(|connection| {
-            connection.prepare_cached(sql)?.execute(params![
-                self.document,
-                entry.replica().as_bytes(),
-                counter(entry.first.counter),
-                counter(entry.last()),
-                entry.label.space(),
-                &*entry.id,
-                rows::write_entry(entry)
-            ])?;
+            match connection.prepare_cached(insert)?.execute(row) {
+                // What stands there is nothing that was seen: a context is not as it was written.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                    connection.prepare_cached(replace)?.execute(row)?;
+                }
+                done => drop(done?),
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes an entry anew of which some dots were taken out, or came.
+    fn update(&self, entry: &Entry) -> Result<(), StoreError> {
+        let sql = "UPDATE entries SET body = ?4
+                   WHERE document = ?1 AND replica = ?2 AND first = ?3";
+        let (replica, first) = (entry.replica(), counter(entry.first.counter));
+        let row = params![self.document, replica.as_bytes(), first, rows::write_entry(entry)];
+        self.file.write(|connection| {
+            connection.prepare_cached(sql)?.execute(row)?;
             Ok(())
         })
     }
@@ -206,10 +271,15 @@ impl DotStore for DocumentStore {
     fn add(&mut self, entry: Entry) -> Result<bool, StoreError> {
         let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
         let summed = if self.is_summed { known.clone() } else { Vec::new() };
+        let is_new = known.is_empty();
         let Some(laid) = entry.laid_over(known) else { return Ok(false) };
         summed.iter().for_each(|known| self.count_out(known));
         self.count_in(&laid);
-        self.write(&laid)?;
+        if is_new {
+            self.insert(&laid)?;
+        } else {
+            self.update(&laid)?;
+        }
         Ok(true)
     }
 
@@ -226,7 +296,7 @@ impl DotStore for DocumentStore {
             if entry.slots.live() == 0 {
                 self.delete(entry.first)?;
             } else {
-                self.write(&entry)?;
+                self.update(&entry)?;
             }
             killed.push(taken);
         }
@@ -236,6 +306,7 @@ impl DotStore for DocumentStore {
 
 impl ClientStore for DocumentStore {
     const IS_WRITTEN_THROUGH: bool = true;
+    const RECORDS: bool = true;
 
     fn is_settled(&self) -> bool {
         self.is_settled

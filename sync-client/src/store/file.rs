@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +35,7 @@ struct Inner {
 }
 
 /// What changed of the counters seen of a replica.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Seen {
     more: DotRanges,
     less: DotRanges,
@@ -143,6 +144,59 @@ impl File {
             inner.spoil();
         }
         committed
+    }
+
+    /// Does something of which nothing stays, whatever came of it.
+    pub(super) fn try_out<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (seen, was_begun) = {
+            let mut inner = self.lock();
+            let inner = inner.as_mut().ok_or(StoreError::Closed)?;
+            let was_begun = inner.is_begun;
+            inner.begin()?;
+            run(&inner.database, "SAVEPOINT trial")?;
+            (inner.seen.clone(), was_begun)
+        };
+        let outcome = work();
+        let mut inner = self.lock();
+        let inner = inner.as_mut().ok_or(StoreError::Closed)?;
+        inner.seen = seen;
+        // A failed write has taken back more than the trial.
+        if inner.is_spoiled {
+            return outcome.and(Err(StoreError::TakenBack));
+        }
+        let mut ended = run(&inner.database, "ROLLBACK TO trial");
+        ended = ended.and_then(|()| run(&inner.database, "RELEASE trial"));
+        if !was_begun {
+            ended = ended.and_then(|()| run(&inner.database, "ROLLBACK"));
+            inner.is_begun = false;
+        }
+        if ended.is_err() {
+            inner.spoil();
+        }
+        ended?;
+        outcome
+    }
+
+    /// Copies what is committed, without free pages. Nothing may be uncommitted.
+    pub(super) fn copy(&self, path: &Path) -> Result<(), StoreError> {
+        let name = path.as_os_str().as_encoded_bytes();
+        let name = std::str::from_utf8(name).map_err(|_| StoreError::BadPath)?;
+        let inner = self.lock();
+        let inner = inner.as_ref().ok_or(StoreError::Closed)?;
+        inner.database.execute("VACUUM INTO ?1", [name])?;
+        Ok(())
+    }
+
+    /// Writes the file anew, without free pages, and empties the write-ahead log. Nothing may be
+    /// uncommitted.
+    pub(super) fn write_anew(&self) -> Result<(), StoreError> {
+        let inner = self.lock();
+        let inner = inner.as_ref().ok_or(StoreError::Closed)?;
+        inner.database.execute_batch("VACUUM")?;
+        Ok(inner.database.checkpoint()?)
     }
 
     /// Takes back what is not committed. Nothing more is written.

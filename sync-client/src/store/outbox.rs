@@ -39,13 +39,17 @@ pub(super) fn load(
     while let Some(row) = found.next()? {
         tail.position = row.get(3)?;
         let OutboxRow { item, added_to } = rows::read_outbox_row(row)?;
-        match (items.last_mut(), added_to) {
-            (Some(last), Some(to)) if last.key() == to && last.state == OutboxState::Pending => {
-                last.add(item);
+        // What it was added to need not be the last: what takes the place of an item comes behind all.
+        let is_it = |known: &&mut OutboxItem| {
+            Some(known.key()) == added_to && known.state == OutboxState::Pending
+        };
+        match items.iter_mut().rev().find(is_it) {
+            Some(known) => {
+                known.add(item);
                 tail.rows += 1;
             }
             // What it was added to may have been taken out as damaged.
-            _ => {
+            None => {
                 items.push(item);
                 tail.rows = 1;
             }
@@ -59,14 +63,15 @@ pub(super) fn enqueue(
     connection: &Connection,
     document: i64,
     tail: &mut Tail,
-    row: &OutboxRow,
+    item: &OutboxItem,
+    added_to: Option<Dot>,
 ) -> Result<(), StoreError> {
     tail.position += 1;
-    insert(connection, document, tail.position, row)?;
-    tail.rows = if row.added_to.is_some() { tail.rows + 1 } else { 1 };
+    insert(connection, document, tail.position, item, added_to)?;
+    tail.rows = if added_to.is_some() { tail.rows + 1 } else { 1 };
     if tail.rows > ITEM_ROWS_MAX {
         tail.rows = 1;
-        change(connection, document, row.item.key(), |_| {})?;
+        change(connection, document, item.key(), |_| {})?;
     }
     Ok(())
 }
@@ -118,10 +123,22 @@ pub(super) fn rename(
     let (items, _) = load(connection, document)?;
     connection.prepare_cached("DELETE FROM outbox WHERE document = ?1")?.execute([document])?;
     for item in items {
-        let row = OutboxRow { item: item.renamed(renaming), added_to: None };
-        enqueue(connection, document, tail, &row)?;
+        enqueue(connection, document, tail, &item.renamed(renaming), None)?;
     }
     Ok(())
+}
+
+/// Makes each item one row.
+pub(super) fn gather(connection: &Connection, document: i64) -> Result<(), StoreError> {
+    let (items, _) = load(connection, document)?;
+    items.iter().try_for_each(|item| change(connection, document, item.key(), |_| {}))
+}
+
+impl Tail {
+    /// Takes note that each item is one row.
+    pub(super) fn gathered(&mut self) {
+        self.rows = self.rows.min(1);
+    }
 }
 
 /// Makes an item one row, with a change to it.
@@ -133,19 +150,20 @@ fn change(
 ) -> Result<(), StoreError> {
     let Some((mut item, position)) = take(connection, document, key)? else { return Ok(()) };
     change(&mut item);
-    insert(connection, document, position, &OutboxRow { item, added_to: None })
+    insert(connection, document, position, &item, None)
 }
 
 fn insert(
     connection: &Connection,
     document: i64,
     position: i64,
-    row: &OutboxRow,
+    item: &OutboxItem,
+    added_to: Option<Dot>,
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO outbox (document, replica, last, position, body)
                VALUES (?1, ?2, ?3, ?4, ?5)";
-    let (replica, last) = (row.item.replica, counter(row.item.last));
-    let body = rows::write_outbox_row(row);
+    let (replica, last) = (item.replica, counter(item.last));
+    let body = rows::write_outbox_row(item, added_to);
     let row = params![document, replica.as_bytes(), last, position, body];
     connection.prepare_cached(sql)?.execute(row)?;
     Ok(())
@@ -203,13 +221,12 @@ mod tests {
         Dot::new(ReplicaId::from_bytes([1; 16]), counter)
     }
 
-    /// What one change brings, added to what another one did.
-    fn change_of(counter: u64, added_to: Option<u64>) -> OutboxRow {
+    /// What one change brings.
+    fn change_of(counter: u64) -> OutboxItem {
         let Dot { replica, .. } = dot(counter);
         let delta = Delta { dead: [dot(counter)].into_iter().collect(), ..Delta::default() };
         let (changes, state) = (1, OutboxState::Pending);
-        let item = OutboxItem { replica, first: counter, last: counter, changes, state, delta };
-        OutboxRow { item, added_to: added_to.map(dot) }
+        OutboxItem { replica, first: counter, last: counter, changes, state, delta }
     }
 
     /// Two documents with an item of three rows and another one.
@@ -219,7 +236,8 @@ mod tests {
         let mut tails = [Tail::default(), Tail::default()];
         for (counter, added_to) in rows {
             for (document, tail) in (1..).zip(&mut tails) {
-                enqueue(&connection, document, tail, &change_of(counter, added_to)).unwrap();
+                let to = added_to.map(dot);
+                enqueue(&connection, document, tail, &change_of(counter), to).unwrap();
             }
         }
         connection

@@ -118,7 +118,7 @@ impl PlaceStore for DocumentStore {
         }
         let mut dots = DotRanges::default();
         dots.insert(entry.first.counter, entry.last());
-        self.write(entry)?;
+        self.insert(entry)?;
         self.count_in(entry);
         self.see(replica, &dots)?;
         Ok(true)

@@ -7,9 +7,13 @@ use sync_core::error::Malformed;
 use sync_core::pack::{self, Kind, Reader};
 use sync_core::session::{LogEntry, OutboxItem, OutboxState, decode_log};
 use sync_core::wire::{Cursor, decode_delta, encode_delta};
-use sync_sqlite::{seal, unseal};
+use sync_sqlite::{SEAL_BYTES, add_seal, unseal};
 
 use super::StoreError;
+use crate::contact::Contact;
+
+/// About how many bytes an entry has besides what its names and values have. Measured.
+const ENTRY_BYTES: usize = 64;
 
 /// A document, without its state.
 #[derive(Debug, Clone)]
@@ -17,6 +21,7 @@ pub(super) struct DocumentRow {
     pub(super) name: String,
     pub(super) replica: ReplicaId,
     pub(super) cursor: Option<Cursor>,
+    pub(super) contact: Contact,
 }
 
 /// Which row a body belongs to, for the error that names it.
@@ -42,20 +47,38 @@ pub(super) fn read_identity(at: Key<'_>, body: &[u8]) -> Result<[u8; 12], StoreE
 }
 
 pub(super) fn write_document(row: &DocumentRow) -> Vec<u8> {
-    body(3, |out| {
+    let Contact { heard_ms, current_ms } = row.contact;
+    body(5, |out| {
         pack::str(out, &row.name);
         row.replica.encode_into(out);
         match &row.cursor {
             Some(cursor) => cursor.encode_into(out),
             None => pack::nil(out),
         }
+        for moment in [heard_ms, current_ms] {
+            match moment {
+                Some(ms) => pack::uint(out, ms),
+                None => pack::nil(out),
+            }
+        }
     })
 }
 
 pub(super) fn read_document(at: Key<'_>, body: &[u8]) -> Result<DocumentRow, StoreError> {
-    read(at, body, 3, |reader| {
+    take(at, body, |reader| {
+        let beyond = reader.at_least(3)?;
         let (name, replica) = (reader.str()?.to_owned(), ReplicaId::decode(reader)?);
-        Ok(DocumentRow { name, replica, cursor: reader.option(Cursor::decode)? })
+        let cursor = reader.option(Cursor::decode)?;
+        let contact = match beyond {
+            // A client before this did not note it.
+            0 => Contact::default(),
+            2 => Contact {
+                heard_ms: reader.option(Reader::uint)?,
+                current_ms: reader.option(Reader::uint)?,
+            },
+            _ => return Err(Malformed::Encoding { detail: "a document has 3 or 5 parts" }),
+        };
+        Ok(DocumentRow { name, replica, cursor, contact })
     })
 }
 
@@ -93,9 +116,10 @@ pub(super) fn read_context(replica: ReplicaId, body: &[u8]) -> Result<DotRanges,
 }
 
 pub(super) fn write_entry(entry: &Entry) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(ENTRY_BYTES + entry.byte_count() + SEAL_BYTES);
     entry.encode_into(&mut out);
-    seal(&out)
+    add_seal(&mut out);
+    out
 }
 
 /// Reads a row of the columns replica, first, last, space, place, body.
@@ -112,21 +136,21 @@ pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry, StoreError> {
     if is_same { Ok(entry) } else { Err(at.damaged()) }
 }
 
-/// An item of the outbox, or what was added to one.
+/// An item of the outbox as it is read, or what was added to one.
 pub(super) struct OutboxRow {
     pub(super) item: OutboxItem,
     /// The key of the row that it was added to.
     pub(super) added_to: Option<Dot>,
 }
 
-pub(super) fn write_outbox_row(row: &OutboxRow) -> Vec<u8> {
-    let OutboxItem { replica, first, last, changes, state, delta } = &row.item;
+pub(super) fn write_outbox_row(item: &OutboxItem, added_to: Option<Dot>) -> Vec<u8> {
+    let OutboxItem { replica, first, last, changes, state, delta } = item;
     body(6, |out| {
         replica.encode_into(out);
         pack::uint(out, *first);
         pack::uint(out, *last);
         pack::uint(out, (*changes).into());
-        match row.added_to {
+        match added_to {
             Some(to) => pack::uint(out, to.counter),
             None => state.encode_into(out),
         }
@@ -166,15 +190,16 @@ pub(super) fn read_conflict(row: &Row<'_>) -> Result<LogEntry, StoreError> {
 }
 
 /// The body of a row: an array of so many items.
-fn body(items: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(super) fn body(items: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     pack::array(&mut out, items);
     write(&mut out);
-    seal(&out)
+    add_seal(&mut out);
+    out
 }
 
 /// Reads the body of a row that is an array of so many items.
-fn read<'a, T>(
+pub(super) fn read<'a, T>(
     at: Key<'_>,
     body: &'a [u8],
     items: usize,

@@ -2,13 +2,12 @@
 
 use rusqlite::{Connection, params};
 
-use sync_core::session::limits::LOG_ENTRIES_MAX;
 use sync_core::session::{LogEntry, OutboxState, Step, encode_log};
 use sync_sqlite::seal;
 
-use super::StoreError;
 use super::outbox::{self, Tail};
-use super::rows::{self, DocumentRow, OutboxRow, counter};
+use super::rows::{self, DocumentRow, counter};
+use super::{StoreError, kept};
 
 /// A document that is open.
 #[derive(Debug)]
@@ -24,11 +23,10 @@ pub(super) fn apply(
 ) -> Result<(), StoreError> {
     let document = held.number;
     match step {
-        // The document has done that.
-        Step::Join(_) => Ok(()),
+        // The document has done that, and a record is kept beside.
+        Step::Join(_) | Step::Record(_) => Ok(()),
         Step::Enqueue { item, replaces } => {
-            let row = OutboxRow { item: item.clone(), added_to: *replaces };
-            outbox::enqueue(connection, document, &mut held.tail, &row)
+            outbox::enqueue(connection, document, &mut held.tail, item, *replaces)
         }
         Step::Freeze(key) => outbox::set_state(connection, document, *key, OutboxState::Frozen),
         Step::Settle(key) => outbox::take(connection, document, *key).map(|_| ()),
@@ -61,6 +59,13 @@ pub(super) fn read_document(
     connection.prepare_cached(sql)?.query_row([document], |row| Ok(rows::read_document_row(row)))?
 }
 
+/// The numbers of all documents.
+pub(super) fn documents(connection: &Connection) -> Result<Vec<i64>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT id FROM documents")?;
+    let numbers = statement.query_map([], |row| row.get(0))?;
+    Ok(numbers.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn write_document(
     connection: &Connection,
     document: i64,
@@ -76,11 +81,7 @@ fn log(connection: &Connection, document: i64, entry: &LogEntry) -> Result<(), S
                VALUES (?1, ?2, ?3, ?4)";
     let row = params![document, entry.key(), counter(entry.seen_ms), seal(&encode_log(entry))];
     connection.prepare_cached(sql)?.execute(row)?;
-    let sql = "DELETE FROM conflicts WHERE document = ?1 AND key IN (
-                   SELECT key FROM conflicts WHERE document = ?1
-                   ORDER BY seen_ms DESC, key DESC LIMIT -1 OFFSET ?2)";
-    connection.prepare_cached(sql)?.execute(params![document, LOG_ENTRIES_MAX as i64])?;
-    Ok(())
+    kept::limit_log(connection, document)
 }
 
 pub(super) fn load_log(

@@ -74,7 +74,20 @@ fn is_part(now: &All, all: &All) -> bool {
                 fields.all(|(name, field)| written.fields.get(name) == Some(field))
             })
         };
-        items.iter().all(is_item) && outbox.iter().all(|item| all_outbox.contains(item))
+        // An item is stored change by change: one that is hidden leaves those before and behind it.
+        let is_of = |item: &OutboxItem| {
+            all_outbox.iter().any(|written| {
+                let of = |replica, counter| {
+                    replica == written.replica && (written.first..=written.last).contains(&counter)
+                };
+                let entries = item.delta.entries.iter();
+                let mut dots = entries.flat_map(|entry| entry.live().map(|(dot, _)| dot));
+                of(item.replica, item.first)
+                    && of(item.replica, item.last)
+                    && dots.all(|dot| of(dot.replica, dot.counter))
+            })
+        };
+        items.iter().all(is_item) && outbox.iter().all(is_of)
     })
 }
 

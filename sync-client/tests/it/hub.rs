@@ -13,7 +13,10 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use sync_core::causal::Dot;
 use sync_core::session::{Boot, ConnectionId, Hub, HubInput, HubOutput, MemoryHub, Now};
-use sync_core::wire::{HubMessage, decode_hub};
+use sync_core::wire::{ClientMessage, HubMessage, decode_client, decode_hub};
+
+/// What its clock says, always.
+pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
 
 /// Ends when dropped.
 pub(crate) struct TestHub {
@@ -29,8 +32,12 @@ struct Inner {
     store: MemoryHub,
     lines: BTreeMap<ConnectionId, mpsc::UnboundedSender<Message>>,
     accepted: u64,
+    /// The token of each hello.
+    tokens: Vec<Option<String>>,
     /// Outputs that are held back.
     held: Option<Vec<HubOutput>>,
+    /// Whether only acknowledgements are.
+    holds_acknowledgements: bool,
     /// The reason that is given in place of every acknowledgement.
     refusal: Option<String>,
     turns: watch::Sender<u64>,
@@ -44,7 +51,9 @@ impl TestHub {
             store: MemoryHub::new(Boot { hub: 1, boot: 1 }),
             lines: BTreeMap::new(),
             accepted: 0,
+            tokens: Vec::new(),
             held: None,
+            holds_acknowledgements: false,
             refusal: None,
             turns: turns_sender,
         }));
@@ -69,6 +78,12 @@ impl TestHub {
             });
         });
         Self { address, inner, turns, _stop: stop }
+    }
+
+    /// Refuses from here on what lies more than an hour beyond [`NOW_MS`].
+    pub(crate) fn refuse_future(&self) {
+        let mut inner = self.inner();
+        inner.hub = std::mem::take(&mut inner.hub).with_stamp_ahead(3_600_000);
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -96,14 +111,26 @@ impl TestHub {
         self.inner().accepted
     }
 
+    /// The token of each hello so far.
+    pub(crate) fn tokens(&self) -> Vec<Option<String>> {
+        self.inner().tokens.clone()
+    }
+
     /// Holds back everything that the hub says from here on.
     pub(crate) fn hold(&self) {
         self.inner().held = Some(Vec::new());
     }
 
+    /// Holds back every acknowledgement from here on.
+    pub(crate) fn hold_acknowledgements(&self) {
+        self.hold();
+        self.inner().holds_acknowledgements = true;
+    }
+
     /// Says what was held back.
     pub(crate) fn release(&self) {
         let mut inner = self.inner();
+        inner.holds_acknowledgements = false;
         for output in inner.held.take().into_iter().flatten() {
             inner.put(output);
         }
@@ -138,13 +165,19 @@ impl TestHub {
 
 impl Inner {
     fn handle(&mut self, connection: ConnectionId, input: HubInput) {
+        if let HubInput::Frame(frame) = &input
+            && let Ok(ClientMessage::Hello { token, .. }) = decode_client(frame)
+        {
+            self.tokens.push(token);
+        }
         let Inner { hub, store, .. } = self;
-        let now = Now { monotonic_ms: 0, unix_ms: 1_800_000_000_000 };
+        let now = Now { monotonic_ms: 0, unix_ms: NOW_MS };
         hub.handle(store, now, connection, input).unwrap();
         while let Some(output) = self.hub.poll() {
+            let is_held = !self.holds_acknowledgements || is_acknowledgement(&output);
             match &mut self.held {
-                Some(held) => held.push(output),
-                None => self.put(output),
+                Some(held) if is_held => held.push(output),
+                Some(_) | None => self.put(output),
             }
         }
         self.turns.send_modify(|turns| *turns += 1);
@@ -170,11 +203,16 @@ impl Inner {
     fn spoil(&self, frame: &[u8]) -> Vec<u8> {
         match (&self.refusal, decode_hub(frame)) {
             (Some(reason), Ok(HubMessage::Stored { channel, id, .. })) => {
-                HubMessage::Refused { channel, id, reason: reason.clone() }.encode()
+                HubMessage::Refused { channel, id, reason: reason.clone(), goes_on: false }.encode()
             }
             _ => frame.to_vec(),
         }
     }
+}
+
+fn is_acknowledgement(output: &HubOutput) -> bool {
+    let HubOutput::Send { frame, .. } = output else { return false };
+    matches!(decode_hub(frame), Ok(HubMessage::Stored { .. }))
 }
 
 async fn serve(stream: TcpStream, inner: Arc<Mutex<Inner>>) {

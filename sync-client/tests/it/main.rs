@@ -5,16 +5,40 @@ mod clocks;
 #[cfg(test)]
 mod copies;
 #[cfg(test)]
+mod feed;
+#[cfg(test)]
 mod files;
+#[cfg(test)]
+mod guard;
 #[cfg(test)]
 mod hub;
 #[cfg(test)]
 mod notes;
 #[cfg(test)]
+mod outbox;
+#[cfg(test)]
+mod outside;
+#[cfg(test)]
+mod purge;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod repair;
 #[cfg(test)]
+mod revert;
+#[cfg(test)]
+mod status;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod sync;
+#[cfg(test)]
+mod tape;
+#[cfg(test)]
+mod token;
+#[cfg(test)]
+mod transfer;
+#[cfg(test)]
+mod typed;
+#[cfg(test)]
+mod undo;

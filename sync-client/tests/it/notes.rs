@@ -83,6 +83,63 @@ fn add_edit_list_and_remove() {
 }
 
 #[test]
+fn status_tells_what_is_known_and_no_more() {
+    let hub = TestHub::start();
+    let folder = TempDir::new().unwrap();
+    let notes = Notes::at(folder.path());
+    notes.run(&["add", "Milk"]);
+    let offline = notes.json(&["status"]);
+    assert_eq!(
+        (&offline["pending"], &offline["lag"], &offline["heard_ms"]),
+        (&json!(1), &Json::Null, &Json::Null)
+    );
+    assert!(offline["pending_bytes"].as_u64().unwrap() > 50);
+    assert!(notes.run(&["status"]).contains("never all here that the hub had"));
+    notes.run(&["--hub", hub.address(), "sync", "--timeout", "60"]);
+    let later = notes.json(&["status"]);
+    assert_eq!((&later["pending"], &later["pending_bytes"]), (&json!(0), &json!(0)));
+    assert!(later["heard_ms"].as_u64() >= later["current_ms"].as_u64());
+    assert!(later["lag_ms"].as_u64().unwrap() < 600_000);
+    assert_eq!(later["kept"][0]["keeper"], "conflict log");
+    let text = notes.run(&["status"]);
+    assert!(text.contains("all that the hub had was here"), "{text}");
+    assert!(text.contains("last contact with the hub"), "{text}");
+    assert!(text.contains("conflict log: 0 entries, 0 bytes (at most 1000 entries"), "{text}");
+}
+
+#[test]
+fn a_backup_and_an_export_are_used_elsewhere() {
+    let folders = [(); 3].map(|()| TempDir::new().unwrap());
+    let notes = Notes::at(folders[0].path());
+    notes.run(&["add", "Milk"]);
+    let copy = folders[1].path().join("copy");
+    let path = notes.json(&["backup", copy.to_str().unwrap()])["path"].clone();
+    assert!(Path::new(path.as_str().unwrap()).exists());
+    assert!(notes.refused(&["backup", copy.to_str().unwrap()]).contains("exists"));
+    let restored = Notes::at(&copy);
+    assert_eq!(restored.json(&["ls"]), notes.json(&["ls"]));
+    assert_ne!(restored.json(&["status"])["replica"], notes.json(&["status"])["replica"]);
+    let file = folders[1].path().join("notes.sync");
+    notes.run(&["export", file.to_str().unwrap()]);
+    let other = Notes::at(folders[2].path());
+    other.run(&["add", "Bread"]);
+    assert_eq!(other.json(&["import", file.to_str().unwrap()])["entries"], 2);
+    assert_eq!(other.json(&["ls"]).as_array().unwrap().len(), 2);
+    assert!(other.refused(&["import", path.as_str().unwrap()]).contains("no whole export"));
+    other.run(&["purge"]);
+    assert_eq!(other.json(&["ls"]).as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn shells_complete_its_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = Command::new(example("notes")).args(["completion", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("conflicts"), "{script}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_and_usage_is_told_apart() {
     let folder = TempDir::new().unwrap();
     let notes = Notes::at(folder.path());
@@ -98,6 +155,51 @@ fn what_cannot_be_done_is_refused_and_usage_is_told_apart() {
         Command::new(example("notes")).arg("ls").env_remove("NOTES_DATA").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("--data DIR"));
+}
+
+#[test]
+fn the_outbox_is_listed_set_aside_given_up_and_exported() {
+    let hub = TestHub::start();
+    let folder = TempDir::new().unwrap();
+    let notes = Notes::at(folder.path());
+    let id = notes.run(&["add", "first"]);
+    let [item] = &notes.json(&["outbox"]).as_array().unwrap().clone()[..] else {
+        panic!("one change waits")
+    };
+    let place = format!("notes/{id}");
+    assert_eq!((&item["state"], &item["changes"]), (&json!("pending"), &json!(1)));
+    assert_eq!(item["places"], json!([place]));
+    assert!(item["bytes"].as_u64().unwrap() > 50 && item["seconds"].is_u64());
+    let key = item["item"].as_str().unwrap();
+    notes.run(&["outbox", "park", key, "--reason", "not yet"]);
+    assert!(notes.run(&["outbox", "list"]).contains("parked (not yet)"));
+    let sync = ["--hub", hub.address(), "sync", "--timeout", "60"];
+    assert!(notes.refused(&sync).contains("1 changes were refused"));
+    assert_eq!(notes.json(&["outbox", "retry"]), json!({ "retried": 1 }));
+    assert!(notes.refused(&["outbox", "retry", key]).contains("not parked"));
+    let [one, all] = ["one", "all"].map(|name| folder.path().join(name));
+    let [one, all] = [&one, &all].map(|file| file.to_str().unwrap());
+    notes.run(&["outbox", "export", one, key]);
+    notes.run(&["outbox", "export", all]);
+    assert_eq!(std::fs::read(one).unwrap(), std::fs::read(all).unwrap());
+    assert!(notes.refused(&["outbox", "export", all]).contains("is there already"));
+    assert!(notes.refused(&["outbox", "drop", key, "--forever"]).contains("park it first"));
+    notes.run(&["outbox", "park", key]);
+    notes.run(&["outbox", "rewrite", key]);
+    notes.run(&sync);
+    assert_eq!(notes.json(&["outbox"]), json!([]));
+
+    notes.run(&["edit", &id, "--title", "second"]);
+    let key = notes.json(&["outbox"])[0]["item"].as_str().unwrap().to_owned();
+    notes.run(&["outbox", "park", &key]);
+    assert_eq!(notes.output(&["outbox", "drop", &key]).status.code(), Some(2), "lost unsaid");
+    let kept = folder.path().join("kept");
+    let lost = notes.run(&["outbox", "drop", &key, "--keep", kept.to_str().unwrap()]);
+    assert!(lost.starts_with("lost: 1 changes") && lost.contains(&place), "{lost}");
+    assert!(kept.exists());
+    notes.run(&sync);
+    assert_eq!(notes.json(&["ls"])[0]["title"], "first");
+    assert!(notes.refused(&["outbox", "drop", &key, "--forever"]).contains("no such item"));
 }
 
 #[test]
@@ -254,4 +356,46 @@ fn a_full_disk_refuses_the_change_and_keeps_the_rest() {
     assert_eq!(listed.as_array().unwrap().len(), 1);
     assert_eq!(listed[0]["id"], id.as_str());
     notes.run(&["add", "after"]);
+}
+
+#[test]
+fn what_was_changed_is_compared_taken_back_and_told() {
+    let folder = TempDir::new().unwrap();
+    let notes = Notes::at(folder.path());
+    let id = notes.run(&["add", "first", "--tag", "x"]);
+    let checkpoint = notes.run(&["checkpoint", "before"]);
+    notes.run(&["edit", &id, "--title", "second"]);
+    let other = notes.run(&["add", "other"]);
+    assert!(notes.run(&["diff", &checkpoint]).contains("- title \"first\"\n  + title \"second\""));
+    let diff = notes.json(&["diff", &checkpoint]);
+    assert_eq!((&diff[0]["new"]["title"], &diff[1]["old"]), (&json!("second"), &Json::Null));
+    let all = notes.json(&["checkpoints"]);
+    assert_eq!((&all[0]["label"], &all[0]["whole"]), (&json!("before"), &json!(true)));
+    assert_eq!(notes.json(&["rewind", &checkpoint])["changes"], 2);
+
+    notes.run(&["undo"]);
+    assert_eq!(notes.json(&["ls"]).as_array().unwrap().len(), 1);
+    notes.run(&["undo"]);
+    assert_eq!(notes.json(&["ls"])[0]["title"], "first");
+    notes.run(&["redo"]);
+    notes.run(&["redo"]);
+    assert!(notes.refused(&["redo"]).contains("nothing to redo"));
+    assert_eq!(notes.json(&["ls"])[1]["id"], other.as_str());
+
+    let feed = notes.json(&["feed", "--limit", "2"]);
+    let (edit, next) = (&feed["entries"][1], feed["next"].to_string());
+    assert_eq!((&edit["path"][0], &edit["old"]), (&json!("title"), &json!("first")));
+    assert_eq!(edit["place"], format!("notes/{id}"));
+    let rest = notes.json(&["feed", "--after", &next, "--wait", "1"]);
+    assert_eq!(rest["entries"].as_array().unwrap().len(), 5);
+    let end = rest["next"].to_string();
+    assert_eq!(notes.run(&["feed", "--after", &end]), format!("cursor: {end}"));
+
+    assert!(notes.refused(&["revert"]).contains("--since"));
+    assert!(notes.refused(&["revert", "--author", "none"]).contains("name one of the authors"));
+    let author = edit["author"].as_str().unwrap();
+    assert_eq!(notes.json(&["revert", "--author", &author[..8]])["changes"], 1);
+    assert_eq!(notes.json(&["diff", &checkpoint]), json!([]));
+    assert_eq!(notes.json(&["checkpoints", "--drop", &checkpoint]), json!([]));
+    assert!(notes.refused(&["rewind", &checkpoint]).contains("no checkpoint"));
 }

@@ -102,6 +102,68 @@ fn a_shutdown_waits_for_everything_that_was_accepted() {
     assert_eq!(client.document("notes").unwrap().status().pending, 500);
 }
 
+/// How often a disk was synced by threads that wrote at the same time, each waiting for each of its changes.
+fn syncs_of_writers(threads: u64, changes: u64) -> u64 {
+    let folder = sync_faults::folder();
+    let disk = sync_faults::Disk::mount(folder.path());
+    let client = Client::open(folder.path(), "notes").unwrap();
+    let notes = client.document("notes").unwrap().collection("notes");
+    let before = disk.calls().syncs;
+    let start = std::sync::Barrier::new(threads as usize);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                start.wait();
+                for _ in 0..changes {
+                    notes.insert(title("x")).unwrap().1.wait_disk().unwrap();
+                }
+            });
+        }
+    });
+    let syncs = disk.calls().syncs - before;
+    assert_eq!(notes.list().unwrap().len() as u64, threads * changes);
+    client.shutdown().unwrap();
+    syncs
+}
+
+#[test]
+fn writers_that_write_at_the_same_time_share_commits_and_those_who_do_not_wait_all_the_more() {
+    let alone = syncs_of_writers(1, 200);
+    assert!(alone >= 200, "{alone} syncs for 200 changes that were waited for one by one");
+    let together = syncs_of_writers(8, 25);
+    println!("{together} syncs for 200 changes of 8 threads, {alone} of one");
+    assert!(together < alone / 3, "{together} syncs for 200 changes of 8 threads");
+
+    let folder = sync_faults::folder();
+    let disk = sync_faults::Disk::mount(folder.path());
+    let client = Client::open(folder.path(), "notes").unwrap();
+    let notes = client.document("notes").unwrap().collection("notes");
+    let before = disk.calls().syncs;
+    for _ in 0..1_000 {
+        let _ = notes.insert(title("x")).unwrap();
+    }
+    client.shutdown().unwrap();
+    let syncs = disk.calls().syncs - before;
+    println!("{syncs} syncs for 1,000 changes that nobody waited for");
+    assert!(syncs < 500, "{syncs} syncs for 1,000 changes that nobody waited for");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "what never comes is to fail, not to hang")]
+fn what_nobody_waits_for_is_on_disk_soon() {
+    let folder = TempDir::new().unwrap();
+    let client = Client::open(folder.path(), "notes").unwrap();
+    let notes = client.document("notes").unwrap().collection("notes");
+    for _ in 0..20 {
+        let (_, written) = notes.insert(title("x")).unwrap();
+        let start = std::time::Instant::now();
+        while !written.is_on_disk() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(240));
+            std::thread::yield_now();
+        }
+    }
+}
+
 #[test]
 fn documents_of_one_store_are_apart_and_stores_are_different_writers() {
     let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];

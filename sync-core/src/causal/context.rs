@@ -39,7 +39,8 @@ impl CausalContext {
     }
 
     /// How many dots there are.
-    pub(crate) fn len(&self) -> u64 {
+    #[must_use]
+    pub fn len(&self) -> u64 {
         self.0.iter().fold(0, |sum, (_, ranges)| sum.saturating_add(ranges.len()))
     }
 

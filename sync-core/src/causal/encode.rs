@@ -1,8 +1,8 @@
-//! The bytes of replica ids, dots, entries and notes, each alone: as messages, slots and rows hold them.
+//! The bytes of replica ids, dots, contexts, entries and notes, each alone: as messages, slots and rows hold them.
 
 use super::{
-    Dot, Entry, LABEL_BYTES_MAX, Label, Note, PLACE_ID_BYTES_MAX, PlaceId, RUN_DOTS_MAX, ReplicaId,
-    Slots,
+    CausalContext, Dot, Entry, LABEL_BYTES_MAX, Label, Note, PLACE_ID_BYTES_MAX, PlaceId,
+    RUN_DOTS_MAX, ReplicaId, Slots,
 };
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
@@ -36,6 +36,33 @@ impl Dot {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.exactly(2)?;
         Ok(Self { replica: ReplicaId::decode(reader)?, counter: reader.uint()? })
+    }
+}
+
+impl CausalContext {
+    /// Writes the context to the end of some bytes, range by range.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        pack::array(out, self.range_count());
+        for (replica, ranges) in self.iter() {
+            for (start, end) in ranges.iter() {
+                pack::array(out, 3);
+                replica.encode_into(out);
+                pack::uint(out, start);
+                pack::uint(out, end);
+            }
+        }
+    }
+
+    /// Reads a context.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut context = Self::default();
+        for _ in 0..reader.array()? {
+            reader.exactly(3)?;
+            let replica = ReplicaId::decode(reader)?;
+            let (start, end) = (reader.uint()?, reader.uint()?);
+            context.insert_range(replica, start, end);
+        }
+        Ok(context)
     }
 }
 

@@ -288,7 +288,10 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.next = entry.last() + 1;
         self.seen = self.next - 1;
         self.made.touched.push(&entry.label, &entry.id);
-        if self.made.delta.is_empty() {
+        if dead.is_empty() {
+            // What has the next dots is behind all others, and dead nowhere.
+            self.made.delta.entries.push(entry);
+        } else if self.made.delta.is_empty() {
             self.made.delta.entries.push(entry);
             self.made.delta.dead = dead;
         } else {

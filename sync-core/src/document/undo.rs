@@ -10,12 +10,17 @@ use std::sync::Arc;
 use super::edit::{Author, Edit};
 use super::target::Targets;
 use super::{Document, Edited, Refused};
-use crate::causal::{CausalContext, Dot, Entry, PlaceId, PlaceStore};
+use crate::causal::{CausalContext, Dot, Entry, PlaceId, PlaceStore, ReplicaId};
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
 use crate::types::element::{self, kind};
-use crate::types::place::{Space, is_collection};
+use crate::types::opening::reverter;
+use crate::types::place::{Space, is_collection, is_place};
 use crate::types::{Content, Element, Record};
+
+/// Whether it is noted what counters stood at that go. Browsers undo nothing yet, and their module is smaller
+/// without.
+pub(super) const NOTES_GONE_SHARES: bool = cfg!(not(target_arch = "wasm32"));
 
 /// What is needed to undo a change: the dots that it added, and what it replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,21 +75,38 @@ pub(super) struct Count {
     pub(super) id: PlaceId,
     pub(super) path: String,
     pub(super) amount: i64,
+    /// Whose share it went to, and who wrote that.
+    pub(super) owner: ReplicaId,
+    pub(super) by: ReplicaId,
 }
 
 /// A dot whose element stands under another one again.
-#[derive(Debug, Clone, Copy)]
-struct Again {
-    old: Dot,
-    new: Dot,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// As what it was written before.
+    pub old: Dot,
+    /// As what it stands from here on.
+    pub new: Dot,
 }
 
 /// What one place had before a change, and what is left of the change.
-#[derive(Default)]
-struct Before {
+#[derive(Debug, Default)]
+pub(super) struct Before {
     own: Record,
     killed: Record,
     counts: Vec<Count>,
+}
+
+/// By place, what a change had replaced and what is left of it.
+pub(super) type Places = BTreeMap<(Space, PlaceId), Before>;
+
+/// As whom counters are counted back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CountedBy {
+    /// As everything else that this replica counts.
+    Author,
+    /// By a share that is the same whoever does it, so that it counts once.
+    All,
 }
 
 impl Undo {
@@ -108,51 +130,54 @@ impl Undo {
         entries.sum::<usize>() + counts.sum::<usize>() + 40 * self.added.range_count()
     }
 
+    /// What the change added and what stands under another dot again is still that change's. Says whether
+    /// there was any of that.
+    pub fn follow(&mut self, again: &[Again]) -> bool {
+        let mut has_any = false;
+        for Again { old, new } in again {
+            if self.added.contains(*old) {
+                self.added.insert(*new);
+                has_any = true;
+            }
+        }
+        has_any
+    }
+
     /// Writes it to the end of some bytes, for storage.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         pack::array(out, 3);
-        let ranges = self.added.iter().flat_map(|(replica, ranges)| {
-            ranges.iter().map(move |(start, end)| (replica, start, end))
-        });
-        pack::array(out, self.added.range_count());
-        for (replica, start, end) in ranges {
-            pack::array(out, 3);
-            replica.encode_into(out);
-            pack::uint(out, start);
-            pack::uint(out, end);
-        }
+        self.added.encode_into(out);
         pack::array(out, self.replaced().len());
         self.replaced().iter().for_each(|entry| entry.encode_into(out));
         pack::array(out, self.counts.len());
-        for Count { space, id, path, amount } in &self.counts {
-            pack::array(out, 4);
+        for Count { space, id, path, amount, owner, by } in &self.counts {
+            pack::array(out, 6);
             pack::bytes(out, space);
             pack::bytes(out, id);
             pack::str(out, path);
             pack::int(out, *amount);
+            owner.encode_into(out);
+            by.encode_into(out);
         }
     }
 
     /// Reads what [`encode_into`](Self::encode_into) wrote.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.exactly(3)?;
-        let mut undo = Self::default();
-        for _ in 0..reader.array()? {
-            reader.exactly(3)?;
-            let replica = crate::causal::ReplicaId::decode(reader)?;
-            let (start, end) = (reader.uint()?, reader.uint()?);
-            undo.added.insert_range(replica, start, end);
-        }
+        let added = CausalContext::decode(reader)?;
+        let mut undo = Self { added, ..Self::default() };
         let killed = (0..reader.array()?).map(|_| Entry::decode(reader));
         let mut killed = killed.collect::<Result<Vec<_>, _>>()?;
         undo.killed = Replaced::of(&mut killed);
         for _ in 0..reader.array()? {
-            reader.exactly(4)?;
+            reader.exactly(6)?;
             undo.counts.push(Count {
                 space: Space::from_slice(reader.bytes()?),
                 id: PlaceId::new(reader.bytes()?),
                 path: reader.str()?.to_owned(),
                 amount: reader.int()?,
+                owner: ReplicaId::decode(reader)?,
+                by: ReplicaId::decode(reader)?,
             });
         }
         Ok(undo)
@@ -179,11 +204,19 @@ impl<S: PlaceStore> Document<S> {
         bytes_max: usize,
         undo: &Undo,
     ) -> Result<Edited<Vec<Again>>, Refused<S::Error>> {
-        let mut places: BTreeMap<(Space, PlaceId), Before> = BTreeMap::new();
+        let places = self.places_of(undo).map_err(Refused::Store)?;
+        self.edit(author, bytes_max, |edit| edit.undo_places(&places, CountedBy::Author))
+    }
+
+    /// What a change had replaced and what is left of it, by place.
+    pub(super) fn places_of(&self, undo: &Undo) -> Result<Places, S::Error> {
+        let mut places = Places::new();
         for (replica, ranges) in undo.added.iter() {
             for (start, end) in ranges.iter() {
-                let known = self.store().overlapping(replica, start, end);
-                for entry in known.map_err(Refused::Store)? {
+                for entry in self.store().overlapping(replica, start, end)? {
+                    if !is_place(entry.label.space()) {
+                        continue;
+                    }
                     let key = (Space::from_slice(entry.label.space()), entry.id.clone());
                     let own = &mut places.entry(key).or_default().own;
                     own.add(entry.view());
@@ -191,7 +224,7 @@ impl<S: PlaceStore> Document<S> {
                 }
             }
         }
-        for killed in undo.replaced() {
+        for killed in undo.replaced().iter().filter(|killed| is_place(killed.label.space())) {
             let key = (Space::from_slice(killed.label.space()), killed.id.clone());
             places.entry(key).or_default().killed.add(killed.view());
         }
@@ -199,21 +232,36 @@ impl<S: PlaceStore> Document<S> {
             let key = (count.space.clone(), count.id.clone());
             places.entry(key).or_default().counts.push(count.clone());
         }
-        self.edit(author, bytes_max, |edit| {
-            let mut again = Vec::new();
-            for ((space, id), before) in &places {
-                undo_place(edit, space, id, before, &mut again)?;
-            }
-            Ok(again)
-        })
+        Ok(places)
     }
 }
 
-fn undo_place<S: PlaceStore>(
+impl<S: PlaceStore> Edit<'_, S> {
+    /// Undoes a change of any replica within this one. What others have written since stays. Gives the dots
+    /// as which elements of it stand again.
+    pub fn undo(&mut self, undo: &Undo) -> Result<Vec<Again>, Refused<S::Error>> {
+        let places = self.document().places_of(undo).map_err(Refused::Store)?;
+        self.undo_places(&places, CountedBy::Author)
+    }
+
+    fn undo_places(
+        &mut self,
+        places: &Places,
+        counted_by: CountedBy,
+    ) -> Result<Vec<Again>, Refused<S::Error>> {
+        let mut again = Vec::new();
+        for ((space, id), before) in places {
+            undo_place(self, (space, id), before, counted_by, &mut again)?;
+        }
+        Ok(again)
+    }
+}
+
+pub(super) fn undo_place<S: PlaceStore>(
     edit: &mut Edit<'_, S>,
-    space: &Space,
-    id: &PlaceId,
+    (space, id): (&Space, &PlaceId),
     Before { own, killed, counts }: &Before,
+    counted_by: CountedBy,
     again: &mut Vec<Again>,
 ) -> Result<(), Refused<S::Error>> {
     let current = edit.document().record_at(space, id).map_err(Refused::Store)?;
@@ -272,7 +320,7 @@ fn undo_place<S: PlaceStore>(
     let gone = elements.filter(|element| held || !matches!(element.content, Content::Share(_)));
     let gone = gone.map(|element| element.claim.dot).collect();
     edit.write(space, id, &mut targets, gone)?;
-    if held { Ok(()) } else { undo_counts(edit, space, id, counts) }
+    if held { Ok(()) } else { undo_counts(edit, space, id, counts, counted_by) }
 }
 
 /// Takes back what the change added to counters of a place.
@@ -281,13 +329,18 @@ fn undo_counts<S: PlaceStore>(
     space: &Space,
     id: &PlaceId,
     counts: &[Count],
+    counted_by: CountedBy,
 ) -> Result<(), Refused<S::Error>> {
-    for Count { path, amount, .. } in counts {
+    for Count { path, amount, owner, .. } in counts {
         let path: Vec<&str> = match path.as_str() {
             "" => Vec::new(),
             path => path.split(element::SEPARATOR).collect(),
         };
-        edit.add_share(space, id, &path, amount.saturating_neg())?;
+        let amount = amount.saturating_neg();
+        match counted_by {
+            CountedBy::Author => edit.add_share(space, id, &path, amount)?,
+            CountedBy::All => edit.add_share_of(reverter(*owner), space, id, &path, amount)?,
+        }
     }
     Ok(())
 }
@@ -375,11 +428,7 @@ impl History {
     fn follow(&mut self, again: &[Again]) {
         for change in self.done.iter_mut().chain(&mut self.undone) {
             self.bytes -= change.byte_count();
-            for Again { old, new } in again {
-                if change.added.contains(*old) {
-                    change.added.insert(*new);
-                }
-            }
+            change.follow(again);
             self.bytes += change.byte_count();
         }
     }

@@ -11,24 +11,32 @@ mod conflict_log;
 mod connection;
 mod fork;
 mod outbox;
+mod parked;
+mod progress;
+mod record;
 mod store;
 
 use std::collections::VecDeque;
+use std::fmt;
 
 pub use brief::NOT_HERE;
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
 pub use connection::IN_USE;
-pub use outbox::{OutboxItem, OutboxState};
+pub use outbox::{OutboxItem, OutboxState, Standing};
+pub use parked::{Immediate, ItemError};
+pub use progress::Progress;
+pub use record::{RecordLevel, Recorded, RecordedBox};
 pub use store::ClientStore;
 
 use self::brief::Taken;
 use self::conflict_log::ConflictLog;
 use self::connection::{Link, Refill};
 use self::outbox::Outbox;
+use self::record::Recording;
 use super::Now;
 use super::limits::CHANGE_BYTES_MAX;
 use crate::causal::{CausalContext, Delta, Dot, MemoryStore, ReplicaId};
-use crate::document::{Author, Change, Document, Edit, Refused};
+use crate::document::{Author, Change, Document, Edit, Refused, Undo};
 use crate::error::Misuse;
 use crate::small::{BTreeSet, SortedMap};
 use crate::sort::sort_by;
@@ -41,7 +49,7 @@ use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES
 pub type PersistId = u64;
 
 /// How a client presents itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct ClientConfig {
     /// What others are shown as who is online.
     pub agent: String,
@@ -50,6 +58,19 @@ pub struct ClientConfig {
     /// Which frames are packed, where the hub reads that.
     pub packing: Packing,
 }
+
+/// Without the token.
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { agent, token, packing } = self;
+        let mut shown = f.debug_struct("ClientConfig");
+        shown.field("agent", agent).field("token", &token.as_ref().map(|_| HIDDEN));
+        shown.field("packing", packing).finish()
+    }
+}
+
+/// What is shown in place of a token.
+const HIDDEN: &str = "(hidden)";
 
 /// A document as the driver stored it.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +134,9 @@ pub enum Step {
     /// Join a delta into the document's state; nothing where that has it already
     /// ([`ClientStore::IS_WRITTEN_THROUGH`]).
     Join(Delta),
+    /// Keep a record of what changed last, where [`Client::record`] asked for it. None says that something was
+    /// taken back: what is here does not follow from what was recorded before.
+    Record(Option<RecordedBox>),
     /// Put an item into the outbox, in place of the one with the key `replaces`; or add it to that one
     /// ([`ClientStore::IS_WRITTEN_THROUGH`]).
     Enqueue {
@@ -205,7 +229,7 @@ pub struct Receipt {
     pub disk: bool,
     /// It is on the hub's disk.
     pub hub: bool,
-    /// The hub refused it; it is kept here.
+    /// The hub refused it, or what it depends on; it is kept here.
     pub parked: bool,
 }
 
@@ -231,16 +255,21 @@ struct Opened<S> {
     marked: Option<ReplicaId>,
     /// What was written as a replica of which the hub has another history.
     renamed: Vec<Renaming>,
+    /// What was given up or written anew in this run: it reaches nobody.
+    given_up: CausalContext,
     /// The highest counter on disk of each replica that was the author in this run.
     on_disk: SortedMap<ReplicaId, u64>,
     link: Link,
     refill: Refill,
     /// Whether a refill was cut, or may have been before this process began.
     refill_due: bool,
+    /// Whether removals of the outbox go apart from a refill: the hub refused them together.
+    goes_apart: bool,
     /// No more than a document has replicas.
     peers: SortedMap<ReplicaId, Peer>,
     log: ConflictLog,
     taken: Taken,
+    recording: Recording,
     /// Batches that are being stored, in order, and what to do once each is. One that is stored before
     /// an earlier one has nothing left to do; the first one has.
     storing: VecDeque<(PersistId, Option<Then>)>,
@@ -325,15 +354,23 @@ impl<S: ClientStore> Client<S> {
             author: Some(replica),
             on_disk,
             refill_due: true,
+            goes_apart: false,
             marked: None,
+            given_up: CausalContext::default(),
             renamed: Vec::new(),
             link: Link::default(),
             refill: Refill::default(),
             peers: SortedMap::new(),
             storing: VecDeque::new(),
+            recording: Recording::default(),
         };
         self.documents.insert(name.to_owned(), Box::new(opened));
         self.advance(name)
+    }
+
+    /// Says who this is from the next connection on.
+    pub fn set_token(&mut self, token: Option<String>) {
+        self.config.token = token;
     }
 
     /// The next thing to do, in order.
@@ -392,8 +429,11 @@ impl<S: ClientStore> Client<S> {
                 if !edited.delta.is_empty() {
                     opened.marked = Some(replica);
                     let places = edited.touched.places();
-                    opened.taken.add(edited.undo.replaced());
-                    let accepted = self.accept(now, document, first, edited.delta, places);
+                    let undo = edited.undo;
+                    opened.taken.add(undo.replaced());
+                    opened.made(&undo);
+                    let made = (edited.delta, undo);
+                    let accepted = self.accept(now, document, first, made, places);
                     accepted.map_err(Refused::Store)?;
                 }
                 edited.value
@@ -407,11 +447,11 @@ impl<S: ClientStore> Client<S> {
     pub fn receipt(&self, document: &str, dot: Dot) -> Result<Receipt, Misuse> {
         let opened = self.opened(document)?;
         let dot = opened.renamed.iter().fold(dot, |dot, renaming| renaming.dot(dot));
-        let state = opened.outbox.state_of(dot);
+        let is_given_up = opened.given_up.contains(dot);
+        let waits = if is_given_up { Some(true) } else { opened.outbox.waits(dot) };
         let on_disk = opened.on_disk.get(&dot.replica);
         let disk = on_disk.is_none_or(|counter| dot.counter <= *counter);
-        let parked = matches!(state, Some(OutboxState::Parked { .. }));
-        Ok(Receipt { disk, hub: disk && state.is_none(), parked })
+        Ok(Receipt { disk, hub: disk && waits.is_none(), parked: waits == Some(true) })
     }
 
     /// A document as it stands.
@@ -556,14 +596,15 @@ impl<S: ClientStore> Client<S> {
         now: Now,
         document: &str,
         first: Dot,
-        delta: Delta,
+        (delta, undo): (Delta, Undo),
         places: BTreeSet<Place>,
     ) -> Result<(), S::Error> {
         let Some(opened) = self.documents.get_mut(document) else { return Ok(()) };
         let replica = first.replica;
         let last = delta.context().max_of(replica);
         let on_disk = Some(Dot::new(replica, last));
-        let mut steps = vec![join_step::<S>(&delta)];
+        let mut steps = Vec::new();
+        opened.joined(now.unix_ms, &delta, || undo, &mut steps)?;
         let (item, replaces) = opened.outbox.push(first, last, delta, S::IS_WRITTEN_THROUGH);
         let mut then = Then { on_disk, ..Then::default() };
         then.enqueued.push(item.key());
@@ -615,7 +656,8 @@ impl<S: ClientStore> Client<S> {
                 then.on_disk = Some(Dot::new(replica, last));
                 places.extend(edited.touched.places());
                 opened.taken.add(edited.undo.replaced());
-                steps.push(join_step::<S>(&edited.delta));
+                let undo = edited.undo;
+                opened.joined(now.unix_ms, &edited.delta, || undo, &mut steps)?;
                 let in_part = S::IS_WRITTEN_THROUGH;
                 let (item, replaces) = opened.outbox.push(first, last, edited.delta, in_part);
                 first.counter = last + 1;

@@ -13,6 +13,7 @@ mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::admission::{Refusal, Terms};
 use self::brief::{dots_of, read_push};
 use self::catch_up::CatchUp;
 use self::compare::Compare;
@@ -23,6 +24,7 @@ use super::limits::{CLIENT_SILENCE_MS_MAX, HELLO_MS_MAX, SHOWN_BYTES_MAX, WRITER
 use super::names::Dots;
 use super::{Boot, Now};
 use crate::causal::{CausalContext, Delta, DotStore, ReplicaId, join};
+use crate::time::{Stamp, TIME_MS_MIN};
 use crate::types::Opening;
 use crate::wire::{
     CHANNELS_MAX, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Dictionary, Fault,
@@ -71,6 +73,8 @@ pub struct Hub {
     outputs: VecDeque<HubOutput>,
     chunk_size: ChunkSize,
     packing: Packing,
+    /// How far ahead of the hub's clock stamps may be, in milliseconds; any, where it is not set.
+    stamp_ahead_ms_max: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -93,8 +97,8 @@ struct Channel {
     /// whoever wrote it.
     wanted: CausalContext,
     last_push: u64,
-    /// Whether the push behind the last one could not be resolved, so that it and what is under way
-    /// behind it come again.
+    /// Whether the push behind the last one could not be resolved, or was refused, so that what is under
+    /// way behind it comes again.
     is_unresolved: bool,
     /// Set where the client keeps the dictionary: whether it finds objects by dots, too.
     brief: Option<bool>,
@@ -151,6 +155,12 @@ impl Hub {
     #[must_use]
     pub fn with_packing(self, packing: Packing) -> Self {
         Self { packing, ..self }
+    }
+
+    /// Refuses changes whose stamps lie more than so many milliseconds ahead of the hub's clock.
+    #[must_use]
+    pub fn with_stamp_ahead(self, ms_max: u64) -> Self {
+        Self { stamp_ahead_ms_max: Some(ms_max), ..self }
     }
 
     /// How many connections there are.
@@ -261,7 +271,7 @@ impl Hub {
                 }
                 Ok(())
             }
-            ClientMessage::Push(push) => self.handle_push(store, connection, push),
+            ClientMessage::Push(push) => self.handle_push(store, now, connection, push),
             ClientMessage::ChunkStored { channel, number } => {
                 let state = self.channel(connection, channel)?;
                 let catch_up = state.catch_up.as_mut().ok_or_else(|| {
@@ -343,7 +353,8 @@ impl Hub {
             (None, Some(Compare::new(context.clone(), store.seq())))
         } else {
             let size = self.chunk_size;
-            (Some(CatchUp::new(resume, context.clone(), store.seq(), size)), None)
+            let catch_up = CatchUp::new(resume, context.clone(), store.seq(), size);
+            (Some(catch_up.count(store, document).map_err(Stop::Storage)?), None)
         };
         let mut wanted = context.difference(&own);
         if broken!(NothingWanted) {
@@ -394,10 +405,11 @@ impl Hub {
     fn handle_push<S: HubStore>(
         &mut self,
         store: &mut S,
+        now: Now,
         connection: ConnectionId,
         push: Push,
     ) -> Step<S> {
-        let Push { channel, id, delta } = push;
+        let Push { channel, id, delta, skips } = push;
         let Some((delta, named)) = self.resolve(store, connection, (channel, id), &delta)? else {
             return Ok(());
         };
@@ -411,12 +423,24 @@ impl Hub {
             self.send(connection, &HubMessage::InUse { channel, replica });
             return Ok(());
         }
+        // Without the time nothing can be said about stamps.
+        let ahead_ms_max = self.stamp_ahead_ms_max.filter(|_| now.unix_ms >= TIME_MS_MIN);
+        let ahead_ms = ahead_ms_max.map(|ahead| now.unix_ms.saturating_add(ahead));
+        let latest = ahead_ms.map_or(Stamp::from_bits(u64::MAX), Stamp::from_ms);
         let state = self.channel(connection, channel)?;
-        let (document, claims) = (state.document, &state.claims);
-        let admit = admission::admit(store, document, claims, &state.wanted, &delta);
-        if let Some(reason) = admit.map_err(Stop::Storage)?? {
-            self.send(connection, &HubMessage::Refused { channel, id, reason });
-            return Ok(());
+        let Channel { document, claims, wanted, .. } = &*state;
+        let (document, terms) = (*document, Terms { claims, wanted, skips, latest });
+        match admission::admit(store, document, &terms, &delta).map_err(Stop::Storage)?? {
+            // They may come later.
+            Ok(gaps) => state.wanted.union(&gaps),
+            Err(Refusal { reason, goes_on }) => {
+                if goes_on {
+                    // What is under way behind it may depend on it.
+                    (state.last_push, state.is_unresolved) = (id - 1, true);
+                }
+                self.send(connection, &HubMessage::Refused { channel, id, reason, goes_on });
+                return Ok(());
+            }
         }
         self.note_strange(store, document, (connection, channel), &delta)?;
         self.learn(document, &delta);
@@ -441,7 +465,7 @@ impl Hub {
             None => HubMessage::Stored { channel, id, seq },
             Some(dot) => {
                 let reason = format!("a copy of this replica wrote something else as {dot}");
-                HubMessage::Refused { channel, id, reason }
+                HubMessage::Refused { channel, id, reason, goes_on: false }
             }
         };
         self.send(connection, &answer);

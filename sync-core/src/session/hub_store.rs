@@ -103,6 +103,9 @@ pub trait HubStore {
     fn record(&mut self, document: DocumentId, seq: u64, buried: Buried)
     -> Result<(), Self::Error>;
 
+    /// About how many bytes all entries of a document have, as [`Page::cost`] counts them.
+    fn bytes(&self, document: DocumentId) -> Result<u64, Self::Error>;
+
     /// Entries that arrived after `seq`, in the order of (sequence number, first dot), beginning after
     /// `after`; about `bytes` of them.
     fn arrived(

@@ -60,6 +60,10 @@ pub const LOG_ENTRIES_MAX: usize = 1_000;
 /// may claim, and as many more of which it has changes.
 pub const WRITERS_MAX: usize = 2 * CLAIMS_MAX;
 
+/// How far ahead of its own clock a hub takes stamps, in milliseconds, where it is told nothing else.
+/// Arbitrary: above any honest clock's error, and what a wrong clock writes wins for no longer.
+pub const STAMP_AHEAD_MS_MAX: u64 = 3_600_000;
+
 /// The most bytes of presence that a newcomer is told of. Arbitrary, far below what a connection may
 /// have waiting.
 pub const SHOWN_BYTES_MAX: usize = 1024 * 1024;

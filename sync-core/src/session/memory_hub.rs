@@ -142,6 +142,11 @@ impl HubStore for MemoryHub {
         Ok(())
     }
 
+    fn bytes(&self, document: DocumentId) -> Result<u64, Infallible> {
+        let store = &self.kept(document).store;
+        Ok(store.iter().map(|entry| Page::cost(&entry.to_entry()) as u64).sum())
+    }
+
     fn arrived(
         &self,
         document: DocumentId,

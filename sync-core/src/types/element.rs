@@ -219,6 +219,22 @@ impl Element {
             && self.label.name(usize::from(self.slot)).get(1..) == Some(path.as_bytes())
     }
 
+    /// Whether both say the same thing: at one path either registers, one member, or one owner's share; or
+    /// that the record exists.
+    pub(crate) fn stands_for(&self, other: &Self) -> bool {
+        self.path() == other.path()
+            && match (&self.content, &other.content) {
+                (Content::Exists, Content::Exists) => true,
+                (Content::Member(a), Content::Member(b)) => a == b,
+                (Content::Share(a), Content::Share(b)) => a.owner == b.owner,
+                (
+                    Content::Register(_) | Content::Latest(_),
+                    Content::Register(_) | Content::Latest(_),
+                ) => true,
+                _ => false,
+            }
+    }
+
     /// The path of its field: the names of nested maps, separated by [`SEPARATOR`]; empty for what is
     /// no field.
     #[must_use]

@@ -113,6 +113,13 @@ pub(crate) fn owner(replica: ReplicaId, opening: u64) -> ReplicaId {
     ReplicaId::from_bytes(xxh3_128_with_seed(replica.as_bytes(), opening).to_be_bytes())
 }
 
+/// Who owns what is counted back of somebody's share: the same for whoever does it, so that it counts
+/// once.
+pub(crate) fn reverter(owner: ReplicaId) -> ReplicaId {
+    const SEED: u64 = u64::from_be_bytes(*b"reverted");
+    ReplicaId::from_bytes(xxh3_128_with_seed(owner.as_bytes(), SEED).to_be_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

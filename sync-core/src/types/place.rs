@@ -74,6 +74,11 @@ fn space(kind: u8, name: &str) -> Space {
     space
 }
 
+/// Whether a space is one of places, and not of marks.
+pub(crate) fn is_place(space: &[u8]) -> bool {
+    space.first() != Some(&OPENINGS)
+}
+
 /// Whether a space is a collection.
 pub(crate) fn is_collection(space: &[u8]) -> bool {
     space.first() == Some(&COLLECTION)

@@ -80,7 +80,7 @@ impl Renaming {
         self.mark.map(|opening| Opening { first: 1, opening }.mark(self.to))
     }
 
-    fn context(&self, context: &CausalContext) -> CausalContext {
+    pub(crate) fn context(&self, context: &CausalContext) -> CausalContext {
         let mut renamed = context.clone();
         let Some(ranges) = context.of(self.from) else { return renamed };
         for (start, end) in ranges.intersection(&self.range()).iter() {
@@ -90,12 +90,12 @@ impl Renaming {
         renamed
     }
 
-    fn range(&self) -> DotRanges {
+    pub(crate) fn range(&self) -> DotRanges {
         DotRanges::of(self.first.max(1)..=self.last)
     }
 
     /// An entry as it is from here on: what its copies say of other dots goes along.
-    fn entry(&self, entry: Entry) -> Entry {
+    pub(crate) fn entry(&self, entry: Entry) -> Entry {
         let first = self.dot(entry.first);
         if first == entry.first {
             return entry;

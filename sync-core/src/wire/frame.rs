@@ -18,8 +18,8 @@ use crate::error::Malformed;
 use crate::pack::{self, Reader};
 use crate::types::Opening;
 
-/// The most bytes that channel and number add to the delta of a push.
-const PUSH_BYTES: usize = 16;
+/// The most bytes that channel, number and flag add to the delta of a push.
+const PUSH_BYTES: usize = 17;
 
 /// The most bytes of a packed frame beside what is compressed: checksum, two arrays, type, and two
 /// lengths.
@@ -67,9 +67,7 @@ impl ClientMessage {
                     None => pack::nil(&mut out),
                 }
                 pack::str(&mut out, agent);
-                if *packs {
-                    pack::bool(&mut out, true);
-                }
+                put_flag(&mut out, *packs);
             }
             Self::Open { channel, document, cursor, context, claims, compares, unsent } => {
                 start_on(&mut out, OPEN, 7, *channel);
@@ -88,10 +86,11 @@ impl ClientMessage {
                 start_on(&mut out, RELEASE, 2, *channel);
                 write_replicas(&mut out, replicas);
             }
-            Self::Push(Push { channel, id, delta }) => {
-                start_on(&mut out, PUSH, 3, *channel);
+            Self::Push(Push { channel, id, delta, skips }) => {
+                start_on(&mut out, PUSH, 3 + usize::from(*skips), *channel);
                 pack::uint(&mut out, *id);
                 pack::bytes(&mut out, delta);
+                put_flag(&mut out, *skips);
             }
             Self::ChunkStored { channel, number } => {
                 start_on(&mut out, CHUNK_STORED, 2, *channel);
@@ -125,9 +124,7 @@ impl HubMessage {
                 for number in [u64::from(*version), *hub, *boot, *now_ms] {
                     pack::uint(&mut out, number);
                 }
-                if *packs {
-                    pack::bool(&mut out, true);
-                }
+                put_flag(&mut out, *packs);
             }
             Self::Opened { channel, context, resumed, openings } => {
                 start_on(&mut out, OPENED, 4, *channel);
@@ -135,11 +132,14 @@ impl HubMessage {
                 pack::bool(&mut out, *resumed);
                 write_openings(&mut out, openings);
             }
-            Self::Chunk { channel, number, delta, cursor } => {
-                start_on(&mut out, CHUNK, 4, *channel);
+            Self::Chunk { channel, number, delta, cursor, left } => {
+                start_on(&mut out, CHUNK, 4 + usize::from(*left > 0), *channel);
                 pack::uint(&mut out, *number);
                 pack::bytes(&mut out, delta);
                 write_cursor(&mut out, *cursor);
+                if *left > 0 {
+                    pack::uint(&mut out, *left);
+                }
             }
             Self::Delta { channel, seq, delta } => {
                 start_on(&mut out, DELTA, 3, *channel);
@@ -151,10 +151,11 @@ impl HubMessage {
                 pack::uint(&mut out, *id);
                 pack::uint(&mut out, *seq);
             }
-            Self::Refused { channel, id, reason } => {
-                start_on(&mut out, REFUSED, 3, *channel);
+            Self::Refused { channel, id, reason, goes_on } => {
+                start_on(&mut out, REFUSED, 3 + usize::from(*goes_on), *channel);
                 pack::uint(&mut out, *id);
                 pack::str(&mut out, reason);
+                put_flag(&mut out, *goes_on);
             }
             Self::InUse { channel, replica } => {
                 start_on(&mut out, IN_USE, 2, *channel);
@@ -206,7 +207,7 @@ fn read_client(kind: u8, mut body: Reader<'_>) -> Result<ClientMessage, Malforme
             let (version, token, agent) =
                 (body.narrow()?, body.option(Reader::str)?.map(str::to_owned), body.str()?);
             check_len("the agent's name", agent.len(), NAME_BYTES_MAX)?;
-            let packs = read_packs(body, &mut beyond)?;
+            let packs = read_flag(body, &mut beyond)?;
             ClientMessage::Hello { version, token, agent: agent.to_owned(), packs }
         }
         OPEN => {
@@ -237,7 +238,8 @@ fn read_client(kind: u8, mut body: Reader<'_>) -> Result<ClientMessage, Malforme
             let (channel, id) = (body.narrow()?, body.uint()?);
             let delta = body.bytes()?;
             check_len("a delta", delta.len(), DELTA_BYTES_MAX)?;
-            ClientMessage::Push(Push { channel, id, delta: delta.into() })
+            let (delta, skips) = (delta.into(), read_flag(body, &mut beyond)?);
+            ClientMessage::Push(Push { channel, id, delta, skips })
         }
         CHUNK_STORED => {
             beyond = body.at_least(2)?;
@@ -292,7 +294,7 @@ fn read_hub(kind: u8, mut body: Reader<'_>) -> Result<HubMessage, Malformed> {
                 hub: body.uint()?,
                 boot: body.uint()?,
                 now_ms: body.uint()?,
-                packs: read_packs(body, &mut beyond)?,
+                packs: read_flag(body, &mut beyond)?,
             })
         }
         OPENED => {
@@ -306,7 +308,9 @@ fn read_hub(kind: u8, mut body: Reader<'_>) -> Result<HubMessage, Malformed> {
             let (channel, number) = (body.narrow()?, body.uint()?);
             // A hub may put as much into a chunk as fits.
             let delta = body.bytes()?.into();
-            HubMessage::Chunk { channel, number, delta, cursor: body.option(Cursor::decode)? }
+            let cursor = body.option(Cursor::decode)?;
+            let left = read_left(body, &mut beyond)?;
+            HubMessage::Chunk { channel, number, delta, cursor, left }
         }
         DELTA => {
             beyond = body.at_least(3)?;
@@ -321,7 +325,8 @@ fn read_hub(kind: u8, mut body: Reader<'_>) -> Result<HubMessage, Malformed> {
         REFUSED => {
             beyond = body.at_least(3)?;
             let (channel, id) = (body.narrow()?, body.uint()?);
-            HubMessage::Refused { channel, id, reason: body.str()?.to_owned() }
+            let reason = body.str()?.to_owned();
+            HubMessage::Refused { channel, id, reason, goes_on: read_flag(body, &mut beyond)? }
         }
         IN_USE => {
             beyond = body.at_least(2)?;
@@ -387,11 +392,24 @@ fn take_sync(body: &mut Reader<'_>) -> Result<(u32, Vec<u8>, usize), Malformed> 
     Ok((channel, message.into(), beyond))
 }
 
-/// Reads whether frames may be packed, where that is said.
-fn read_packs(body: &mut Reader<'_>, beyond: &mut usize) -> Result<bool, Malformed> {
+/// Writes a flag at the end of a body, where it is set.
+fn put_flag(out: &mut Vec<u8>, is_set: bool) {
+    if is_set {
+        pack::bool(out, true);
+    }
+}
+
+/// Reads a flag at the end of a body, where it stands.
+fn read_flag(body: &mut Reader<'_>, beyond: &mut usize) -> Result<bool, Malformed> {
     let Some(left) = beyond.checked_sub(1) else { return Ok(false) };
     *beyond = left;
     body.bool()
+}
+
+fn read_left(body: &mut Reader<'_>, beyond: &mut usize) -> Result<u64, Malformed> {
+    let Some(left) = beyond.checked_sub(1) else { return Ok(0) };
+    *beyond = left;
+    body.uint()
 }
 
 /// Reads the frame in a packed one, which is of one of these types.

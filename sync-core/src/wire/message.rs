@@ -45,6 +45,8 @@ pub struct Push {
     pub id: u64,
     /// The delta, as [`write_delta`](super::write_delta) writes it for the other side.
     pub delta: Vec<u8>,
+    /// Whether the counters before it that the hub lacks wait at the client: something was refused.
+    pub skips: bool,
 }
 
 /// What a client says.
@@ -159,6 +161,8 @@ pub enum HubMessage {
         delta: Vec<u8>,
         /// Set on the last chunk: how far the client is with it.
         cursor: Option<Cursor>,
+        /// About how many bytes of entries are still to come; 0 where that is not known, too.
+        left: u64,
     },
     /// A delta of another connection, as it happens.
     Delta {
@@ -186,6 +190,9 @@ pub enum HubMessage {
         id: u64,
         /// Why, for a person.
         reason: String,
+        /// Whether it is about what stands in the delta: the replica stays, and what was pushed behind it
+        /// comes again, under numbers from this one on.
+        goes_on: bool,
     },
     /// A replica is claimed by another opening that is connected: write under a fresh incarnation.
     InUse {

@@ -85,7 +85,7 @@ fn compared(is_part_dead: bool) -> MemoryStore {
 fn comparison(messages: usize) -> (Hub, MemoryHub, Client) {
     let (mut hub, mut store) = hub();
     let delta = encode_delta(&compared(false).to_delta());
-    let push = ClientMessage::Push(Push { channel: 1, id: 1, delta });
+    let push = ClientMessage::Push(Push { channel: 1, id: 1, delta, skips: false });
     let Ok(()) = hub.handle(&mut store, Now::default(), 1, HubInput::Frame(push.encode()));
     let Ok(()) = hub.handle(&mut store, Now::default(), 2, HubInput::Connected);
     while hub.poll().is_some() {}

@@ -212,7 +212,7 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
     messages.push(("brief", ClientMessage::Brief { channel: 1, dots: true }));
     for (name, delta) in deltas() {
         let delta = encode_delta(&delta);
-        messages.push((name, ClientMessage::Push(Push { channel: 1, id: 1, delta })));
+        messages.push((name, ClientMessage::Push(Push { channel: 1, id: 1, delta, skips: false })));
     }
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
 }
@@ -258,7 +258,10 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ("opened, openings of one", of_openings(of_replicas(10), of_one)),
         ("opened, too many", of_openings(CausalContext::default(), each(7_000))),
         ("stored", HubMessage::Stored { channel, id: u64::MAX, seq: u64::MAX }),
-        ("refused", HubMessage::Refused { channel, id: 1, reason: "x".repeat(200_000) }),
+        (
+            "refused",
+            HubMessage::Refused { channel, id: 1, reason: "x".repeat(200_000), goes_on: false },
+        ),
         ("in use", HubMessage::InUse { channel, replica: replica(usize::MAX - 1) }),
         (
             "presence",
@@ -278,7 +281,10 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
     for (name, delta) in deltas() {
         let delta = encode_delta(&delta);
         let chunk = delta.clone();
-        messages.push((name, HubMessage::Chunk { channel, number: 1, delta: chunk, cursor: None }));
+        messages.push((
+            name,
+            HubMessage::Chunk { channel, number: 1, delta: chunk, cursor: None, left: 0 },
+        ));
         messages.push((name, HubMessage::Delta { channel, seq: u64::MAX, delta }));
     }
     messages.into_iter().map(|(name, message)| (name.to_owned(), message.encode())).collect()
@@ -463,7 +469,9 @@ fn objects_that_are_named_by_dots_cost_a_few_times_the_bytes() {
         assert!(bytes.len() <= DELTA_BYTES_MAX);
         let first = Delta { entries: objects.iter().cloned().collect(), ..Delta::default() };
         let push = |id, delta| {
-            HubInput::Frame(ClientMessage::Push(Push { channel: 1, id, delta }).encode())
+            HubInput::Frame(
+                ClientMessage::Push(Push { channel: 1, id, delta, skips: false }).encode(),
+            )
         };
         let (mut hub, mut store) = hub();
         let Ok(()) = hub.handle(&mut store, Now::default(), 1, push(1, encode_delta(&first)));

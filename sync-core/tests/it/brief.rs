@@ -534,7 +534,7 @@ impl Bench {
 
     /// What the hub answers to a push, or the code with which it closes.
     fn push(&mut self, id: u64, delta: Vec<u8>) -> Vec<Result<HubMessage, u16>> {
-        let outputs = self.say(&ClientMessage::Push(Push { channel: 1, id, delta }));
+        let outputs = self.say(&ClientMessage::Push(Push { channel: 1, id, delta, skips: false }));
         let answers = outputs.into_iter().map(|output| match output {
             HubOutput::Send { frame, .. } => Ok(decode_hub(&frame).unwrap()),
             HubOutput::Close { fault, .. } => Err(Fault::close_code(&fault)),

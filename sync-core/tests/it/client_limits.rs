@@ -127,7 +127,7 @@ fn the_removals_that_wait_for_the_end_of_a_catch_up_are_limited() {
             let fits = held + cost <= HELD_BYTES_MAX;
             (number, counter, held) = (number + 1, next, held + cost);
             let delta = encode_delta(&delta);
-            let chunk = HubMessage::Chunk { channel: 1, number, delta, cursor: None };
+            let chunk = HubMessage::Chunk { channel: 1, number, delta, cursor: None, left: 0 };
             listener.hear(&chunk);
             let is_joined = listener.steps.iter().any(|step| matches!(step, Step::Join(_)));
             assert_eq!(is_joined, !fits, "{held} of {HELD_BYTES_MAX}");
@@ -135,7 +135,7 @@ fn the_removals_that_wait_for_the_end_of_a_catch_up_are_limited() {
         assert_eq!(held, limit);
         let cursor = Some(Cursor { boot: 2, seq: 1 });
         let (number, delta) = (number + 1, encode_delta(&Delta::default()));
-        listener.hear(&HubMessage::Chunk { channel: 1, number, delta, cursor });
+        listener.hear(&HubMessage::Chunk { channel: 1, number, delta, cursor, left: 0 });
         let context = listener.client.document(DOCUMENT).unwrap().context();
         assert_eq!(context, &range(1, counter - 1), "nothing of it is lost");
     }
@@ -302,7 +302,7 @@ fn what_is_remembered_of_what_own_changes_took_is_limited() {
         let mut listener = Listener::at_hub(document.store().clone(), context, true);
         let cursor = Some(Cursor { boot: 2, seq: 1 });
         let delta = encode_delta(&Delta::default());
-        listener.hear(&HubMessage::Chunk { channel: 1, number: 1, delta, cursor });
+        listener.hear(&HubMessage::Chunk { channel: 1, number: 1, delta, cursor, left: 0 });
         let finds_dots = |listener: &Listener| {
             let mut briefs = listener.sent.iter().filter_map(|message| match message {
                 ClientMessage::Brief { dots, .. } => Some(*dots),

@@ -134,6 +134,7 @@ fn opened(context: CausalContext) -> (Hub, MemoryHub) {
                 channel: 1,
                 id: 1,
                 delta: encode_delta(&delta),
+                skips: false,
             }));
         }
         for message in messages {

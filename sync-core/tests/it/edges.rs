@@ -336,7 +336,7 @@ fn a_run_that_is_written_in_parts_does_not_outgrow_a_message() {
         let mut slots = vec![None; part as usize];
         slots.push(Some(vec![7; 150_000]));
         let delta = encode_delta(&entry(1, 1, slots));
-        let push = Push { channel: 1, id: part + 1, delta };
+        let push = Push { channel: 1, id: part + 1, delta, skips: false };
         bench.say(1, &ClientMessage::Push(push));
     }
     bench.first_sync(2);
@@ -353,7 +353,7 @@ fn a_first_sync_past_many_dead_replicas_stays_within_messages() {
     };
     bench.open(1, 1, CausalContext::default(), vec![claim(1), claim(u128::MAX)]);
     let push = |id, delta: Delta| {
-        ClientMessage::Push(Push { channel: 1, id, delta: encode_delta(&delta) })
+        ClientMessage::Push(Push { channel: 1, id, delta: encode_delta(&delta), skips: false })
     };
     bench.say(1, &push(1, entry(1, 1, vec![Some(vec![7; 60_000])])));
     bench.say(1, &push(2, entry(u128::MAX, 1, vec![Some(vec![7; 150_000])])));
@@ -361,7 +361,7 @@ fn a_first_sync_past_many_dead_replicas_stays_within_messages() {
         bench.open(1, channel, holes(writer), Vec::new());
         let delta = Delta { dead: holes(writer), ..Delta::default() };
         let delta = encode_delta(&delta);
-        bench.say(1, &ClientMessage::Push(Push { channel, id: 1, delta }));
+        bench.say(1, &ClientMessage::Push(Push { channel, id: 1, delta, skips: false }));
     }
     let heard = bench.first_sync(2);
     let (mut context, mut names) = (CausalContext::default(), Dictionary::new());

@@ -116,6 +116,14 @@ pub(crate) fn delta_json(delta: &Delta) -> Json {
     })
 }
 
+/// A message with a flag that stands in it where it is set.
+fn flagged(mut message: Json, name: &str, is_set: bool) -> Json {
+    if is_set {
+        message[name] = json!(true);
+    }
+    message
+}
+
 fn claims_json(claims: &[Claim]) -> Json {
     let claims =
         claims.iter().map(|claim| json!([claim.replica.to_string(), claim.opening.to_string()]));
@@ -169,9 +177,10 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
             let replicas: Vec<_> = replicas.iter().map(ToString::to_string).collect();
             json!({ "type": "release", "channel": channel, "replicas": replicas })
         }
-        ClientMessage::Push(Push { channel, id, delta }) => {
+        ClientMessage::Push(Push { channel, id, delta, skips }) => {
             let delta = delta_json(&decode_delta(delta).unwrap());
-            json!({ "type": "push", "channel": channel, "id": id, "delta": delta })
+            let push = json!({ "type": "push", "channel": channel, "id": id, "delta": delta });
+            flagged(push, "skips", *skips)
         }
         ClientMessage::ChunkStored { channel, number } => {
             json!({ "type": "chunk stored", "channel": channel, "number": number })
@@ -216,13 +225,19 @@ pub(crate) fn hub_json(message: &HubMessage, names: &mut Dictionary) -> Json {
                 json!([replica.to_string(), one.first, one.opening.to_string()])
             }).collect::<Vec<_>>(),
         }),
-        HubMessage::Chunk { channel, number, delta, cursor } => json!({
-            "type": "chunk",
-            "channel": channel,
-            "number": number,
-            "delta": delta_json(&names.read_chunk(delta).unwrap()),
-            "cursor": cursor.map(cursor_json),
-        }),
+        HubMessage::Chunk { channel, number, delta, cursor, left } => {
+            let mut chunk = json!({
+                "type": "chunk",
+                "channel": channel,
+                "number": number,
+                "delta": delta_json(&names.read_chunk(delta).unwrap()),
+                "cursor": cursor.map(cursor_json),
+            });
+            if *left > 0 {
+                chunk["left"] = json!(left);
+            }
+            chunk
+        }
         HubMessage::Delta { channel, seq, delta } => json!({
             "type": "delta",
             "channel": channel,
@@ -232,8 +247,10 @@ pub(crate) fn hub_json(message: &HubMessage, names: &mut Dictionary) -> Json {
         HubMessage::Stored { channel, id, seq } => {
             json!({ "type": "stored", "channel": channel, "id": id, "seq": seq })
         }
-        HubMessage::Refused { channel, id, reason } => {
-            json!({ "type": "refused", "channel": channel, "id": id, "reason": reason })
+        HubMessage::Refused { channel, id, reason, goes_on } => {
+            let refused =
+                json!({ "type": "refused", "channel": channel, "id": id, "reason": reason });
+            flagged(refused, "goes on", *goes_on)
         }
         HubMessage::InUse { channel, replica } => {
             json!({ "type": "in use", "channel": channel, "replica": replica.to_string() })
@@ -272,7 +289,8 @@ fn chunks(delta: &Delta, cursor: Cursor) -> [HubMessage; 3] {
     let all = [(1, &Delta::default(), Some(cursor)), (2, delta, None), (3, delta, None)];
     all.map(|(number, delta, cursor)| {
         let delta = names.write_chunk(delta);
-        HubMessage::Chunk { channel: 1, number, delta, cursor }
+        let left = if number == 2 { 300 } else { 0 };
+        HubMessage::Chunk { channel: 1, number, delta, cursor, left }
     })
 }
 
@@ -310,7 +328,8 @@ fn frames() -> Json {
         },
         ClientMessage::Claim { channel: 2, claims },
         ClientMessage::Release { channel: 2, replicas: vec![replica(1)] },
-        ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(&delta) }),
+        ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(&delta), skips: false }),
+        ClientMessage::Push(Push { channel: 1, id: 2, delta: encode_delta(&delta), skips: true }),
         ClientMessage::ChunkStored { channel: 1, number: 9 },
         ClientMessage::Presence {
             channel: 1,
@@ -337,7 +356,8 @@ fn frames() -> Json {
         third,
         HubMessage::Delta { channel: 1, seq: 70_000, delta: encode_delta(&delta) },
         HubMessage::Stored { channel: 1, id: 1, seq: 70_000 },
-        HubMessage::Refused { channel: 1, id: 1, reason: "why".into() },
+        HubMessage::Refused { channel: 1, id: 1, reason: "why".into(), goes_on: false },
+        HubMessage::Refused { channel: 1, id: 1, reason: "why".into(), goes_on: true },
         HubMessage::InUse { channel: 1, replica: replica(1) },
         HubMessage::Presence { channel: 1, replica: replica(1), shown },
         HubMessage::Presence { channel: 1, replica: replica(1), shown: None },
@@ -525,7 +545,8 @@ fn other(delta: &Delta) -> Vec<Vec<u8>> {
         compares: false,
         unsent: Vec::new(),
     };
-    let push = ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(delta) });
+    let push =
+        ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(delta), skips: false });
     let hello =
         ClientMessage::Hello { version: 1, token: None, agent: "other".into(), packs: false };
     [hello, open, push].iter().map(ClientMessage::encode).collect()

@@ -57,8 +57,10 @@ impl Bench {
     /// Whether a change of connection 2 still reaches connection 3.
     fn assert_serves(&mut self, id: u64) {
         let delta = encode_delta(&write(2, id));
-        let outputs =
-            self.say(2, &ClientMessage::Push(Push { channel: 1, id, delta: delta.clone() }));
+        let outputs = self.say(
+            2,
+            &ClientMessage::Push(Push { channel: 1, id, delta: delta.clone(), skips: false }),
+        );
         let relayed = outputs.iter().any(|output| match output {
             HubOutput::Send { connection: 3, frame } => {
                 matches!(decode_hub(frame), Ok(HubMessage::Delta { delta: sent, .. }) if sent == delta)
@@ -108,7 +110,7 @@ fn slot(bytes: &[u8]) -> Slots {
 
 fn push(writer: u8, id: u64, counter: u64) -> Vec<u8> {
     let delta = encode_delta(&write(writer, counter));
-    ClientMessage::Push(Push { channel: 1, id, delta }).encode()
+    ClientMessage::Push(Push { channel: 1, id, delta, skips: false }).encode()
 }
 
 fn code(fault: Option<Fault>) -> Option<u16> {

@@ -132,7 +132,12 @@ fn what_is_read_is_limited() {
         ("bytes of a frame", MESSAGE_BYTES_MAX, frame_of),
         ("bytes of a delta", DELTA_BYTES_MAX, delta_of),
         ("bytes of a delta that is pushed", DELTA_BYTES_MAX, |bytes| {
-            client_reads(&ClientMessage::Push(Push { channel: 1, id: 1, delta: vec![0; bytes] }))
+            client_reads(&ClientMessage::Push(Push {
+                channel: 1,
+                id: 1,
+                delta: vec![0; bytes],
+                skips: false,
+            }))
         }),
         ("labels of a delta", LABELS_MAX, |count| {
             let label = |number: usize| Label::new(&number.to_be_bytes(), [&b"n"[..]]);
@@ -325,7 +330,7 @@ impl Bench {
 }
 
 fn push(id: u64, delta: &Delta) -> ClientMessage {
-    ClientMessage::Push(Push { channel: 1, id, delta: encode_delta(delta) })
+    ClientMessage::Push(Push { channel: 1, id, delta: encode_delta(delta), skips: false })
 }
 
 #[test]

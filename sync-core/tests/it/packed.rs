@@ -39,7 +39,7 @@ fn delta(bytes: usize, random_bytes: usize) -> Delta {
 
 fn push(bytes: usize, random_bytes: usize) -> ClientMessage {
     let delta = encode_delta(&delta(bytes, random_bytes));
-    ClientMessage::Push(Push { channel: 1, id: 1, delta })
+    ClientMessage::Push(Push { channel: 1, id: 1, delta, skips: false })
 }
 
 fn is_packed(frame: &[u8]) -> bool {
@@ -141,6 +141,7 @@ fn a_frame_is_packed_from_a_size_on_where_it_becomes_smaller() {
             number: 1,
             delta: encode_delta(&delta(20_000, 5_000)),
             cursor: None,
+            left: 0,
         },
     ] {
         let sent = Packing::LARGE.pack(message.encode());
@@ -220,7 +221,8 @@ fn a_packed_frame_that_is_not_what_it_says_is_an_error() {
 fn only_what_has_a_delta_may_be_packed() {
     let again = Packing::from_bytes(0).pack(push(2_000, 500).encode());
     let chunk_delta = encode_delta(&delta(9, 9));
-    let chunk = HubMessage::Chunk { channel: 1, number: 1, delta: chunk_delta, cursor: None };
+    let chunk =
+        HubMessage::Chunk { channel: 1, number: 1, delta: chunk_delta, cursor: None, left: 0 };
     let hub_delta = HubMessage::Delta { channel: 1, seq: 1, delta: Vec::new() };
     for (what, frame, by_client, by_hub) in [
         ("a push", push(9, 9).encode(), true, false),

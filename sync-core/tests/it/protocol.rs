@@ -6,7 +6,7 @@ use sync_core::causal::{LABEL_BYTES_MAX, PLACE_ID_BYTES_MAX, RUN_DOTS_MAX};
 use sync_core::error::Malformed;
 use sync_core::session::limits::{
     CLIENT_SILENCE_MS_MAX, GAPPED_RANGES_MAX, HELLO_MS_MAX, HUB_SILENCE_MS_MAX, PING_MS,
-    SHOWN_BYTES_MAX, WRITERS_MAX,
+    SHOWN_BYTES_MAX, STAMP_AHEAD_MS_MAX, WRITERS_MAX,
 };
 use sync_core::types::MARKS_MAX;
 use sync_core::wire::{
@@ -95,6 +95,7 @@ fn every_limit_has_the_value_of_the_table() {
 #[test]
 fn the_limits_of_sessions_have_the_values_of_the_text() {
     let seconds = |ms: u64| ms / 1_000;
+    let number = |hours: u64| if hours == 1 { "one".to_owned() } else { hours.to_string() };
     for stated in [
         format!("A client that has heard nothing for {} seconds says Ping", seconds(PING_MS)),
         format!("says Ping, and gives up after {}.", seconds(HUB_SILENCE_MS_MAX)),
@@ -103,6 +104,7 @@ fn the_limits_of_sessions_have_the_values_of_the_text() {
         format!("of the first {WRITERS_MAX} replicas named as claims and unsent"),
         format!("(the last {MARKS_MAX} of a replica,"),
         format!("as Presence (of at most {} MiB)", SHOWN_BYTES_MAX >> 20),
+        format!("than the hub takes: {} hour,", number(STAMP_AHEAD_MS_MAX / 3_600_000)),
         format!("as that has at most {GAPPED_RANGES_MAX} ranges with the gaps that this leaves"),
     ] {
         assert!(PAGE.contains(&stated), "{stated}");

@@ -214,7 +214,7 @@ fn the_parts_of_items_that_go_as_one_push_are_limited() {
 fn of_several_that_are_refused_each_is_sent_alone() {
     let mut played = Played::new(3);
     assert_eq!(played.records(), [3]);
-    let refused = |id| HubMessage::Refused { channel: 1, id, reason: "no".into() };
+    let refused = |id| HubMessage::Refused { channel: 1, id, reason: "no".into(), goes_on: false };
     played.hear(&refused(1));
     assert_eq!(played.records(), [3, 1, 1, 1], "which of them is it?");
     played.hear(&HubMessage::Stored { channel: 1, id: 2, seq: 1 });

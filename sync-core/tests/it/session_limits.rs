@@ -13,8 +13,9 @@ use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now};
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
-    CLAIMS_MAX, Claim, ClientMessage, Dictionary, HubMessage, PRESENCE_BYTES_MAX, Push,
-    SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, VERSION, decode_hub, encode_delta,
+    CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Dictionary, HubMessage,
+    PRESENCE_BYTES_MAX, Push, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, VERSION, decode_hub,
+    encode_delta,
 };
 
 /// Counters up to here are dead at both sides: positions of a comparison, as many as one likes.
@@ -106,7 +107,7 @@ impl Bench {
     fn push(&mut self, channel: u32, delta: &Delta) {
         self.pushes += 1;
         let (id, delta) = (self.pushes, encode_delta(delta));
-        let heard = self.say(1, &ClientMessage::Push(Push { channel, id, delta }));
+        let heard = self.say(1, &ClientMessage::Push(Push { channel, id, delta, skips: false }));
         assert!(heard.iter().any(|message| matches!(message, HubMessage::Stored { .. })));
     }
 
@@ -119,6 +120,35 @@ impl Bench {
                 assert!(matches!(heard[0], HubMessage::Chunk { .. }), "{heard:?}");
                 None
             }
+        }
+    }
+}
+
+#[test]
+fn the_gaps_that_a_channel_declares_are_limited() {
+    for (asked, is_taken) in [
+        (CONTEXT_RANGES_MAX - 2, true),
+        (CONTEXT_RANGES_MAX - 1, true),
+        (CONTEXT_RANGES_MAX, false),
+    ] {
+        let mut bench = Bench::new(0, &[]);
+        let wanted = (1..=asked as u64).map(|at| Dot::new(replica(9), 2 * at)).collect();
+        bench.open(1, 1, wanted);
+        let mut id = 0;
+        let mut push = |bench: &mut Bench, counter, skips| {
+            id += 1;
+            let delta = encode_delta(&dead(counter, counter));
+            let push = ClientMessage::Push(Push { channel: 1, id, delta, skips });
+            let input = HubInput::Frame(push.encode());
+            let Ok(()) = bench.hub.handle(&mut bench.store, Now::default(), 1, input);
+            let mut outputs = std::iter::from_fn(|| bench.hub.poll());
+            !outputs.any(|output| matches!(output, HubOutput::Close { .. }))
+        };
+        assert!(push(&mut bench, 1, false));
+        assert_eq!(push(&mut bench, 3, true), is_taken, "{asked}");
+        if is_taken {
+            assert!(push(&mut bench, 2, false), "what was declared may come later");
+            assert!(!push(&mut bench, 5, false), "no other gap is taken");
         }
     }
 }
@@ -294,7 +324,8 @@ fn the_replicas_whose_marks_are_told_are_limited() {
         bench.say(connection, &open_as(own.clone(), Vec::new()));
         let mark = |number| Opening { first: 1, opening: 1 }.mark(replica_of(number));
         let delta = encode_delta(&of_entries(own.map(mark).collect()));
-        bench.say(connection, &ClientMessage::Push(Push { channel: 1, id: 1, delta }));
+        bench
+            .say(connection, &ClientMessage::Push(Push { channel: 1, id: 1, delta, skips: false }));
     }
     for (connection, count) in (10..).zip([WRITERS_MAX - 1, WRITERS_MAX, WRITERS_MAX + 1]) {
         bench.connect(connection);

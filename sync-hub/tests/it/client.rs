@@ -204,7 +204,7 @@ impl Client {
         let (mut all, mut names) = (Delta::default(), Dictionary::new());
         loop {
             match self.try_hear().await? {
-                HubMessage::Chunk { channel, number, delta, cursor } => {
+                HubMessage::Chunk { channel, number, delta, cursor, left: _ } => {
                     all.join(names.read_chunk(&delta).unwrap());
                     self.try_say(&ClientMessage::ChunkStored { channel, number }).await?;
                     if let Some(cursor) = cursor {
@@ -220,7 +220,7 @@ impl Client {
     /// As [`push`](Self::push); none where the connection has ended.
     pub(crate) async fn try_push(&mut self, id: u64, delta: &Delta) -> Option<()> {
         let delta = encode_delta(delta);
-        self.try_say(&ClientMessage::Push(Push { channel: 1, id, delta })).await
+        self.try_say(&ClientMessage::Push(Push { channel: 1, id, delta, skips: false })).await
     }
 
     pub(crate) async fn push(&mut self, id: u64, delta: Delta) {

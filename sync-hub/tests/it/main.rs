@@ -10,6 +10,8 @@ mod faults;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod poison;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod protocol;

@@ -103,7 +103,7 @@ fn broken() -> Vec<(&'static str, bool, Message, Fault)> {
     let message = |message: &ClientMessage| Message::Binary(message.encode().into());
     let push = |channel, id, counter| {
         let delta = encode_delta(&insert(replica(9), counter, b"x"));
-        message(&ClientMessage::Push(Push { channel, id, delta }))
+        message(&ClientMessage::Push(Push { channel, id, delta, skips: false }))
     };
     let mut flipped = ClientMessage::Ping.encode();
     flipped[0] ^= 1;

@@ -277,6 +277,42 @@ fn what_was_not_committed_is_gone_and_its_cursors_are_not_taken() {
 }
 
 #[test]
+fn the_bytes_of_a_document_are_about_what_its_entries_cost_and_counted_again_after_changes() {
+    let (folder, mut random) = (TempDir::new().unwrap(), Random(7));
+    let mut hub = open(folder.path());
+    hub.begin().unwrap();
+    let document = hub.open("d").unwrap();
+    assert_eq!(hub.bytes(document).unwrap(), 0);
+    let (mut cost, mut first) = (0, None);
+    for counter in 1..=1_500u64 {
+        let slots = [vec![1; 20], vec![2; random.index(300)], Vec::new()];
+        let entry = Entry {
+            first: Dot::new(replica(1), counter * 3),
+            stamp: Stamp::from_bits(random.draw()),
+            label: Label::new(b"\x01notes", [&b"\x01title"[..], b"\x01body", b"\x00"]),
+            id: PlaceId::new(&[7; 16]),
+            slots: Slots::new(slots.iter().map(|slot| Some(&slot[..]))),
+        };
+        cost += Page::cost(&entry) as u64;
+        let mut delta = Delta::default();
+        delta.entries.push(entry);
+        push(&mut hub, document, &delta);
+        let bytes = hub.bytes(document).unwrap();
+        match first {
+            None if bytes > 0 => first = Some((counter, bytes)),
+            Some((at, before)) if counter < at + 1_000 => assert_eq!(bytes, before),
+            Some(_) | None => {}
+        }
+    }
+    let (at, _) = first.unwrap();
+    assert_eq!(at, 1_000, "it was counted when there was nothing");
+    hub.commit().unwrap();
+    drop(hub);
+    let bytes = open(folder.path()).bytes(document).unwrap();
+    assert!((cost * 9 / 10..cost * 11 / 10).contains(&bytes), "{bytes} of {cost}");
+}
+
+#[test]
 fn the_starts_that_are_remembered_are_limited() {
     let folder = TempDir::new().unwrap();
     let mut hub = open(folder.path());

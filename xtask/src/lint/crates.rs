@@ -10,14 +10,16 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Each crate, and the crates of this workspace that it may use outside its tests.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("sync-bench", &["sync-core"]),
+    ("sync-bench-client", &["sync-client", "sync-core"]),
     ("sync-core", &[]),
     ("sync-sqlite", &[]),
     ("sync-faults", &[]),
     ("sync-client", &["sync-core", "sync-sqlite"]),
     ("sync-fuzz", &["sync-core"]),
     ("sync-hub", &["sync-core", "sync-sqlite"]),
+    ("sync-native", &["sync-client"]),
     ("sync-sim", &["sync-core"]),
     ("sync-wasm", &["sync-core"]),
     ("xtask", &[]),

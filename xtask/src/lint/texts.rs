@@ -1,5 +1,5 @@
-//! What the texts of this repository must have, and must not: module heads, and no trace of the
-//! machine that they were written on.
+//! What the texts of this repository must have, and must not: module heads, no `unsafe` but towards
+//! C, and no trace of the machine that they were written on.
 
 use std::fs;
 
@@ -21,6 +21,9 @@ const TRACES: [&str; 8] = [
     concat!("static", ".crates.io"),
     concat!("index", ".crates.io"),
 ];
+
+/// Where `unsafe` may be allowed: towards C.
+const UNSAFE: [&str; 2] = ["bindings/native/src/", "sync-faults/src/vfs.rs"];
 
 /// Where Cargo.lock may say that crates come from: cargo's own name for crates.io.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -51,6 +54,10 @@ fn findings_in(file: &str, text: &str) -> Vec<String> {
             if line.match_indices(trace).any(|(start, _)| starts_a_path(line, start)) {
                 findings.push(format!("{file}:{number}: names `{trace}`"));
             }
+        }
+        let is_unsafe = line.contains(concat!("allow(", "unsafe_code"));
+        if is_unsafe && !UNSAFE.iter().any(|place| file.starts_with(place)) {
+            findings.push(format!("{file}:{number}: allows `unsafe`"));
         }
         if file.ends_with("Cargo.lock")
             && line.starts_with("source = ")
@@ -87,6 +94,13 @@ mod tests {
         let path = concat!("see /", "home/me/x\n");
         assert_eq!(findings_in("a.md", path).len(), 1);
         assert_eq!(findings_in("a.md", concat!("demo/", "home/x\n")).len(), 0);
+    }
+
+    #[test]
+    fn unsafe_code_stands_towards_c_only() {
+        let text = concat!("//! A.\n\n#![allow(", "unsafe_code)]\n");
+        assert_eq!(findings_in("sync-hub/src/a.rs", text).len(), 1);
+        assert_eq!(findings_in("bindings/native/src/a.rs", text).len(), 0);
     }
 
     #[test]

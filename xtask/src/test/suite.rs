@@ -27,6 +27,8 @@ pub(crate) enum Suite {
     Sim,
     /// The native client and its files.
     Client,
+    /// The C ABI, with programs in C.
+    Native,
     /// The hub.
     Hub,
     /// The npm package in Node.
@@ -43,6 +45,7 @@ impl fmt::Display for Suite {
             Suite::Core => "core",
             Suite::Sim => "sim",
             Suite::Client => "client",
+            Suite::Native => "native",
             Suite::Hub => "hub",
             Suite::Wasm => "wasm",
             Suite::Browser => "browser",
@@ -52,14 +55,18 @@ impl fmt::Display for Suite {
 
 impl Suite {
     /// What has to be on this machine.
-    pub(super) fn needs(self) -> Needs {
+    pub(super) fn needs(self, in_ci: bool) -> Needs {
         match self {
             Suite::Lint => lint::needs(),
             Suite::Xtask | Suite::Core | Suite::Sim | Suite::Client | Suite::Hub => {
                 Needs::default()
             }
+            // Without valgrind a test is skipped, which CI takes for a failure.
+            Suite::Native => Needs { compiler: true, valgrind: in_ci, ..Needs::default() },
             Suite::Wasm => Needs::package(),
-            Suite::Browser => Needs { linters: false, package: true, demo: true, browser: true },
+            Suite::Browser => {
+                Needs { package: true, demo: true, browser: true, ..Needs::default() }
+            }
         }
     }
 }
@@ -72,6 +79,7 @@ pub(super) fn run(workspace: &Workspace, suite: Suite) -> Result<Tally> {
         Suite::Core => libtest::run(workspace, &["sync-core", "sync-fuzz"]),
         Suite::Sim => Ok(libtest::run(workspace, &["sync-sim"])? + sim::suite(workspace)?),
         Suite::Client => libtest::run(workspace, &["sync-faults", "sync-sqlite", "sync-client"]),
+        Suite::Native => libtest::run(workspace, &["sync-native"]),
         Suite::Hub => libtest::run(workspace, &["sync-hub"]),
         Suite::Wasm => {
             packages::build_package(workspace)?;

@@ -6,6 +6,7 @@ use super::{Edit, Step};
 use crate::causal::{CausalContext, Dot, EntryView, PlaceId, PlaceStore};
 use crate::document::Refused;
 use crate::document::target::{Leaf, Targets};
+use crate::document::undo::NOTES_GONE_SHARES;
 use crate::types::Record;
 use crate::types::element::{self, SEPARATOR, kind};
 use crate::types::place::Space;
@@ -43,6 +44,7 @@ impl<S: PlaceStore> Edit<'_, S> {
                 let is_counter = tag_alone == kind::COUNTER
                     && counters.iter().any(|wanted| wanted.as_bytes() == path);
                 let mut at = if is_counter { Kept::Always } else { Kept::Never };
+                compared.has_gone_share |= tag_alone == kind::COUNTER && !is_counter;
                 for (index, (name, bytes, leaf)) in targets.leaves_mut().enumerate() {
                     if name.len() != path.len() + 1 || name[0] != tag_alone || &name[1..] != path {
                         continue;
@@ -89,6 +91,9 @@ impl<S: PlaceStore> Edit<'_, S> {
             }
         }
         targets.retain(|leaf| !is_kept(leaf));
+        if NOTES_GONE_SHARES && found.has_gone_share {
+            self.note_gone_shares(space, id, &gone)?;
+        }
         // Where nothing but copies would be left, for which nobody stands, the record is written whole.
         if targets.is_empty() && !gone.is_empty() && originals == 0 {
             let mut record = self.record_at(space, id)?;
@@ -126,6 +131,8 @@ pub(super) struct Compared {
     /// Whether an original says that the record exists.
     is_original: bool,
     originals: u32,
+    /// Whether a share of a counter is where a change writes something else.
+    has_gone_share: bool,
     dots: SmallVec<[Hit; 2]>,
 }
 

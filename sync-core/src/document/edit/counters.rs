@@ -5,6 +5,7 @@ use crate::causal::{CausalContext, Dot, PlaceId, PlaceStore, ReplicaId};
 use crate::document::target::Targets;
 use crate::document::undo::Count;
 use crate::small::SmallVec;
+use crate::sort::sort_by;
 use crate::types::element::SEPARATOR_TEXT;
 use crate::types::place::Space;
 use crate::types::{Content, Field, Share};
@@ -68,6 +69,28 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
     }
 
+    /// Notes that shares of counters go with these dots, for an undo: what they counted is counted again.
+    pub(super) fn note_gone_shares(
+        &mut self,
+        space: &Space,
+        id: &PlaceId,
+        gone: &CausalContext,
+    ) -> Step<S> {
+        let record = self.record_at(space, id)?;
+        let mut elements: Vec<_> =
+            record.elements().iter().filter(|one| gone.contains(one.claim.dot)).collect();
+        // A store gives elements in no order; what is noted of them must be the same from each.
+        sort_by(&mut elements, |a, b| a.claim.dot.cmp(&b.claim.dot));
+        for element in elements {
+            let Content::Share(Share { owner, up, down }) = element.content else { continue };
+            let amount = down.wrapping_sub(up).cast_signed();
+            let (space, id, path) = (space.clone(), id.clone(), element.path().to_owned());
+            let by = self.author.replica;
+            self.made.undo.counts.push(Count { space, id, path, amount, owner, by });
+        }
+        Ok(())
+    }
+
     /// Replaces this opening's share of a counter.
     pub(in crate::document) fn add_share(
         &mut self,
@@ -77,6 +100,18 @@ impl<S: PlaceStore> Edit<'_, S> {
         amount: i64,
     ) -> Step<S> {
         let owner = self.owner()?;
+        self.add_share_of(owner, space, id, path, amount)
+    }
+
+    /// Replaces an owner's share of a counter.
+    pub(in crate::document) fn add_share_of(
+        &mut self,
+        owner: ReplicaId,
+        space: &Space,
+        id: &PlaceId,
+        path: &[&str],
+        amount: i64,
+    ) -> Step<S> {
         let joined = path.join(SEPARATOR_TEXT);
         let record = self.record_at(space, id)?;
         let elements = record.elements().iter().filter(|element| element.path() == joined);
@@ -111,6 +146,8 @@ impl<S: PlaceStore> Edit<'_, S> {
             id: id.clone(),
             path: joined,
             amount,
+            owner,
+            by: self.author.replica,
         });
         self.write(space, id, &mut targets, gone)
     }

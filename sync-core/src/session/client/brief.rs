@@ -12,6 +12,7 @@ use super::outbox::Outbox;
 use super::{Client, ClientStore, Opened, OutboxItem, Phase};
 use crate::causal::{Delta, Dot, DotStore, Entry, EntryView, Label, PlaceId, PlaceStore};
 use crate::error::Malformed;
+use crate::session::Page;
 use crate::session::limits::TAKEN_MAX;
 use crate::session::names::{Dots, Runs};
 use crate::wire::{
@@ -151,6 +152,7 @@ impl<S: ClientStore> Client<S> {
         name: &str,
         bytes: &[u8],
         is_last: bool,
+        left: u64,
     ) -> Result<Delta, &'static str> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let names = &mut opened.link.brief.of_chunks;
@@ -158,6 +160,8 @@ impl<S: ClientStore> Client<S> {
         if is_last {
             *names = Dictionary::new();
         }
+        opened.link.left = left;
+        opened.link.received += delta.entries.iter().map(Page::cost).sum::<usize>() as u64;
         Ok(delta)
     }
 
@@ -175,45 +179,47 @@ impl<S: ClientStore> Client<S> {
             let is_sent = |item: &&OutboxItem| sent.keys.contains(&item.key());
             // What another tab has settled meanwhile leaves its number behind.
             let items: Vec<_> = opened.outbox.iter().filter(is_sent).collect();
-            again.push((*id, join_items(&items)));
+            again.push((*id, join_items(&items), sent.keys.clone()));
         }
         if broken!(ForgetsUnresolved) {
             again.clear();
         }
-        for (id, delta) in again {
-            self.send_push(name, id, &delta, None).map_err(Broken::Store)?;
+        for (id, delta, keys) in again {
+            self.send_push(name, id, &delta, &keys, false).map_err(Broken::Store)?;
         }
         Ok(())
     }
 
-    /// Sends a delta: items of the outbox by their keys, or something else. Says whether it names dots.
+    /// Sends a delta, in which are the items of the outbox with these keys, perhaps with objects named by
+    /// dots. Says whether it names any so.
     pub(super) fn send_push(
         &mut self,
         name: &str,
         id: u64,
         delta: &Delta,
-        keys: Option<&[Dot]>,
+        keys: &[Dot],
+        is_short: bool,
     ) -> Result<bool, S::Error> {
         let Some(opened) = self.documents.get(name) else { return Ok(false) };
         let mut bytes = Vec::new();
-        let keys = keys.filter(|_| opened.is_known_to_hub());
+        let has_dots = is_short && opened.is_known_to_hub();
         let dictionary = &opened.link.brief.dictionary;
-        match keys {
-            Some(keys) => {
-                let is_there = |dot| opened.outbox.is_sent_before(dot, keys);
-                let dots = opened.taken.runs.among(&delta.dead, is_there);
-                let (store, outbox) = (opened.document.store(), &opened.outbox);
-                let names = ForHub { dots, store, outbox, keys, failed: RefCell::new(None) };
-                write_delta(&mut bytes, delta, dictionary, &names);
-                if let Some(failed) = names.failed.into_inner() {
-                    return Err(failed);
-                }
+        if has_dots {
+            let is_there = |dot| opened.outbox.is_sent_before(dot, keys);
+            let dots = opened.taken.runs.among(&delta.dead, is_there);
+            let (store, outbox) = (opened.document.store(), &opened.outbox);
+            let names = ForHub { dots, store, outbox, keys, failed: RefCell::new(None) };
+            write_delta(&mut bytes, delta, dictionary, &names);
+            if let Some(failed) = names.failed.into_inner() {
+                return Err(failed);
             }
-            None => write_delta(&mut bytes, delta, dictionary, &InFull),
+        } else {
+            write_delta(&mut bytes, delta, dictionary, &InFull);
         }
-        let push = Push { channel: opened.link.channel, id, delta: bytes };
+        let (channel, skips) = (opened.link.channel, opened.outbox.skips(keys));
+        let push = Push { channel, id, delta: bytes, skips };
         self.send(&ClientMessage::Push(push));
-        Ok(keys.is_some())
+        Ok(has_dots)
     }
 }
 

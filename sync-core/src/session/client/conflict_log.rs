@@ -78,6 +78,10 @@ impl ConflictLog {
         self.0.iter().map(|(_, entry)| entry)
     }
 
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     fn place_of(&self, key: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(other, _)| other.as_str().cmp(key))
     }
@@ -203,6 +207,9 @@ impl<S: ClientStore> Client<S> {
         let Some(opened) = self.documents.get_mut(document) else { return Ok(()) };
         for place in places {
             let Place::Record { collection, id } = place else { continue };
+            if !opened.document.clashes(collection, id)? {
+                continue;
+            }
             let record = opened.document.elements(place)?;
             for conflict in record.conflicts() {
                 let removal = removed_at.binary_search_by(|(other, _)| other.cmp(place)).ok();

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     Claimed, Client, ClientConfig, ClientEvent, ClientOutput, ClientStore, Opened, OutboxItem,
-    Peer, Phase, Step, Then, join_step,
+    Peer, Phase, Step, Then,
 };
 use crate::causal::{CausalContext, Delta, Dot, DotStore, ReplicaId, part};
 use crate::document::Change;
@@ -26,6 +26,9 @@ use crate::wire::{
 
 /// Why a client hangs up that wrote as a replica which is in use elsewhere.
 pub const IN_USE: &str = "a replica of this client is in use elsewhere; opening again";
+
+/// Why a client hangs up whose refill was refused with what the outbox has to go with it.
+const REFUSED: &str = "the hub refused a change that went with what it lacks; opening again";
 
 /// The transport, for all documents.
 #[derive(Debug, Default)]
@@ -61,8 +64,8 @@ pub(super) struct Link {
     pub(super) told: CausalContext,
     last_push: u64,
     pub(super) under_way: SortedMap<u64, Sent>,
-    /// Whether each item goes as a push of its own: the hub has refused several at once.
-    goes_alone: bool,
+    /// Up to which item each goes as a push of its own: the hub has refused several at once.
+    goes_alone: Option<Dot>,
     pub(super) brief: Brief,
     next_chunk: u64,
     /// What takes place before the catch-up, where the cursor is not valid.
@@ -71,6 +74,9 @@ pub(super) struct Link {
     /// at its end: a part of them would look like an edit that a delete did not see.
     held: Delta,
     held_bytes: usize,
+    /// How many bytes of entries have come in chunks, and about how many are to come.
+    pub(super) received: u64,
+    pub(super) left: u64,
 }
 
 /// Why a message is not taken.
@@ -96,7 +102,8 @@ pub(super) type Heard<S> = Result<(), Broken<<S as DotStore>::Error>>;
 pub(super) struct Sent {
     /// The items of the outbox in it.
     pub(super) keys: Vec<Dot>,
-    is_refill: bool,
+    /// The piece of a refill that it was.
+    refill: Option<Delta>,
     /// Whether it names objects by dots.
     pub(super) has_dots: bool,
 }
@@ -227,15 +234,17 @@ impl<S: ClientStore> Client<S> {
                 }
                 self.handle_opened(name, &context, resumed)
             }
-            HubMessage::Chunk { channel: _, number, delta, cursor } => {
-                let delta = self.read_chunk(name, &delta, cursor.is_some())?;
+            HubMessage::Chunk { channel: _, number, delta, cursor, left } => {
+                let delta = self.read_chunk(name, &delta, cursor.is_some(), left)?;
                 self.handle_chunk(now, name, number, &delta, cursor)
             }
             HubMessage::Delta { channel: _, seq, delta } => {
                 self.handle_delta(now, name, seq, &delta)
             }
             HubMessage::Stored { channel: _, id, seq } => self.handle_stored(name, id, seq),
-            HubMessage::Refused { channel: _, id, reason } => self.handle_refused(name, id, reason),
+            HubMessage::Refused { channel: _, id, reason, goes_on } => {
+                self.handle_refused(name, id, reason, goes_on)
+            }
             HubMessage::InUse { channel: _, replica } => {
                 self.give_way(name, replica);
                 Ok(())
@@ -374,11 +383,9 @@ impl<S: ClientStore> Client<S> {
         if cursor.is_some() {
             delta.join(std::mem::take(&mut opened.link.held));
         }
-        let (change, renewed) = opened.join_remote(&delta).map_err(Broken::Store)?;
         let mut steps = Vec::new();
-        if change.is_new {
-            steps.push(join_step::<S>(&delta));
-        }
+        let joined = opened.join_remote(now, &delta, &mut steps);
+        let (change, renewed) = joined.map_err(Broken::Store)?;
         if let Some(cursor) = cursor {
             opened.link.phase = Phase::Live;
             opened.follow(cursor, &mut steps);
@@ -407,11 +414,9 @@ impl<S: ClientStore> Client<S> {
         if waits && opened.link.phase == Phase::CatchingUp && opened.link.hold(delta) {
             return Ok(());
         }
-        let (change, renewed) = opened.join_remote(delta).map_err(Broken::Store)?;
         let mut steps = Vec::new();
-        if change.is_new {
-            steps.push(join_step::<S>(delta));
-        }
+        let joined = opened.join_remote(now, delta, &mut steps);
+        let (change, renewed) = joined.map_err(Broken::Store)?;
         // A live delta that overtakes the catch-up says nothing of what the catch-up still brings.
         if opened.link.phase == Phase::Live || broken!(CursorByLiveDelta) {
             opened.follow(cursor, &mut steps);
@@ -447,20 +452,31 @@ impl<S: ClientStore> Client<S> {
         self.advance(name).map_err(Broken::Store)
     }
 
-    fn handle_refused(&mut self, name: &str, id: u64, reason: String) -> Heard<S> {
+    fn handle_refused(&mut self, name: &str, id: u64, reason: String, goes_on: bool) -> Heard<S> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
+        let is_it = |sent: &Sent| sent.refill.is_some() && !sent.keys.is_empty();
+        if goes_on && opened.link.under_way.get(&id).is_some_and(is_it) {
+            opened.goes_apart = true;
+            self.disconnect(REFUSED);
+            return Ok(());
+        }
         let sent = opened.link.under_way.remove(&id).ok_or("the hub refused an unknown push")?;
+        if goes_on {
+            opened.take_back(id);
+        }
         match sent.keys[..] {
-            [key] if !sent.is_refill => {
+            [key] if sent.refill.is_none() => {
                 opened.outbox.park(key, &reason);
                 self.persist(name, vec![Step::Park { key, reason }], Then::default());
-                // A copy of this replica wrote something else, or holds it: the hub tells from where on.
-                self.renew(name, key.replica);
-                self.disconnect(IN_USE);
+                if !goes_on {
+                    // A copy of this replica wrote something else, or holds it: the hub tells from where on.
+                    self.renew(name, key.replica);
+                    self.disconnect(IN_USE);
+                }
             }
             // Which of them is refused, each alone tells.
             _ => {
-                opened.link.goes_alone = true;
+                opened.link.goes_alone = sent.keys.last().copied().or(opened.link.goes_alone);
                 opened.outbox.unsend(&sent.keys);
             }
         }
@@ -531,6 +547,7 @@ impl<S: ClientStore> Client<S> {
             let mut keys = Vec::new();
             if let [dead] = &mut removed[..]
                 && !broken!(RefillSplitsRemovals)
+                && !opened.goes_apart
                 && let Some(removals) =
                     opened.outbox.removals(DELTA_BYTES_MAX.saturating_sub(dead.cost()))
             {
@@ -560,15 +577,16 @@ impl<S: ClientStore> Client<S> {
             if opened.link.under_way.len() >= PUSH_CREDIT {
                 return Ok(());
             }
+            let bytes_max = opened.limited(bytes_max);
             let refilled = match &mut opened.refill {
                 Refill::Nothing => None,
                 Refill::Wanted(..) => return Ok(()),
                 Refill::Pieces(pieces) => pieces.pop_front(),
             };
-            let is_refill = refilled.is_some();
+            let refill = refilled.as_ref().map(|(piece, _)| piece.clone());
             let (delta, keys) = match refilled {
                 Some(piece) => piece,
-                None => match &opened.outbox.send_next(opened.link.limited(bytes_max))[..] {
+                None => match &opened.outbox.send_next(bytes_max)[..] {
                     [] => break,
                     items => (join_items(items), items.iter().map(|item| item.key()).collect()),
                 },
@@ -581,14 +599,14 @@ impl<S: ClientStore> Client<S> {
                 let steps = keys.iter().copied().map(Step::Settle).collect();
                 self.persist(name, steps, Then::default());
             }
-            let named = if is_refill { None } else { Some(&keys[..]) };
-            let has_dots = self.send_push(name, id, &delta, named)?;
+            let has_dots = self.send_push(name, id, &delta, &keys, refill.is_none())?;
             let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
             opened.link.last_push = id;
-            opened.link.under_way.insert(id, Sent { keys, is_refill, has_dots });
+            opened.link.under_way.insert(id, Sent { keys, refill, has_dots });
         }
         let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
-        let frozen = opened.outbox.freeze_next(opened.link.limited(bytes_max));
+        let bytes_max = opened.limited(bytes_max);
+        let frozen = opened.outbox.freeze_next(bytes_max);
         let steps = frozen.iter().copied().map(Step::Freeze).collect();
         self.persist(name, steps, Then { frozen, ..Then::default() });
         Ok(())
@@ -638,7 +656,7 @@ impl<S: ClientStore> Client<S> {
     }
 
     /// Writes under a fresh incarnation from here on. What is unsent keeps its dots.
-    fn renew(&mut self, name: &str, replica: ReplicaId) {
+    pub(super) fn renew(&mut self, name: &str, replica: ReplicaId) {
         let Some(opened) = self.documents.get_mut(name) else { return };
         let Some(claimed) = opened.claims.remove(&replica) else { return };
         if opened.author != Some(replica) || broken!(NeverRenews) {
@@ -662,7 +680,7 @@ impl<S: ClientStore> Client<S> {
     }
 
     /// Keeps the clock ahead of what was read.
-    fn observe(&mut self, now: Now, delta: &Delta) {
+    pub(super) fn observe(&mut self, now: Now, delta: &Delta) {
         for entry in &delta.entries {
             self.clock.observe(now.unix_ms, entry.stamp);
         }
@@ -685,11 +703,6 @@ impl<S: ClientStore> Client<S> {
 }
 
 impl Link {
-    /// The most bytes of items that go as one push.
-    fn limited(&self, bytes_max: usize) -> usize {
-        if self.goes_alone { 0 } else { bytes_max }
-    }
-
     /// Keeps a delta for the end of the catch-up, where there is room for it.
     fn hold(&mut self, delta: &Delta) -> bool {
         let bytes = self.held_bytes + delta.cost();
@@ -708,6 +721,27 @@ impl Link {
 }
 
 impl<S: ClientStore> Opened<S> {
+    /// The most bytes of items that go as one push.
+    fn limited(&self, bytes_max: usize) -> usize {
+        let goes_alone = self.link.goes_alone.is_some_and(|last| self.outbox.is_unsent(last));
+        if goes_alone { 0 } else { bytes_max }
+    }
+
+    /// Takes back what was pushed from a number on: the hub has passed over it, and it goes again, under
+    /// these numbers.
+    fn take_back(&mut self, id: u64) {
+        for behind in (id..=self.link.last_push).rev() {
+            let Some(Sent { keys, refill, .. }) = self.link.under_way.remove(&behind) else {
+                continue;
+            };
+            match (&mut self.refill, refill) {
+                (Refill::Pieces(pieces), Some(piece)) => pieces.push_front((piece, keys)),
+                _ => self.outbox.unsend(&keys),
+            }
+        }
+        self.link.last_push = id - 1;
+    }
+
     /// Whether the hub has not yet confirmed all of what it lacks.
     pub(super) fn is_refilling(&self) -> bool {
         if self.link.compare.is_some() {
@@ -717,7 +751,7 @@ impl<S: ClientStore> Opened<S> {
             Refill::Nothing => false,
             Refill::Wanted(..) => true,
             Refill::Pieces(pieces) => {
-                !pieces.is_empty() || self.link.under_way.values().any(|sent| sent.is_refill)
+                !pieces.is_empty() || self.link.under_way.values().any(|sent| sent.refill.is_some())
             }
         }
     }
@@ -731,12 +765,17 @@ impl<S: ClientStore> Opened<S> {
         }
     }
 
-    /// Joins what came from the hub. Gives the author as well if it was written by somebody else: a
-    /// copy of this replica, or one that pretends to be it.
-    fn join_remote(&mut self, delta: &Delta) -> Result<(Change, Option<ReplicaId>), S::Error> {
+    /// Joins what came from the hub, and stores that. Gives the author as well if it was written by
+    /// somebody else: a copy of this replica, or one that pretends to be it.
+    pub(super) fn join_remote(
+        &mut self,
+        now: Now,
+        delta: &Delta,
+        steps: &mut Vec<Step>,
+    ) -> Result<(Change, Option<ReplicaId>), S::Error> {
         let last = |opened: &Self, author| opened.document.store().context().max_of(author);
         let before = self.author.map(|author| (author, last(self, author)));
-        let change = self.document.join(delta)?;
+        let change = self.join_and_record(now, delta, steps)?;
         let renewed = before.filter(|(author, before)| last(self, *author) > *before);
         Ok((change, renewed.map(|(author, _)| author)))
     }

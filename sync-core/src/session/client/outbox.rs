@@ -1,10 +1,13 @@
 //! The outbox: deltas accepted here and not yet acknowledged by the hub.
 
-use crate::causal::{Delta, Dot, Entry, ReplicaId};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::causal::{CausalContext, Delta, Dot, Entry, ReplicaId};
 use crate::error::Malformed;
 use crate::pack::{self, Kind, Reader};
-use crate::session::limits::{JOIN_BYTES_MAX, PUSH_PARTS_MAX};
-use crate::types::Renaming;
+use crate::session::limits::{JOIN_BYTES_MAX, PUSH_PARTS_MAX, STAMP_AHEAD_MS_MAX};
+use crate::time::Stamp;
+use crate::types::{Opening, Renaming};
 use crate::wire::encode_delta;
 
 /// Where an item of the outbox is.
@@ -130,27 +133,109 @@ impl OutboxItem {
     }
 }
 
+/// Where an item is at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// It is to be sent, as soon as there is a connection and those before it are on their way.
+    Pending,
+    /// It was sent on the present connection, and the hub has not answered.
+    InFlight,
+    /// It depends on an item that is parked, and waits with that.
+    Waiting,
+    /// The hub refused it, or the application set it aside; it is kept.
+    Parked {
+        /// What the hub, or the application, says.
+        reason: &'a str,
+    },
+}
+
 #[derive(Debug)]
 struct Slot {
     item: OutboxItem,
     /// No less than what its delta costs.
     cost: usize,
+    /// The latest stamp in it.
+    newest_ms: u64,
     /// Whether it is on disk as it is here.
     is_stored: bool,
     /// Whether it is being sent on the present connection.
     is_sent: bool,
+    /// Whether it is set aside, or depends on one that is.
+    waits: bool,
 }
 
 impl Slot {
+    fn is_parked(&self) -> bool {
+        matches!(self.item.state, OutboxState::Parked { .. })
+    }
+}
+
+/// Whether what depends on a refused change waits with it. The module for browsers is smaller without: there
+/// it goes its way, and others see it in part until the refused one follows.
+const DEPENDENTS_WAIT: bool = cfg!(not(target_arch = "wasm32"));
+
+/// What items have that wait.
+#[derive(Debug, Default)]
+struct Held {
+    dots: CausalContext,
+    objects: Vec<u64>,
+}
+
+impl Held {
+    fn add(&mut self, item: &OutboxItem) {
+        self.dots.insert_range(item.replica, item.first, item.last);
+        self.objects.extend(objects(&item.delta));
+    }
+
+    /// Whether a delta takes the place of something of these, or is about an object of theirs.
+    fn has(&self, delta: &Delta) -> bool {
+        !self.dots.is_empty()
+            && (!self.dots.intersection(&delta.dead).is_empty()
+                || objects(delta).any(|object| self.objects.contains(&object)))
+    }
+}
+
+/// The objects that a delta is about. Marks are about none.
+fn objects(delta: &Delta) -> impl Iterator<Item = u64> {
+    let of_entry =
+        |entry: &Entry| (!is_mark(entry)).then(|| object(entry.label.space(), &entry.id));
+    let entries = delta.entries.iter().filter_map(of_entry);
+    entries.chain(delta.notes.iter().map(|note| object(note.label.space(), &note.id)))
+}
+
+/// The latest stamp in a delta, in milliseconds: what a wrong clock wrote does not go with what a right one
+/// did.
+fn newest_ms(delta: &Delta) -> u64 {
+    if !DEPENDENTS_WAIT {
+        return 0;
+    }
+    let entries = delta.entries.iter().map(|entry| entry.stamp);
+    entries.chain(delta.notes.iter().map(|note| note.stamp)).max().map_or(0, Stamp::ms)
+}
+
+fn object(space: &[u8], id: &[u8]) -> u64 {
+    xxh3_64_with_seed(id, xxh3_64_with_seed(space, 0))
+}
+
+fn is_mark(entry: &Entry) -> bool {
+    Opening::read(entry.view()).is_some()
+}
+
+impl Slot {
+    fn new(item: OutboxItem, is_stored: bool, is_sent: bool) -> Self {
+        let (cost, newest_ms) = (item.delta.cost(), newest_ms(&item.delta));
+        Self { item, cost, newest_ms, is_stored, is_sent, waits: false }
+    }
+
     fn stored(item: OutboxItem, is_sent: bool) -> Self {
-        Self { cost: item.delta.cost(), item, is_stored: true, is_sent }
+        Self::new(item, true, is_sent)
     }
 
     /// Whether what another item has may be added to this one.
     fn takes(&mut self, other: &OutboxItem, cost: usize) -> bool {
         let is_next = (self.item.state == OutboxState::Pending || broken!(JoinsIntoFrozen))
             && self.item.replica == other.replica
-            && self.item.last < other.last;
+            && self.item.last.saturating_add(1) == other.first;
         if !is_next {
             return false;
         }
@@ -192,6 +277,67 @@ impl Outbox {
                 self.0.push(slot);
             }
         }
+        self.find_waiting();
+    }
+
+    /// Finds what depends on an item that is set aside: it waits with that.
+    pub(super) fn find_waiting(&mut self) {
+        let mut held = Held::default();
+        for slot in &mut self.0 {
+            slot.waits = slot.is_parked() || (DEPENDENTS_WAIT && held.has(&slot.item.delta));
+            if slot.waits && DEPENDENTS_WAIT {
+                held.add(&slot.item);
+            }
+        }
+    }
+
+    fn held(&self) -> Held {
+        let mut held = Held::default();
+        self.0.iter().filter(|slot| slot.waits).for_each(|slot| held.add(&slot.item));
+        held
+    }
+
+    /// The items with how each stands.
+    pub(super) fn standings(&self) -> impl Iterator<Item = (&OutboxItem, Standing<'_>)> {
+        self.0.iter().map(|slot| {
+            let standing = match &slot.item.state {
+                OutboxState::Parked { reason } => Standing::Parked { reason },
+                OutboxState::Pending | OutboxState::Frozen if slot.waits => Standing::Waiting,
+                OutboxState::Pending | OutboxState::Frozen if slot.is_sent => Standing::InFlight,
+                OutboxState::Pending | OutboxState::Frozen => Standing::Pending,
+            };
+            (&slot.item, standing)
+        })
+    }
+
+    /// The later items that depend on one, directly or by others.
+    pub(super) fn dependents(&self, key: Dot) -> Vec<&OutboxItem> {
+        let mut rest = self.iter().skip_while(|item| item.key() != key);
+        let mut held = Held::default();
+        rest.next().into_iter().for_each(|item| held.add(item));
+        let mut found = Vec::new();
+        for item in rest {
+            if held.has(&item.delta) {
+                held.add(item);
+                found.push(item);
+            }
+        }
+        found
+    }
+
+    /// Lets an item that was set aside be sent as it is, once the driver says that this is on disk.
+    pub(super) fn unpark(&mut self, key: Dot) {
+        for slot in self.0.iter_mut().filter(|slot| slot.item.key() == key) {
+            (slot.item.state, slot.is_stored) = (OutboxState::Frozen, false);
+        }
+        self.find_waiting();
+    }
+
+    /// Puts items where one stands. They are on disk so once the driver says so.
+    pub(super) fn exchange(&mut self, key: Dot, items: impl IntoIterator<Item = OutboxItem>) {
+        let Some(at) = self.0.iter().position(|slot| slot.item.key() == key) else { return };
+        self.0.splice(at..=at, items.into_iter().map(|item| Slot::new(item, false, false)));
+        self.find_waiting();
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &OutboxItem> {
@@ -209,11 +355,16 @@ impl Outbox {
         in_part: bool,
     ) -> (OutboxItem, Option<Dot>) {
         let Dot { replica, counter: first } = first;
+        let waits = DEPENDENTS_WAIT && self.held().has(&delta);
         let (changes, state, cost) = (1, OutboxState::Pending, delta.cost());
+        let newest_ms = newest_ms(&delta);
         let item = OutboxItem { replica, first, last, changes, state, delta };
         if let Some(slot) = self.0.last_mut()
+            && slot.waits == waits
+            && slot.newest_ms.abs_diff(newest_ms) <= STAMP_AHEAD_MS_MAX
             && slot.takes(&item, cost)
         {
+            slot.newest_ms = slot.newest_ms.max(newest_ms);
             let replaces = slot.item.key();
             let replaces = (!broken!(ReplacesInSilence)).then_some(replaces);
             slot.is_stored = false;
@@ -225,13 +376,14 @@ impl Outbox {
             slot.item.add(item);
             return (slot.item.clone(), replaces);
         }
-        self.0.push(Slot { item: item.clone(), cost, is_stored: false, is_sent: false });
+        let (is_stored, is_sent) = (false, false);
+        self.0.push(Slot { item: item.clone(), cost, newest_ms, is_stored, is_sent, waits });
         (item, None)
     }
 
-    /// Where the item is that holds this dot.
-    pub(super) fn state_of(&self, dot: Dot) -> Option<&OutboxState> {
-        self.iter().find(|item| item.has(dot)).map(|item| &item.state)
+    /// Whether the item that holds this dot waits; none where there is no such item.
+    pub(super) fn waits(&self, dot: Dot) -> Option<bool> {
+        self.0.iter().find(|slot| slot.item.has(dot)).map(|slot| slot.waits)
     }
 
     /// Notes that items are on disk as they are here.
@@ -251,7 +403,7 @@ impl Outbox {
     /// The next items that may go as one push of so many bytes and are not yet frozen, if they are on disk
     /// and all before them are on their way.
     pub(super) fn freeze_next(&mut self, bytes_max: usize) -> Vec<Dot> {
-        let is_pending = |slot: &Slot| slot.item.state == OutboxState::Pending;
+        let is_pending = |slot: &Slot| slot.item.state == OutboxState::Pending && !slot.waits;
         let is_ready =
             |slot: &Slot| is_pending(slot) && (slot.is_stored || broken!(SendsBeforeStored));
         let Some(at) = self.0.iter().position(is_pending) else { return Vec::new() };
@@ -294,7 +446,7 @@ impl Outbox {
     pub(super) fn freeze_removals(&mut self) -> Vec<Dot> {
         let end = self.removals_end();
         let pending = self.0[..end].iter_mut();
-        let pending = pending.filter(|slot| slot.item.state == OutboxState::Pending);
+        let pending = pending.filter(|slot| slot.item.state == OutboxState::Pending && !slot.waits);
         let frozen = pending.map(|slot| {
             slot.item.state = OutboxState::Frozen;
             slot.is_stored = false;
@@ -305,17 +457,14 @@ impl Outbox {
 
     /// Behind the last item that removes something and is not set aside.
     fn removals_end(&self) -> usize {
-        let removes = |slot: &Slot| {
-            !slot.item.delta.notes.is_empty()
-                && !matches!(slot.item.state, OutboxState::Parked { .. })
-        };
+        let removes = |slot: &Slot| !slot.item.delta.notes.is_empty() && !slot.waits;
         self.0.iter().rposition(removes).map_or(0, |at| at + 1)
     }
 
     /// The items up to the last removal, where all of them can be sent and take no more than some bytes.
     pub(super) fn removals(&self, bytes_max: usize) -> Option<Vec<&OutboxItem>> {
         let items = self.0[..self.removals_end()].iter();
-        let items = items.filter(|slot| !matches!(slot.item.state, OutboxState::Parked { .. }));
+        let items = items.filter(|slot| !slot.waits);
         let is_ready = |slot: &&Slot| slot.item.state == OutboxState::Frozen && slot.is_stored;
         let is_whole = items.clone().all(|slot| is_ready(&slot));
         let cost: usize = items.clone().map(|slot| slot.item.delta.cost()).sum();
@@ -348,8 +497,7 @@ impl Outbox {
     /// The next items to send, as one push of so many bytes, or the first alone where it has more: frozen
     /// on disk, not being sent, and none before them waits.
     pub(super) fn send_next(&mut self, bytes_max: usize) -> Vec<&OutboxItem> {
-        let is_unsent =
-            |slot: &Slot| !slot.is_sent && !matches!(slot.item.state, OutboxState::Parked { .. });
+        let is_unsent = |slot: &Slot| !slot.is_sent && !slot.waits;
         let is_ready = |slot: &Slot| {
             is_unsent(slot) && slot.item.state == OutboxState::Frozen && slot.is_stored
         };
@@ -359,6 +507,22 @@ impl Outbox {
             &slot.item
         });
         sent.collect()
+    }
+
+    /// Whether an item, or one of its replica before it, is still to be sent.
+    pub(super) fn is_unsent(&self, last: Dot) -> bool {
+        self.0.iter().any(|slot| {
+            let key = slot.item.key();
+            !slot.is_sent && !slot.waits && key.replica == last.replica && key <= last
+        })
+    }
+
+    /// Whether what is sent passes over items of its replica that come later, or wait.
+    pub(super) fn skips(&self, keys: &[Dot]) -> bool {
+        self.0.iter().any(|slot| {
+            let key = slot.item.key();
+            !slot.is_sent && keys.iter().any(|sent| key.replica == sent.replica && key < *sent)
+        })
     }
 
     /// Takes an item out. Says whether it was there.
@@ -384,6 +548,7 @@ impl Outbox {
                 changed.push(slot.item.key());
             }
         }
+        self.find_waiting();
         changed
     }
 
@@ -405,5 +570,6 @@ impl Outbox {
             slot.item.state = OutboxState::Parked { reason: reason.to_owned() };
             slot.is_sent = false;
         }
+        self.find_waiting();
     }
 }

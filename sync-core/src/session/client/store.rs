@@ -16,6 +16,9 @@ pub trait ClientStore: PlaceStore {
     /// [`Step::Enqueue`](super::Step::Enqueue) has only what was added.
     const IS_WRITTEN_THROUGH: bool = false;
 
+    /// Whether its driver can keep a record of what happens: see [`Client::record`](super::Client::record).
+    const RECORDS: bool = false;
+
     /// Whether it says of its places which stand open, as a document found them before.
     fn is_settled(&self) -> bool {
         false
@@ -39,6 +42,8 @@ pub trait ClientStore: PlaceStore {
 }
 
 impl ClientStore for MemoryStore {
+    const RECORDS: bool = crate::small::HAS_SHORTCUTS;
+
     fn context(&self) -> &CausalContext {
         self.context()
     }

@@ -2,9 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use crate::causal::{CausalContext, Delta, DotRanges, DotStore, RUN_DOTS_MAX, ReplicaId};
+use crate::causal::{CausalContext, Delta, DotRanges, DotStore, Entry, RUN_DOTS_MAX, ReplicaId};
 use crate::session::hub_store::{DocumentId, HubStore};
-use crate::wire::{DELTA_BYTES_MAX, Fault, REPLICAS_MAX};
+use crate::time::Stamp;
+use crate::wire::{CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Fault, REPLICAS_MAX};
+
+/// What a push is held against.
+pub(super) struct Terms<'a> {
+    /// For whom the connection writes.
+    pub(super) claims: &'a BTreeMap<ReplicaId, u64>,
+    /// What was asked for.
+    pub(super) wanted: &'a CausalContext,
+    /// Whether counters before it may be lacking.
+    pub(super) skips: bool,
+    /// The latest stamp.
+    pub(super) latest: Stamp,
+}
+
+/// Why a delta is not taken, though it breaks no rule of the protocol.
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    /// Whether that is about what stands in the delta, and not about who wrote it.
+    pub(super) goes_on: bool,
+}
 
 /// Refuses a client whose replicas would not fit into the document beside those that are there.
 pub(super) fn check_replica_count(
@@ -24,19 +44,19 @@ pub(super) fn check_replica_count(
     Ok(())
 }
 
-/// Admits a delta whose new dots are of claimed replicas and follow on without a gap, or were asked
-/// for. Gives a reason to refuse it, or a fault.
+/// Admits a delta whose new dots are of claimed replicas and follow on without a gap but for a declared
+/// one, or were asked for. Gives the gap, a reason to refuse it, or a fault.
 pub(super) fn admit<S: HubStore>(
     store: &mut S,
     document: DocumentId,
-    claims: &BTreeMap<ReplicaId, u64>,
-    wanted: &CausalContext,
+    terms: &Terms<'_>,
     delta: &Delta,
-) -> Result<Result<Option<String>, Fault>, S::Error> {
+) -> Result<Result<Result<CausalContext, Refusal>, Fault>, S::Error> {
     let seq = store.seq();
     let view = store.document(document, seq);
     let mut new_replicas = false;
-    let context = delta.context();
+    let (context, mut fresh) = (delta.context(), CausalContext::default());
+    let mut gaps = CausalContext::default();
     for (replica, ranges) in context.iter() {
         let seen = view.seen(replica)?.into_owned();
         new_replicas |= seen.is_empty();
@@ -44,21 +64,41 @@ pub(super) fn admit<S: HubStore>(
         if new.is_empty() {
             continue;
         }
-        if let Some(asked) = wanted.of(replica) {
+        fresh.insert_ranges(replica, &new);
+        if let Some(asked) = terms.wanted.of(replica) {
             new = new.difference(asked);
         }
         if new.is_empty() {
             continue;
         }
-        if !claims.contains_key(&replica) {
+        if !terms.claims.contains_key(&replica) {
             let reason = format!("replica {replica} is not claimed on this connection");
-            return Ok(Ok(Some(reason)));
+            return Ok(Ok(Err(Refusal { reason, goes_on: false })));
         }
+        let last = seen.max();
         let mut known = seen;
         known.union(ranges);
-        if !follows_on(&known, &new) {
+        if follows_on(&known, &new) {
+            continue;
+        }
+        let gap = DotRanges::of(last + 1..=new.max()).difference(&new);
+        let is_ahead = new.iter().next().is_some_and(|(first, _)| first > last);
+        if !terms.skips || !is_ahead {
             return Ok(Err(Fault::OutOfOrder("the counters of a replica have a gap".into())));
         }
+        gaps.insert_ranges(replica, &gap);
+    }
+    let found = terms.wanted.range_count() + gaps.range_count();
+    if !gaps.is_empty() && found > CONTEXT_RANGES_MAX {
+        let (found, limit) = (found as u64, CONTEXT_RANGES_MAX as u64);
+        return Ok(Err(Fault::TooLarge { what: "the gaps of a channel", found, limit }));
+    }
+    if let Some(stamp) = too_late(delta, &fresh, terms.latest) {
+        let ahead = stamp.ms().saturating_sub(terms.latest.ms()) / 1_000;
+        let reason = format!(
+            "a stamp of it lies {ahead} seconds beyond what this hub takes: the clock was wrong"
+        );
+        return Ok(Ok(Err(Refusal { reason, goes_on: true })));
     }
     if let Some(fault) = outgrown(&view, delta)? {
         return Ok(Err(fault));
@@ -70,7 +110,19 @@ pub(super) fn admit<S: HubStore>(
             return Ok(Err(fault));
         }
     }
-    Ok(Ok(None))
+    Ok(Ok(Ok(gaps)))
+}
+
+/// The latest stamp of what is new in a delta, where that lies too far in the future.
+fn too_late(delta: &Delta, fresh: &CausalContext, latest: Stamp) -> Option<Stamp> {
+    let is_fresh = |entry: &&Entry| {
+        let new = fresh.of(entry.replica());
+        new.is_some_and(|new| !new.intersection(&entry.live_ranges()).is_empty())
+    };
+    let late_entries = delta.entries.iter().filter(|entry| entry.stamp > latest);
+    let entries = late_entries.filter(is_fresh).map(|entry| entry.stamp);
+    let notes = delta.notes.iter().filter(|note| fresh.contains(note.dot)).map(|note| note.stamp);
+    entries.chain(notes).filter(|stamp| *stamp > latest).max()
 }
 
 /// The fault of a delta that adds to a run until it does not fit into a message. A run that is written

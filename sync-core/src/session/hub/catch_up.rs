@@ -8,7 +8,7 @@ use super::gaps::{Gaps, end_of};
 use super::parts::Parts;
 use crate::causal::{CausalContext, Delta, Dot, Note};
 use crate::session::chunks::{ChunkSize, split};
-use crate::session::hub_store::{Buried, DocumentId, HubStore};
+use crate::session::hub_store::{Buried, DocumentId, HubStore, Page};
 use crate::sort::sort_by;
 use crate::wire::{CHUNK_CREDIT, Cursor, Dictionary, Fault, HubMessage};
 
@@ -22,6 +22,8 @@ pub(super) struct CatchUp {
     gaps: Gaps,
     /// The sequence number up to which this catch-up brings the client.
     up_to: u64,
+    /// About how many bytes of entries are still to come, where that is known.
+    left: u64,
     sent: u64,
     confirmed: u64,
     /// What the chunks have numbered.
@@ -61,7 +63,27 @@ impl CatchUp {
         let gaps = if resume.is_none() { Gaps::of(&theirs) } else { Gaps::default() };
         let stage = Stage::Entries(None);
         let names = Dictionary::new();
-        Self { resume, theirs, gaps, up_to, sent: 0, confirmed: 0, names, stage, size }
+        let (left, sent, confirmed) = (0, 0, 0);
+        Self { resume, theirs, gaps, up_to, left, sent, confirmed, names, stage, size }
+    }
+
+    /// Counts what is to come. What arrived after a cursor is not counted before it is read.
+    pub(super) fn count<S: HubStore>(
+        mut self,
+        store: &S,
+        document: DocumentId,
+    ) -> Result<Self, S::Error> {
+        self.left = match &self.stage {
+            Stage::Entries(_) if self.resume.is_none() => store.bytes(document)?,
+            Stage::Parts(parts) => {
+                // The part of all bytes that its dots are of all dots.
+                let (bytes, all) = (store.bytes(document)?, store.context(document)?.len());
+                let part = u128::from(bytes) * u128::from(parts.dot_count());
+                u64::try_from(part / u128::from(all.max(1))).map_or(bytes, |part| part.min(bytes))
+            }
+            Stage::Entries(_) | Stage::Removals(_) | Stage::Done => 0,
+        };
+        Ok(self)
     }
 
     /// A catch-up with what a comparison found: dots that the client has not seen, and such as live
@@ -116,6 +138,8 @@ impl CatchUp {
                 }
                 Stage::Parts(parts) => {
                     let delta = parts.next(store, document, &mut self.gaps, self.size)?;
+                    let bytes: usize = delta.entries.iter().map(Page::cost).sum();
+                    self.left = self.left.saturating_sub(bytes as u64);
                     if parts.is_sent() {
                         let pieces = split(&parts.dead, Vec::new(), self.size);
                         self.stage = Stage::Removals(pieces.into_iter());
@@ -137,8 +161,11 @@ impl CatchUp {
         self.sent += 1;
         let cursor = Cursor { boot: store.boot().boot, seq: self.up_to };
         let cursor = self.is_done().then_some(cursor);
+        if !matches!(self.stage, Stage::Entries(_) | Stage::Parts(_)) {
+            self.left = 0;
+        }
         let delta = self.names.write_chunk(&delta);
-        Ok(HubMessage::Chunk { channel, number: self.sent, delta, cursor })
+        Ok(HubMessage::Chunk { channel, number: self.sent, delta, cursor, left: self.left })
     }
 
     /// A page of entries that the client lacks. Where they come in the order of dots, the dead dots
@@ -160,6 +187,8 @@ impl CatchUp {
             }
             None => store.entries(document, first, self.size.bytes)?,
         };
+        let bytes: usize = page.entries.iter().map(|(_, entry)| Page::cost(entry)).sum();
+        self.left = self.left.saturating_sub(bytes as u64);
         let next = match page.entries.last() {
             Some((_, last)) if self.resume.is_none() && !page.is_last => {
                 store.entries(document, Some(last.first), 1)?.entries.pop()

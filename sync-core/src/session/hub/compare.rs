@@ -150,7 +150,7 @@ impl Hub {
         let (answer, catch_up) = compare.handle(store, document, message, size)?;
         if let Some(catch_up) = catch_up {
             state.compare = None;
-            state.catch_up = Some(catch_up);
+            state.catch_up = Some(catch_up.count(store, document).map_err(Stop::Storage)?);
         }
         if let Some(message) = answer {
             self.send(connection, &HubMessage::Sync { channel, message });

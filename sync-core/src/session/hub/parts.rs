@@ -20,6 +20,11 @@ impl Parts {
         Self { left: lacking, dead }
     }
 
+    /// How many dots are yet to be sent.
+    pub(super) fn dot_count(&self) -> u64 {
+        self.left.len()
+    }
+
     /// Whether all entries were sent.
     pub(super) fn is_sent(&self) -> bool {
         self.left.is_empty()

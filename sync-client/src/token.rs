@@ -1,0 +1,82 @@
+//! Where a client's token comes from.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::timeout;
+
+use crate::client::Builder;
+use crate::error::LineError;
+
+/// How long a source may take for a token, in milliseconds. Arbitrary: it may ask a server, and a person.
+const TOKEN_MS_MAX: u64 = 60_000;
+
+/// What a source of tokens may say in place of one.
+pub type TokenError = Box<dyn Error + Send + Sync>;
+
+type Ask = dyn Fn() -> BoxFuture<'static, Result<String, TokenError>> + Send + Sync;
+
+/// Gives a token whenever it is asked for one.
+#[derive(Clone)]
+pub(crate) struct TokenSource(Arc<Ask>);
+
+impl TokenSource {
+    /// Asks for a token that is not the one which the hub refused.
+    pub(crate) async fn ask(&self, refused: Option<&str>) -> Result<String, LineError> {
+        match timeout(Duration::from_millis(TOKEN_MS_MAX), (self.0)()).await {
+            Ok(Ok(token)) if refused == Some(&token) => Err(LineError::TokenEnded),
+            Ok(Ok(token)) => Ok(token),
+            Ok(Err(error)) => Err(LineError::NoToken(error)),
+            Err(_) => Err(LineError::NoToken(format!("none within {TOKEN_MS_MAX} ms").into())),
+        }
+    }
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSource")
+    }
+}
+
+impl Builder {
+    /// Says where a token comes from, where the hub asks who this is. It is asked before each attempt to
+    /// connect, so also once the hub has said that a token was not accepted or has ended; the hub then
+    /// gets another one, or nothing is sent and the source is asked again after a while, as it is after
+    /// an error: see [`OfflineReason::NoToken`](crate::OfflineReason::NoToken). It may take a minute.
+    ///
+    /// The future runs on the thread that commits and sends: what blocks belongs into
+    /// [`blocking_token_source`](Self::blocking_token_source).
+    pub fn token_source<F, G, E>(self, source: F) -> Self
+    where
+        F: Fn() -> G + Send + Sync + 'static,
+        G: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<TokenError>,
+    {
+        let ask = move || source().map(|token| token.map_err(Into::into)).boxed();
+        self.with_tokens(TokenSource(Arc::new(ask)))
+    }
+
+    /// As [`token_source`](Self::token_source), with a function that may block; it runs on a thread of its
+    /// own.
+    pub fn blocking_token_source<F, E>(self, source: F) -> Self
+    where
+        F: Fn() -> Result<String, E> + Send + Sync + 'static,
+        E: Into<TokenError>,
+    {
+        let source = Arc::new(source);
+        let ask = move || {
+            let source = source.clone();
+            async move {
+                let asked = tokio::task::spawn_blocking(move || source().map_err(Into::into));
+                // A panic of the caller's function is no token.
+                asked.await.unwrap_or_else(|panicked| Err(panicked.into()))
+            }
+            .boxed()
+        };
+        self.with_tokens(TokenSource(Arc::new(ask)))
+    }
+}
