@@ -184,8 +184,14 @@ fn the_outbox_is_listed_set_aside_given_up_and_exported() {
     assert_eq!(std::fs::read(one).unwrap(), std::fs::read(all).unwrap());
     assert!(notes.refused(&["outbox", "export", all]).contains("is there already"));
     assert!(notes.refused(&["outbox", "drop", key, "--forever"]).contains("park it first"));
-    notes.run(&["outbox", "park", key]);
-    notes.run(&["outbox", "rewrite", key]);
+    assert!(notes.refused(&["outbox", "park", key]).contains("may have reached the hub"));
+    notes.run(&sync);
+    assert_eq!(notes.json(&["outbox"]), json!([]));
+
+    notes.run(&["edit", &id, "--title", "anew"]);
+    let key = notes.json(&["outbox"])[0]["item"].as_str().unwrap().to_owned();
+    notes.run(&["outbox", "park", &key]);
+    notes.run(&["outbox", "rewrite", &key]);
     notes.run(&sync);
     assert_eq!(notes.json(&["outbox"]), json!([]));
 
@@ -198,7 +204,7 @@ fn the_outbox_is_listed_set_aside_given_up_and_exported() {
     assert!(lost.starts_with("lost: 1 changes") && lost.contains(&place), "{lost}");
     assert!(kept.exists());
     notes.run(&sync);
-    assert_eq!(notes.json(&["ls"])[0]["title"], "first");
+    assert_eq!(notes.json(&["ls"])[0]["title"], "anew");
     assert!(notes.refused(&["outbox", "drop", &key, "--forever"]).contains("no such item"));
 }
 

@@ -118,6 +118,7 @@ async fn a_change_that_waits_is_set_aside_and_sent_again() {
     let (client, _) = open(folder.path(), &hub);
     client.sync(PATIENCE).await.unwrap();
     client.set_offline(true);
+    until(&client, || !client.connection().is_online()).await;
     let notes = client.document("notes").unwrap().collection("notes");
     let (_, first) = notes.insert(fields("x")).unwrap();
     first.disk().await.unwrap();
