@@ -389,10 +389,14 @@ static void what_waits_can_be_set_aside(sync_client *client, sync_document *note
     WORKS(sync_outbox_retry(client, NULL, &count));
     CHECK(count == 1);
     LACKS(status(notes), "\"parked\":1");
+    /* It may be sent at any time from here on. */
+    FAILS(SYNC_CODE_BUSY, sync_outbox_park(client, key, "for good"));
+
+    write_draft(client, notes, "anew", key);
     WORKS(sync_outbox_park(client, key, "for good"));
     WORKS(sync_outbox_rewrite(client, key));
     HOLDS(status(notes), "\"parked\":0");
-    WORKS(sync_get(notes, "drafts", "first", &text));
+    WORKS(sync_get(notes, "drafts", "anew", &text));
     HOLDS(keep(text), "unwanted");
 
     write_draft(client, notes, "second", key);
