@@ -14,6 +14,11 @@ use crate::subject::Subject;
 /// The name of the function that callgrind collects in, with its path.
 pub const MEASURED_PART: &str = "sync_bench::measure::sync_bench_measured_part";
 
+/// For how many bytes the allocator looks through what was given back, and does not ask the system.
+const SETTLING_BYTES: usize = 100_000;
+/// How often: that of glibc sorts 10,000 pieces each time.
+const SETTLING_TURNS: usize = 200;
+
 /// What a process says before its measured parts, and waits for a line then.
 pub const BEGIN: &str = "begin";
 /// What it says after them.
@@ -187,6 +192,11 @@ fn snapshot<S: Subject>(
 fn loaded<S: Subject>(snapshot: &[u8], model: &Model) -> Result<S> {
     let document = S::load(snapshot, LOCAL);
     plan::check(&document, model)?;
+    // The check gave back some hundred thousand pieces of memory. The allocator sorts some thousand of
+    // them each time that it is asked for a large piece, which is no cost of what is measured.
+    for _ in 0..SETTLING_TURNS {
+        drop(black_box(Vec::<u8>::with_capacity(SETTLING_BYTES)));
+    }
     Ok(document)
 }
 

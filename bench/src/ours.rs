@@ -192,9 +192,9 @@ impl Subject for Ours {
     }
 
     fn write_and_encode(&mut self, operation: &Operation) -> Vec<u8> {
-        let Edited { delta, undo, .. } = self.perform(operation);
-        let bytes = self.encode(&delta, undo.replaced());
-        self.learn(&delta);
+        let edited = self.perform(operation);
+        let bytes = self.encode(&edited.delta, edited.undo.replaced());
+        self.learn(&edited.delta);
         self.since_load.push(operation.clone());
         bytes
     }
@@ -286,7 +286,7 @@ impl Line {
         for message in [
             HubMessage::Welcome(welcome),
             HubMessage::Opened { channel, context, resumed: true, openings },
-            HubMessage::Chunk { channel, number: 1, delta, cursor: Some(CURSOR) },
+            HubMessage::Chunk { channel, number: 1, delta, cursor: Some(CURSOR), left: 0 },
         ] {
             self.hear(&message);
         }

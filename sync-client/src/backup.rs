@@ -3,13 +3,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::store::{FILE, StoreError, strip};
+use crate::store::{FILE, StoreError};
 
 /// Why no backup was made. There is nothing under its name then.
 #[derive(Debug, Error)]
@@ -80,16 +79,97 @@ impl Client {
     }
 
     fn copy(&self, draft: &Path) -> Result<(), BackupError> {
-        match fs::remove_file(draft) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(BackupError::Io { path: draft.to_path_buf(), source });
+        // A journal that was left would be played into what is written here.
+        let mut journal = draft.as_os_str().to_owned();
+        journal.push("-journal");
+        for leftover in [draft, Path::new(&journal)] {
+            match fs::remove_file(leftover) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(BackupError::Io { path: leftover.to_path_buf(), source });
+                }
+                _ => {}
             }
-            _ => {}
         }
         let to = draft.to_path_buf();
-        self.inner.shared.with_store(move |_, store| {
-            store.copy(&to).map_err(|failure| Error::Read(Arc::new(failure)))
-        })?;
-        Ok(strip(draft)?)
+        let copied = self.inner.shared.with_store(move |_, store| Ok(store.copy(&to)));
+        copied?.map_err(|failure| {
+            if matches!(failure, StoreError::Damaged { .. } | StoreError::Closed) {
+                BackupError::Client(failure.into())
+            } else {
+                BackupError::Copy(failure)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::causal::ReplicaId;
+    use sync_faults::Disk;
+
+    use super::*;
+    use crate::OpenError;
+
+    fn notes(folder: &Path) -> Result<Client, OpenError> {
+        Client::open(folder, "notes")
+    }
+
+    fn replica(client: &Client) -> ReplicaId {
+        client.document("notes").unwrap().status().replica
+    }
+
+    fn count(client: &Client) -> usize {
+        client.document("notes").unwrap().collection("notes").list().unwrap().len()
+    }
+
+    /// What is left of a copy when the power fails at a call; none where it was whole before.
+    fn cut(at: u64) -> Option<(Vec<u8>, ReplicaId)> {
+        let folder = sync_faults::folder();
+        let disk = Disk::mount(folder.path());
+        let client = notes(folder.path()).unwrap();
+        let document = client.document("notes").unwrap();
+        for number in 0..30usize {
+            let text = "x".repeat(number * 100);
+            let _ = document.collection("notes").insert([("text", text.as_str().into())]).unwrap();
+        }
+        document.checkpoint("here").unwrap();
+        let own = replica(&client);
+        let draft = folder.path().join("draft");
+        disk.cut_at(disk.calls().all + at);
+        let copied = client.copy(&draft);
+        if copied.is_ok() && !disk.is_off() {
+            return None;
+        }
+        disk.cut();
+        drop((document, client));
+        disk.restart(at);
+        Some((fs::read(&draft).unwrap_or_default(), own))
+    }
+
+    #[test]
+    fn what_is_left_of_a_backup_that_did_not_end_is_nobodys_second_self() {
+        let (mut refused, mut opened) = (0, 0);
+        for at in 1.. {
+            let Some((found, own)) = cut(at) else { break };
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(FILE), &found).unwrap();
+            match notes(folder.path()) {
+                Ok(client) => {
+                    assert_ne!(replica(&client), own, "cut at {at}");
+                    assert!([0, 30].contains(&count(&client)), "cut at {at}");
+                    opened += 1;
+                }
+                Err(OpenError::Draft { path }) => {
+                    assert_eq!(path.file_name().unwrap(), FILE);
+                    assert_eq!(fs::read(path).unwrap(), found, "it is left as it was");
+                    refused += 1;
+                }
+                Err(OpenError::File(_)) => {
+                    assert!(!found.starts_with(b"SQLite format 3"), "cut at {at}");
+                }
+                Err(error) => panic!("cut at {at}: {error}"),
+            }
+        }
+        assert!(refused > 20, "{refused} were refused, {opened} were whole or empty");
     }
 }

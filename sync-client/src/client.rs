@@ -15,6 +15,7 @@ use sync_core::session::{ClientConfig, OutboxItem, Phase};
 use sync_core::types::RecordId;
 use sync_core::wire::{CHANNELS_MAX, NAME_BYTES_MAX, Packing};
 
+use crate::FileError;
 use crate::address::HubAddress;
 use crate::clock::{Clock, TimeOfDay};
 use crate::contact::Contacts;
@@ -24,7 +25,7 @@ use crate::error::{Error, NoRandom, OpenError, SyncError};
 use crate::random;
 use crate::shared::{Session, Shared, State};
 use crate::status::{ClientStatus, Connection, Missing, OfflineReason, Scrubbed};
-use crate::store::{self, Damage, File, Keeping, Limits, Loaded, Progress, Scrub, Store};
+use crate::store::{self, DRAFT_ID, Damage, Keeping, Limits, Loaded, Progress, Scrub, Store};
 use crate::token::TokenSource;
 use crate::undo::Histories;
 
@@ -67,6 +68,7 @@ pub struct Builder {
     tokens: Option<TokenSource>,
     time_of_day: TimeOfDay,
     keeping: Keeping,
+    device_name: Option<String>,
 }
 
 impl Builder {
@@ -80,6 +82,14 @@ impl Builder {
     /// Names this program to the hub, and to others who are online. The default is `sync-client`.
     pub fn agent(mut self, name: impl Into<String>) -> Self {
         self.config.agent = name.into();
+        self
+    }
+
+    /// Says what this device is called, for those who ask which devices have a change: up to 128 bytes
+    /// without control characters, such as `Ada's laptop`. It is told to everybody who may open one of the
+    /// documents.
+    pub fn device_name(mut self, name: impl Into<String>) -> Self {
+        self.device_name = Some(name.into());
         self
     }
 
@@ -149,12 +159,14 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Misuse`] where no document is named, more than 64 are, or a name is not 1 to 128 bytes without
-    /// control characters; [`OpenError::Address`] where the hub's address is none. [`OpenError::Directory`] and
-    /// [`OpenError::File`] where the directory or its file cannot be opened, made or locked, with one variant of
-    /// [`FileError`](crate::FileError) for each reason; [`OpenError::Store`] where what stands in the file is
-    /// damaged or cannot be read. [`OpenError::NoRandom`] and [`OpenError::Thread`] where the system lacks what is
-    /// needed. A file that is refused is left as it was.
+    /// [`OpenError::Misuse`] where no document is named, more than 64 are, or a name is not 1 to 128 bytes
+    /// without control characters; [`OpenError::Address`] where the hub's address is none.
+    /// [`OpenError::Directory`] and [`OpenError::File`] where the directory or its file cannot be opened,
+    /// made or locked, with one variant of [`FileError`](crate::FileError) for each reason;
+    /// [`OpenError::Draft`] where it is a backup that did not end;
+    /// [`OpenError::Store`] where what stands in the file is damaged or cannot be read.
+    /// [`OpenError::NoRandom`] and [`OpenError::Thread`] where the system lacks what is needed. A file that
+    /// is refused is left as it was.
     pub fn open(self) -> Result<Client, OpenError> {
         self.open_with(|_| {})
     }
@@ -164,6 +176,8 @@ impl Builder {
         let (tokens, keeping) = (self.tokens, self.keeping);
         let clock = Clock::new(self.time_of_day);
         check_name("the agent's name", &config.agent)?;
+        let device_name = self.device_name.as_deref();
+        device_name.map_or(Ok(()), |name| check_name("the device's name", name))?;
         documents.iter().try_for_each(|name| check_name("a document's name", name))?;
         documents.sort();
         documents.dedup();
@@ -178,27 +192,36 @@ impl Builder {
         let path = directory.clone();
         std::fs::create_dir_all(&directory)
             .map_err(|source| OpenError::Directory { path, source })?;
-        let mut file = store::open_file(&directory)?;
+        let mut file = store::open_file(&directory).map_err(|refused| {
+            if let FileError::Foreign { path, found: DRAFT_ID, .. } = refused {
+                OpenError::Draft { path }
+            } else {
+                refused.into()
+            }
+        })?;
         let path = file.path().to_path_buf();
         let damaged = |source| OpenError::Store { path: path.clone(), source };
         let damage = if repairs { Store::repair(&mut file).map_err(damaged)? } else { Vec::new() };
         let mut store = Store::new(file).map_err(damaged)?;
-        let now_ms = clock.now().unix_ms;
-        store.forget_old(now_ms).map_err(damaged)?;
-        store.keep(keeping);
+        let ages = clock.ages().clone();
+        ages.trust(store.trusted_ms(clock.now().unix_ms).map_err(damaged)?);
+        store.forget_old(ages.now_ms()).map_err(damaged)?;
+        store.keep(keeping, ages.clone());
         let mut session = Session::new(config);
+        session.follow_devices(device_name.unwrap_or_default())?;
         let mut contacts = Contacts::new();
-        let mut histories = Histories::new(store.next_undo().map_err(damaged)?);
+        let mut histories = Histories::new(store.next_undo().map_err(damaged)?, ages);
         for name in &documents {
-            let Loaded { saved, replica, contact } = store.load(name).map_err(damaged)?;
+            let Loaded { saved, replica, contact, devices } = store.load(name).map_err(damaged)?;
             contacts.insert(name.clone(), contact);
             let opening = u64::from_ne_bytes(random::bytes()?);
             session.open(name, saved, replica, opening).map_err(damaged)?;
-            session.record(name, store.find_kept(name, now_ms).map_err(damaged)?)?;
+            session.recall_devices(name, devices)?;
+            session.record(name, store.find_kept(name).map_err(damaged)?)?;
             match keeping.undo {
                 Some(limits) => {
                     let rows = store.history(name).map_err(damaged)?;
-                    histories.keep(name, limits, rows, now_ms);
+                    histories.keep(name, limits, rows);
                 }
                 None => store.purge_undo(name).map_err(damaged)?,
             }
@@ -210,7 +233,6 @@ impl Builder {
             Some(_) => Connection::Connecting,
             None => Connection::Offline(OfflineReason::NoHub),
         };
-        let file = store.file();
         let shared = Arc::new(Shared::new(session, connection, is_offline, clock));
         {
             let mut state = shared.lock();
@@ -219,7 +241,7 @@ impl Builder {
         let driver = Driver::new(shared.clone(), store, hub, tokens);
         let (runtime, thread) = start(driver).map_err(OpenError::Thread)?;
         let (runtime, thread) = (Some(runtime), Mutex::new(Some(thread)));
-        Ok(Client { inner: Arc::new(Inner { shared, runtime, thread, directory, file, damage }) })
+        Ok(Client { inner: Arc::new(Inner { shared, runtime, thread, directory, damage }) })
     }
 }
 
@@ -250,7 +272,6 @@ pub(crate) struct Inner {
     runtime: Option<Arc<Runtime>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     directory: PathBuf,
-    file: Arc<File>,
     damage: Vec<Damage>,
 }
 
@@ -349,6 +370,7 @@ impl Client {
             tokens: None,
             time_of_day: TimeOfDay::default(),
             keeping: Keeping::default(),
+            device_name: None,
         }
     }
 
@@ -382,28 +404,24 @@ impl Client {
     /// [`Error::Read`] where the file cannot be read at all, [`Error::Store`] where the store had failed, and
     /// [`Error::Closed`] once the client is shut down. Damage is no error.
     pub fn verify(&self) -> Result<Vec<Damage>, Error> {
-        let Inner { shared, file, .. } = &*self.inner;
-        // Nothing that it is given up for.
-        let waiting = Arc::default();
         let mut scrub = Scrub::default();
         loop {
-            match shared.undisturbed(|_| scrub.step(file, &waiting)) {
-                Progress::More => {}
-                Progress::Over(damage) => return Ok(damage),
-                Progress::Later => {
-                    let quiet = shared.wait_until(None, |state| match state.check() {
-                        Err(error) => Some(Err(error)),
-                        Ok(()) => file.is_quiet().then_some(Ok(())),
-                    });
-                    quiet.unwrap_or(Err(Error::TimedOut))?;
-                }
+            // Its turn is behind a commit, where nothing is being written, and nothing gives it up.
+            let step = self.inner.shared.with_store(move |_, store| {
+                let progress = scrub.step(&store.file(), &Arc::default());
+                Ok((scrub, progress))
+            });
+            match step? {
+                (_, Progress::Over(damage)) => return Ok(damage),
+                (looked, Progress::More | Progress::Later) => scrub = looked,
             }
         }
     }
 
     /// What looking at the file in the background has found so far. A pass begins soon after opening and
-    /// each day from then on, and costs a tenth of a core. Each ends with [`Event::Scrubbed`](crate::Event::Scrubbed). What one
-    /// finds, [`Builder::repair`] takes out at the next opening.
+    /// each day from then on, and costs a tenth of a core. Each ends with
+    /// [`Event::Scrubbed`](crate::Event::Scrubbed). What one finds, [`Builder::repair`] takes out at the
+    /// next opening.
     #[must_use]
     pub fn scrubbed(&self) -> Scrubbed {
         self.inner.shared.lock().scrubbed.clone()
@@ -514,8 +532,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] where the store had failed: what was accepted last may not be on disk. The client is shut
-    /// down all the same.
+    /// [`Error::Store`] where the store had failed: what was accepted last may not be on disk. The client
+    /// is shut down all the same.
     pub fn shutdown(&self) -> Result<(), Error> {
         self.inner.shut_down();
         match &self.inner.shared.lock().failure {

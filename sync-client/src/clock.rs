@@ -45,6 +45,7 @@ pub(crate) struct Clock {
     start: Instant,
     time_of_day: TimeOfDay,
     correction: Mutex<Option<Correction>>,
+    ages: AgeClock,
 }
 
 /// By how much the clock was wrong when the hub said so.
@@ -55,10 +56,51 @@ struct Correction {
     at: Now,
 }
 
+/// The time by which it is judged whether something kept is too old. A clock that is wrong by years must
+/// not let everything go at once: this one goes on from a time that is trusted, as the monotonic clock does,
+/// and is never ahead of this device's.
+#[derive(Debug, Clone)]
+pub(crate) struct AgeClock {
+    time_of_day: TimeOfDay,
+    trusted: Arc<Mutex<(u64, Instant)>>,
+}
+
+/// Nothing is too old.
+impl Default for AgeClock {
+    fn default() -> Self {
+        Self::new(TimeOfDay::default())
+    }
+}
+
+impl AgeClock {
+    #[allow(clippy::disallowed_methods, reason = "the clock function of this driver")]
+    pub(crate) fn new(time_of_day: TimeOfDay) -> Self {
+        Self { time_of_day, trusted: Arc::new(Mutex::new((0, Instant::now()))) }
+    }
+
+    /// Trusts that it is no earlier than this, in milliseconds since 1970.
+    #[allow(clippy::disallowed_methods, reason = "the clock function of this driver")]
+    pub(crate) fn trust(&self, unix_ms: u64) {
+        *self.trusted.lock().unwrap_or_else(PoisonError::into_inner) = (unix_ms, Instant::now());
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        let (unix_ms, since) = *self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let trusted_ms = unix_ms.saturating_add(since.elapsed().as_millis() as u64);
+        trusted_ms.min((self.time_of_day.0)())
+    }
+}
+
 impl Clock {
     #[allow(clippy::disallowed_methods, reason = "the clock function of this driver")]
     pub(crate) fn new(time_of_day: TimeOfDay) -> Self {
-        Self { start: Instant::now(), time_of_day, correction: Mutex::default() }
+        let (correction, ages) = (Mutex::default(), AgeClock::new(time_of_day.clone()));
+        Self { start: Instant::now(), time_of_day, correction, ages }
+    }
+
+    /// What time it is where it is judged what is too old.
+    pub(crate) fn ages(&self) -> &AgeClock {
+        &self.ages
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -75,7 +117,11 @@ impl Clock {
     pub(crate) fn compare(&self, hub_ms: u64) -> Option<i64> {
         let at = self.read();
         // A hub that does not know the time says nothing about this device's clock.
-        let hub_ms = if hub_ms < TIME_MS_MIN { at.unix_ms } else { hub_ms };
+        let knows_time = hub_ms >= TIME_MS_MIN;
+        let hub_ms = if knows_time { hub_ms } else { at.unix_ms };
+        if knows_time {
+            self.ages.trust(hub_ms);
+        }
         let ms = i64::try_from(i128::from(hub_ms) - i128::from(at.unix_ms)).unwrap_or_default();
         let ms = Some(ms).filter(|ms| ms.unsigned_abs() > SKEW_MS_MAX);
         let mut correction = self.correction.lock().unwrap_or_else(PoisonError::into_inner);

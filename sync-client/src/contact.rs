@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 /// where the program was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Contact {
-    /// When something of the hub was last received while the document was open there.
+    /// When something of the hub was last received while the document was open there, in milliseconds since
+    /// 1970.
     pub heard_ms: Option<u64>,
-    /// When all that the hub had of the document was last known to be here.
+    /// When all that the hub had of the document was last known to be here, in milliseconds since 1970.
     pub current_ms: Option<u64>,
 }
 

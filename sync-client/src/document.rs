@@ -170,7 +170,7 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Violated`] where the check says no.
+    /// [`Error::Violated`] where the check says no; or else as [`change`](Self::change).
     pub fn change_guarded<T>(
         &self,
         change: impl FnOnce(&mut Edit<'_>) -> Result<T, Refused>,
@@ -195,8 +195,8 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// As [`Self::change`]; [`Error::Misuse`] where the name is not 1 to 128 bytes without control characters, or
-    /// the member nests deeper than 32 lists and maps or is too large.
+    /// As [`Self::change`]; [`Error::Misuse`] where the name is not 1 to 128 bytes without control
+    /// characters, or the member nests deeper than 32 lists and maps or is too large.
     pub fn set_add(&self, set: &str, member: impl Into<Value>) -> Result<Written, Error> {
         let member = member.into();
         Ok(self.change(|edit| edit.set_add(set, &member))?.1)
@@ -206,7 +206,8 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// As [`Self::change`]; [`Error::Misuse`] where the name is not 1 to 128 bytes without control characters.
+    /// As [`Self::change`]; [`Error::Misuse`] where the name is not 1 to 128 bytes without control
+    /// characters.
     pub fn set_remove(&self, set: &str, member: impl Into<Value>) -> Result<Written, Error> {
         let member = member.into();
         Ok(self.change(|edit| edit.set_remove(set, &member))?.1)
@@ -225,8 +226,8 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] where the file cannot be read or what stands there is damaged, and [`Error::Closed`] once the
-    /// client is shut down.
+    /// [`Error::Read`] where the file cannot be read or what stands there is damaged, and [`Error::Closed`]
+    /// once the client is shut down.
     pub fn read<T>(
         &self,
         read: impl FnOnce(&Document) -> Result<T, StoreError>,
@@ -373,9 +374,9 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is a record of that id, where the name of the
-    /// collection or of a field is not 1 to 128 bytes without control characters, where a field stands twice, or a
-    /// value nests deeper than 32 lists and maps.
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is a record of that id, where the name
+    /// of the collection or of a field is not 1 to 128 bytes without control characters, where a field
+    /// stands twice, or a value nests deeper than 32 lists and maps.
     pub fn insert_with_id<K: AsRef<str>>(
         &self,
         id: &RecordId,
@@ -439,8 +440,8 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is no such record, or nothing that this author
-    /// wrote clashes.
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where there is no such record, or nothing that this
+    /// author wrote clashes.
     pub fn keep(&self, id: &RecordId, author: ReplicaId) -> Result<Written, Error> {
         self.change(|edit| edit.keep(&self.name, id, author))
     }
@@ -458,7 +459,8 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where nothing is left of such a record, or it is whole.
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where nothing is left of such a record, or it is
+    /// whole.
     pub fn restore(&self, id: &RecordId) -> Result<Written, Error> {
         self.change(|edit| edit.restore(&self.name, id))
     }
@@ -467,7 +469,8 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where nothing is left of such a record, or it is whole.
+    /// As [`DocumentHandle::change`]; [`Error::Misuse`] where nothing is left of such a record, or it is
+    /// whole.
     pub fn dismiss(&self, id: &RecordId) -> Result<Written, Error> {
         self.change(|edit| edit.dismiss(&self.name, id))
     }

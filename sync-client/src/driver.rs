@@ -1,11 +1,17 @@
 //! The background thread of a client: it commits what was changed, owns the socket, and turns
 //! what the session says into disk and network.
 //!
-//! One loop around a `match`. It never sends what the store has not confirmed: the session gives the
+//! One loop around a `match`; the commits are [`committer`](crate::committer)'s. It never sends what the store has not confirmed: the session gives the
 //! bytes of a delta only after [`ClientInput::Persisted`].
 
 mod line;
+#[cfg(test)]
+mod opened;
 mod scrubber;
+#[cfg(test)]
+mod sharing;
+#[cfg(test)]
+mod times;
 #[cfg(test)]
 mod weather;
 
@@ -13,16 +19,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Now, Persist, Phase};
+use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Phase};
 use sync_core::wire::{CHANNELS_MAX, Fault, MESSAGE_BYTES_MAX, PUSH_CREDIT};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::line::{Dial, Line, LineEvent, Queue, Why};
 use self::scrubber::Scrubber;
 use crate::address::HubAddress;
+use crate::committer::Committer;
 use crate::error::LineError;
 use crate::random;
-use crate::shared::{Shared, State};
+use crate::shared::Shared;
 use crate::status::{Connection, Event, OfflineReason, Scrubbed};
 use crate::store::{Damage, Store, StoreError};
 use crate::token::TokenSource;
@@ -35,21 +42,6 @@ const QUEUE_BYTES_MAX: usize = CHANNELS_MAX * (PUSH_CREDIT + 1) * MESSAGE_BYTES_
 /// How long the hub may take for its welcome, in milliseconds. Arbitrary.
 const WELCOME_MS_MAX: u64 = 15_000;
 
-/// How many times as long as the last commit took the next one waits for more changes, where nobody waits
-/// for it: then the disk is busy, and the documents are locked, for at most a fifth of the time.
-const REST_TIMES: u32 = 4;
-
-/// How long a commit waits for more changes, at most. Arbitrary: what a power cut takes of what nobody
-/// waited for.
-const REST_MAX: Duration = Duration::from_millis(100);
-
-/// Which part of the time of the last commit the next one waits for those who shared it, or came too late
-/// for it, where somebody waits for it. A writer who is alone is never waited for.
-const GATHER_PART: u32 = 2;
-
-/// How old contacts on disk may be when something else is stored, in milliseconds. Arbitrary.
-const CONTACT_MS_MAX: u64 = 60_000;
-
 /// How old contacts on disk may be on a line that is idle, in milliseconds. Arbitrary: it wakes the disk.
 const CONTACT_IDLE_MS_MAX: u64 = 600_000;
 
@@ -59,17 +51,6 @@ const UNAUTHORIZED: u16 = 4401;
 /// All that the thread owns.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
-    store: Store,
-    /// What is to be stored by the next commit.
-    batches: Vec<Persist>,
-    /// Until when the next commit may wait for more changes, where nobody waits for it.
-    rests_until: Instant,
-    /// Until when it may where somebody does.
-    gathers_until: Instant,
-    /// How many are to be expected that write at about the same time and wait.
-    expected: usize,
-    /// Until when the next commit does wait.
-    due: Option<Instant>,
     hub: Option<HubAddress>,
     dial: Dial,
     line: Line,
@@ -83,14 +64,14 @@ pub(crate) struct Driver {
     lost: Option<Why>,
     /// Why the hub turned this client away for good.
     turned_away: Option<Why>,
+    /// Whether somebody wants a connection who may have known that the present one is lost, while that was not
+    /// heard here: nothing has come over it since.
+    is_doubted: bool,
     scrubber: Scrubber,
     tokens: Option<TokenSource>,
     /// What the source gave last, and what of that the hub did not accept.
     token: Option<String>,
     refused_token: Option<String>,
-    /// When contacts were last stored, by the monotonic clock, and whether they are to be.
-    contacts_ms: u64,
-    notes_contacts: bool,
 }
 
 impl Driver {
@@ -101,14 +82,9 @@ impl Driver {
         tokens: Option<TokenSource>,
     ) -> Self {
         let scrubber = Scrubber::new(shared.clone(), store.file());
+        shared.take_store(store);
         Self {
             shared,
-            store,
-            batches: Vec::new(),
-            rests_until: Instant::now(),
-            gathers_until: Instant::now(),
-            expected: 0,
-            due: None,
             hub,
             dial: Dial::Net,
             scrubber,
@@ -119,11 +95,10 @@ impl Driver {
             live_since_ms: None,
             lost: None,
             turned_away: None,
+            is_doubted: false,
             tokens,
             token: None,
             refused_token: None,
-            contacts_ms: 0,
-            notes_contacts: false,
         }
     }
 
@@ -139,32 +114,39 @@ impl Driver {
                 break;
             }
             let wait = self.wait_ms();
-            let rest = self.due.map(|due| due.saturating_duration_since(Instant::now()));
+            let tidy = shared.committer().as_ref().and_then(Committer::tidies_at);
+            let due = shared.committer().as_ref().and_then(Committer::due);
+            let rest = due.map(|due| due.saturating_duration_since(Instant::now()));
             tokio::select! {
                 biased;
                 event = self.line.next(&shared.clock, &mut self.queue) => self.handle_line(event),
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => self.handle_timeout(),
                 () = sleep(rest.unwrap_or_default()), if rest.is_some() => {}
+                () = sleep_until(tidy.unwrap_or_else(Instant::now)), if tidy.is_some() => self.tidy(),
                 () = shared.wake.notified() => {}
                 damage = self.scrubber.next() => self.tell_scrubbed(damage),
                 () = std::future::ready(()), if is_busy => {}
             }
         }
-        self.line.hang_up(&mut self.queue).await;
-        self.notes_contacts = true;
+        // What came last and is on disk, others hear before this goes.
+        let now = self.shared.now();
+        self.shared.lock().session.say_held(now);
         self.turn();
-        drop((self.store, ending));
+        self.line.hang_up(&mut self.queue).await;
+        self.note_contacts();
+        self.turn();
+        drop(ending);
     }
 
     /// Does what the session asks for. Gives whether there may be more.
     fn turn(&mut self) -> bool {
-        let (outputs, is_busy) = self.store_changes();
+        let (outputs, is_busy) = self.shared.store_changes();
         if is_busy {
             self.shared.tell_turn();
         }
         for output in outputs {
             match output {
-                // Taken already.
+                // Stored already.
                 ClientOutput::Persist(_) => {}
                 ClientOutput::Send(frame) => self.send(frame),
                 ClientOutput::Disconnect { reason } => {
@@ -174,98 +156,6 @@ impl Driver {
             }
         }
         is_busy
-    }
-
-    /// Takes everything that the session asks for, and commits what it changed, or leaves that for a while
-    /// so that more changes share the commit. All of it: what is new in a document is never committed without
-    /// what the same change put into the outbox. Gives also whether anything was stored.
-    fn store_changes(&mut self) -> (Vec<ClientOutput>, bool) {
-        let now = self.shared.now();
-        let shared = self.shared.clone();
-        let mut state = shared.lock();
-        if let Some(failure) = &state.failure {
-            self.store.fail(failure.clone());
-        }
-        let mut outputs = Vec::new();
-        while let Some(output) = state.session.poll() {
-            match output {
-                ClientOutput::Persist(batch) => self.batches.push(batch),
-                ClientOutput::Send(_)
-                | ClientOutput::Disconnect { .. }
-                | ClientOutput::Event(_) => outputs.push(output),
-            }
-        }
-        let is_storing = !self.batches.is_empty();
-        let is_due = is_storing && self.are_contacts_older(now, CONTACT_MS_MAX);
-        let notes_contacts = std::mem::take(&mut self.notes_contacts) || is_due;
-        if !is_storing && !notes_contacts && state.jobs.is_empty() {
-            state.backlog = 0;
-            return (outputs, false);
-        }
-        let begun = Instant::now();
-        self.due = if notes_contacts || !state.jobs.is_empty() {
-            None
-        } else {
-            self.may_rest_until(&state).filter(|due| begun < *due)
-        };
-        if self.due.is_some() {
-            return (outputs, false);
-        }
-        let awaited = state.awaited;
-        let batches = std::mem::take(&mut self.batches);
-        (state.backlog, state.awaited) = (0, 0);
-        let mut written = batches.iter().try_for_each(|batch| self.store.write(batch));
-        batches.iter().for_each(|batch| state.histories.take(&batch.document, &batch.steps));
-        let news = state.histories.take_news();
-        written = written.and_then(|()| self.store.write_histories(&news));
-        if notes_contacts {
-            self.contacts_ms = now.monotonic_ms;
-            written = written.and_then(|()| self.store.note_contacts(&state.contacts));
-        }
-        written = written.and_then(|()| self.store.commit());
-        match written {
-            Ok(()) => {
-                for (name, end) in self.store.feed_ends() {
-                    if state.feed_ends.get(name) != Some(&end) {
-                        state.feed_ends.insert(name.to_owned(), end);
-                    }
-                }
-                for batch in batches {
-                    if state.failure.is_none() {
-                        state.handle(now, ClientInput::Persisted(batch.id));
-                    }
-                }
-            }
-            Err(failure) => {
-                state.fail(failure);
-            }
-        }
-        let (end, took) = (Instant::now(), begun.elapsed());
-        self.rests_until = end + took.saturating_mul(REST_TIMES).min(REST_MAX);
-        self.gathers_until = end + (took / GATHER_PART).min(REST_MAX);
-        self.expected = awaited + shared.changing();
-        let mut is_busy = is_storing;
-        while let Some(job) = state.jobs.take() {
-            job(&mut state, &mut self.store);
-            is_busy = true;
-        }
-        (outputs, is_busy)
-    }
-
-    fn are_contacts_older(&self, now: Now, ms: u64) -> bool {
-        now.monotonic_ms.saturating_sub(self.contacts_ms) >= ms
-    }
-
-    /// Until when what is to be stored may wait: while it is all of changes made here, of which each is one
-    /// batch.
-    fn may_rest_until(&self, state: &State) -> Option<Instant> {
-        if self.batches.len() > state.backlog || state.is_urgent() {
-            return None;
-        }
-        match state.awaited {
-            0 => Some(self.rests_until),
-            awaited => (awaited < self.expected).then_some(self.gathers_until),
-        }
     }
 
     fn send(&mut self, frame: Vec<u8>) {
@@ -296,9 +186,6 @@ impl Driver {
                 self.welcome_by_ms = None;
                 self.lost = None;
                 let skew = self.shared.clock.compare(hub_ms);
-                let ahead_ms = u64::try_from(skew.unwrap_or_default()).unwrap_or_default();
-                self.store.hear_of_time(ahead_ms);
-                self.shared.lock().histories.hub_ahead_ms = ahead_ms;
                 let Some(behind_ms) = skew else { return };
                 Event::ClockSkew { behind_ms }
             }
@@ -314,8 +201,14 @@ impl Driver {
                 self.turned_away = None;
                 self.refused_token = None;
                 self.backoff.reset();
-                if let Line::Waiting(until) = &mut self.line {
-                    *until = 0;
+                match &mut self.line {
+                    Line::Waiting(until) => *until = 0,
+                    Line::Connecting(_) | Line::Up(_) => self.is_doubted = true,
+                    Line::Off => {}
+                }
+                // Who waits is not to find that nothing is tried, before the driver has said otherwise.
+                if matches!(state.connection, Connection::Offline(OfflineReason::TurnedAway(_))) {
+                    state.connection = Connection::Connecting;
                 }
             }
             let is_off = state.is_switched_off || state.failure.is_some();
@@ -374,6 +267,21 @@ impl Driver {
         }
     }
 
+    /// Lets the write-ahead log go into the file, while nobody writes.
+    fn tidy(&self) {
+        let _state = self.shared.lock();
+        if let Some(committer) = &mut *self.shared.committer() {
+            committer.tidy();
+        }
+    }
+
+    /// Lets contacts be stored with what is stored next.
+    fn note_contacts(&self) {
+        if let Some(committer) = &mut *self.shared.committer() {
+            committer.notes_contacts = true;
+        }
+    }
+
     fn has_outputs(&self) -> bool {
         self.shared.lock().backlog > 0
     }
@@ -397,12 +305,15 @@ impl Driver {
                 self.handle(ClientInput::Connected);
             }
             LineEvent::Frame(frame) => {
+                self.is_doubted = false;
                 let now = self.shared.now();
                 let mut state = self.shared.lock();
                 state.handle(now, ClientInput::Frame(frame.into()));
                 state.hear(now.unix_ms);
                 drop(state);
-                self.notes_contacts |= self.are_contacts_older(now, CONTACT_IDLE_MS_MAX);
+                if let Some(committer) = &mut *self.shared.committer() {
+                    committer.note_contacts_older(now, CONTACT_IDLE_MS_MAX);
+                }
             }
             LineEvent::Ended(error) => self.end_line(error),
         }
@@ -421,13 +332,14 @@ impl Driver {
     fn end_line(&mut self, error: LineError) {
         self.queue.clear();
         self.welcome_by_ms = None;
-        self.notes_contacts = true;
+        self.note_contacts();
         let now_ms = self.shared.now().monotonic_ms;
         let live_ms = self.live_since_ms.take().map_or(0, |since| now_ms.saturating_sub(since));
         let error = Arc::new(error);
+        let is_doubted = std::mem::take(&mut self.is_doubted);
         match *error {
             LineError::Closed { code, .. }
-                if Fault::is_final(code) && !self.lacks_token(&error) =>
+                if Fault::is_final(code) && !self.lacks_token(&error) && !is_doubted =>
             {
                 self.turned_away = Some(error);
                 self.line = Line::Off;
@@ -448,6 +360,7 @@ impl Driver {
                 // Without a random number there is no jitter, and the wait is as long as it can be.
                 let jitter = random::bytes().map_or(u32::MAX, u32::from_ne_bytes);
                 let wait = u64::from(self.backoff.next_ms(live_ms, jitter));
+                let wait = if is_doubted { 0 } else { wait };
                 self.line = Line::Waiting(now_ms.saturating_add(wait));
             }
         }
@@ -500,6 +413,7 @@ struct Ending<'a>(&'a Shared);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
+        drop(self.0.committer().take());
         let mut state = self.0.lock();
         if std::thread::panicking() {
             state.fail(Arc::new(StoreError::Panicked));
@@ -518,9 +432,13 @@ impl Drop for Ending<'_> {
 
 #[cfg(test)]
 mod tests {
+    use sync_core::session::ClientConfig;
     use sync_core::wire::DELTA_BYTES_MAX;
 
     use super::*;
+    use crate::clock::{Clock, TimeOfDay};
+    use crate::shared::Session;
+    use crate::store::open_file;
 
     #[test]
     fn what_waits_for_the_socket_is_limited() {
@@ -536,5 +454,67 @@ mod tests {
         let mut queue = full;
         queue.push_back(frame.slice(..1));
         assert!(is_overfull(&queue));
+    }
+
+    fn driver(folder: &std::path::Path) -> Driver {
+        let store = Store::new(open_file(folder).unwrap()).unwrap();
+        let session = Session::new(ClientConfig::default());
+        let clock = Clock::new(TimeOfDay::default());
+        let shared = Arc::new(Shared::new(session, Connection::Connecting, false, clock));
+        Driver::new(shared, store, Some("http://127.0.0.1:9".parse().unwrap()), None)
+    }
+
+    fn closed() -> LineError {
+        let code = Fault::Forbidden("no".into()).close_code();
+        assert!(Fault::is_final(code));
+        LineError::Closed { code, reason: String::new() }
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_a_connection_before_a_loss_was_heard_of_gets_one_at_once() {
+        for (error, is_asked) in
+            [(LineError::Lost, false), (LineError::Lost, true), (closed(), false), (closed(), true)]
+        {
+            let is_final = matches!(error, LineError::Closed { .. });
+            let folder = tempfile::tempdir().unwrap();
+            let mut driver = driver(folder.path());
+            for _ in 0..8 {
+                driver.backoff.next_ms(0, u32::MAX);
+            }
+            driver.line = Line::Connecting(Box::pin(std::future::pending()));
+            driver.shared.lock().is_retry_wanted = is_asked;
+            assert!(!driver.steer().await);
+            driver.handle_line(LineEvent::Ended(error));
+            driver.publish(false);
+            let resting = driver.shared.lock().resting();
+            assert_eq!(resting.is_some(), is_final && !is_asked, "{is_asked}");
+            let now_ms = driver.shared.now().monotonic_ms;
+            let is_due = matches!(driver.line, Line::Waiting(until) if until <= now_ms);
+            assert_eq!(is_due, is_asked);
+            // What came over the line since says that it was not lost then.
+            driver.line = Line::Connecting(Box::pin(std::future::pending()));
+            driver.shared.lock().is_retry_wanted = true;
+            driver.steer().await;
+            driver.handle_line(LineEvent::Frame(Bytes::new()));
+            driver.handle_line(LineEvent::Ended(closed()));
+            assert!(driver.turned_away.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_after_asking_for_a_connection_is_not_told_that_nothing_is_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut driver = driver(folder.path());
+        driver.line = Line::Connecting(Box::pin(std::future::pending()));
+        driver.handle_line(LineEvent::Ended(closed()));
+        driver.publish(false);
+        assert!(driver.shared.lock().resting().is_some());
+        driver.shared.lock().is_retry_wanted = true;
+        assert!(driver.shared.lock().resting().is_none());
+        // Between taking the wish and the next word about the line.
+        driver.steer().await;
+        assert!(driver.shared.lock().resting().is_none());
+        driver.publish(false);
+        assert!(driver.shared.lock().resting().is_none());
     }
 }

@@ -32,6 +32,14 @@ pub enum OpenError {
     /// The file in the data directory was not opened. It is untouched.
     #[error(transparent)]
     File(#[from] sync_sqlite::OpenError),
+    /// The file is the draft of a backup that did not end. It is untouched.
+    #[error(
+        "{path} is the draft of a backup that did not end; delete it and make the backup again"
+    )]
+    Draft {
+        /// Where.
+        path: PathBuf,
+    },
     /// What stands in the file could not be read.
     #[error("{path}: {source}")]
     Store {

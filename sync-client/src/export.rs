@@ -1,7 +1,9 @@
-//! A document as one portable file.
+//! A document as one portable file, which browsers read and write too: `docs/export.md` has the form.
 //!
-//! It is a snapshot (`docs/snapshot.md`): every entry and all that was seen, with a checksum over each
-//! part, and without anything of this device. To import one is to join it.
+//! It has every entry and all that was seen, with checksums, and nothing of this device. To import one is
+//! to join it.
+
+mod file;
 
 use std::any::Any;
 use std::fs::{self, File};
@@ -16,7 +18,6 @@ use sync_core::causal::Delta;
 use sync_core::document::Author;
 use sync_core::error::{Malformed, Misuse};
 use sync_core::session::{ChunkSize, Now, Page};
-use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
 use sync_core::time::Stamp;
 use sync_core::wire::{DELTA_BYTES_MAX, REPLICAS_MAX};
 
@@ -29,9 +30,6 @@ use crate::store::StoreError;
 /// The most bytes of a document that goes into one file, and of such a file. Arbitrary: writing and
 /// reading one holds it in memory, a few times over.
 pub const EXPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// Where the snapshot says its version is over the one that is known.
-const VERSION: &str = "the version of a snapshot";
 
 /// Why a document was not written as a file, or a file not read. Nothing was changed.
 #[derive(Debug, Error)]
@@ -76,7 +74,7 @@ pub enum TransferError {
 impl From<Malformed> for TransferError {
     fn from(malformed: Malformed) -> Self {
         match malformed {
-            Malformed::Limit(excess) if excess.what == VERSION => {
+            Malformed::Limit(excess) if excess.what == file::VERSION_OF => {
                 Self::Newer { found: excess.found, known: excess.limit }
             }
             Malformed::Limit(excess) => {
@@ -124,11 +122,18 @@ impl DocumentHandle {
     /// [`TransferError::TooLarge`] where the document has more than [`EXPORT_BYTES_MAX`] bytes;
     /// [`TransferError::Client`] where it cannot be read.
     pub fn export(&self) -> Result<Vec<u8>, TransferError> {
+        self.export_of(EXPORT_BYTES_MAX)
+    }
+
+    /// The same of a document with at most so many bytes.
+    fn export_of(&self, bytes_max: usize) -> Result<Vec<u8>, TransferError> {
         let what = "the bytes of the document";
-        let limit = EXPORT_BYTES_MAX as u64;
-        let store = self.read(|document| document.store().to_memory(EXPORT_BYTES_MAX))?;
+        let limit = bytes_max as u64;
+        let store = self.read(|document| document.store().to_memory(bytes_max))?;
         let store = store.map_err(|found| TransferError::TooLarge { what, found, limit })?;
-        Ok(write_snapshot(&store, Compression::Deflate))
+        let pieces = ChunkSize::default().cut(store.to_delta());
+        drop(store);
+        Ok(file::write(&pieces)?)
     }
 
     /// Writes what [`export`](Self::export) gives to a file, under another name until all of it is on
@@ -136,7 +141,8 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// As [`Self::export`]; [`TransferError::Io`] where the file cannot be written: what had its name before stays.
+    /// As [`Self::export`]; [`TransferError::Io`] where the file cannot be written: what had its name
+    /// before stays.
     pub fn export_to(&self, path: impl AsRef<Path>) -> Result<(), TransferError> {
         let path = path.as_ref();
         let bytes = self.export()?;
@@ -172,19 +178,24 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// As [`TransferError`] says, with nothing changed. Where the store fails while it is written,
-    /// nothing of the file is there once this client is opened again.
+    /// [`TransferError::Damaged`], [`TransferError::Newer`] and [`TransferError::TooLarge`] by what the
+    /// file is; [`TransferError::Client`] where the client is shut down or its store fails. Nothing was
+    /// changed, and where the store fails while it is written, nothing of the file is there once this
+    /// client is opened again.
     pub fn import(&self, bytes: &[u8]) -> Result<Imported, TransferError> {
         self.import_by(bytes, |_, _, _| Ok(()))
     }
 
-    /// As [`import`](Self::import), once `check` has found that the document is as it should be with what the
-    /// file brings. The check sees that document before anything of the file is here for anybody else, under a
-    /// lock: it must not use this client. Where it says no, or fails, or panics, nothing is left of the file.
+    /// As [`import`](Self::import), once `check` has found that the document is as it should be with what
+    /// the file brings. The check sees that document before anything of the file is here for anybody else,
+    /// under a lock: it must not use this client. Where it says no, or fails, or panics, nothing is left of
+    /// the file.
     ///
     /// # Errors
     ///
-    /// [`Error::Violated`] where the check says no.
+    /// [`TransferError::Client`] with [`Error::Violated`] where the check says no, and with
+    /// [`Error::Read`] where it cannot read; or else as [`import`](Self::import). A panic of the check
+    /// goes on into the caller.
     pub fn import_guarded(
         &self,
         bytes: &[u8],
@@ -217,7 +228,7 @@ impl DocumentHandle {
         bytes: &[u8],
         check: impl FnOnce(&mut State, Now, &[Delta]) -> Result<(), Refusal>,
     ) -> Result<Imported, TransferError> {
-        let store = read_snapshot(bytes, EXPORT_BYTES_MAX)?;
+        let store = file::read(bytes, EXPORT_BYTES_MAX)?;
         let entries = store.entry_count();
         let state = store.to_delta();
         drop(store);
@@ -255,14 +266,9 @@ impl DocumentHandle {
         }
         // The hub hears what it lacks when the document is opened.
         locked.session.reopen("the hub is told of an import");
-        locked.backlog += 1;
         drop(locked);
-        shared.wake.notify_one();
-        let is_stored = |state: &State| match state.check() {
-            Err(error) => Some(Err(error)),
-            Ok(()) => (state.backlog == 0).then_some(Ok(())),
-        };
-        shared.wait_until(None, is_stored).unwrap_or(Err(Error::Closed))?;
+        // Others may write on and on: this has its turn behind the next commit.
+        shared.with_store(|_, _| Ok(()))?;
         Ok(Imported { entries, new })
     }
 
@@ -281,5 +287,37 @@ impl DocumentHandle {
             return Err(TransferError::TooLarge { what: "the bytes of the file", found, limit });
         }
         self.import(&fs::read(path).map_err(refused)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+
+    #[test]
+    fn the_bytes_of_a_document_that_is_exported_are_limited() {
+        let folder = tempfile::tempdir().unwrap();
+        let document = Client::open(folder.path(), "notes").unwrap().document("notes").unwrap();
+        for number in 0..100 {
+            let text = format!("number {number}");
+            let _ = document.collection("notes").insert([("title", text.into())]).unwrap();
+        }
+        let Err(TransferError::TooLarge { found: bytes, limit: 0, .. }) = document.export_of(0)
+        else {
+            panic!("a document without bytes");
+        };
+        let bytes = bytes as usize;
+        let whole = document.export().unwrap();
+        assert!(bytes > whole.len() / 2, "{bytes} of {}", whole.len());
+        for (bytes_max, is_written) in [(bytes - 1, false), (bytes, true), (bytes + 1, true)] {
+            match document.export_of(bytes_max) {
+                Ok(exported) => assert!(is_written && exported == whole),
+                Err(TransferError::TooLarge { found, limit, .. }) => {
+                    assert!(!is_written && found > limit && limit == bytes_max as u64);
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
     }
 }

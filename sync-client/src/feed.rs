@@ -10,7 +10,7 @@ use sync_core::types::{Field, Place};
 use crate::document::DocumentHandle;
 use crate::error::Error;
 use crate::shared::State;
-use crate::store::FeedRow;
+use crate::store::{FeedRow, Store};
 
 /// How far a feed was followed: to be kept by the application, with what it made of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,10 +124,10 @@ impl DocumentHandle {
         Ok((FeedCursor(begin), FeedCursor(end)))
     }
 
-    /// What changed behind a cursor, at most `limit` entries and at least one if there is any: in these collections, or in everything where
-    /// none is named. Only what is on disk is told, so an entry is told again after a crash rather than
-    /// not at all. A page may be empty though there is more: of what is not wanted, only so much is passed
-    /// over in one go.
+    /// What changed behind a cursor, at most `limit` entries and at least one if there is any: in these
+    /// collections, or in everything where none is named. Only what is on disk is told, so an entry is told
+    /// again after a crash rather than not at all. A page may be empty though there is more: of what is not
+    /// wanted, only so much is passed over in one go.
     ///
     /// # Errors
     ///
@@ -236,6 +236,17 @@ impl DocumentHandle {
     fn has_news(&self, state: &State, after: FeedCursor) -> Option<()> {
         let end = state.feed_ends.get(&*self.name).copied().unwrap_or(0);
         (end > after.0 || state.is_ended || state.failure.is_some()).then_some(())
+    }
+}
+
+impl State {
+    /// Takes note of the ends of all feeds, all of which is on disk.
+    pub(crate) fn note_feed_ends(&mut self, store: &Store) {
+        for (name, end) in store.feed_ends() {
+            if self.feed_ends.get(name) != Some(&end) {
+                self.feed_ends.insert(name.to_owned(), end);
+            }
+        }
     }
 }
 

@@ -58,6 +58,8 @@ impl Shared {
         state.jobs.0.push_back(Box::new(move |state, store| {
             // Nobody may be waiting any more.
             let _ = done.send(state.check().and_then(|()| job(state, store)));
+            // Whoever follows a feed that began anew is to hear of that.
+            state.note_feed_ends(store);
         }));
         drop(state);
         self.wake.notify_one();

@@ -1,9 +1,9 @@
 //! Offline-first documents in native programs: local state and outbox in SQLite, sync with a hub over
 //! WebSocket.
 //!
-//! Everything works without a network. Records are read from the file as they are asked for, and each
-//! write gives a [`Written`] that tells when the change is on this disk and when it is on the hub's disk, and never
-//! earlier. The same calls serve blocking and async programs.
+//! Everything works without a network. Records are read from the file as they are asked for, and each write
+//! gives a [`Written`] that tells when the change is on this disk and when it is on the hub's disk, and
+//! never earlier. The same calls serve blocking and async programs.
 //!
 //! ```
 //! use sync_client::{Client, members};
@@ -38,7 +38,9 @@ mod address;
 mod backup;
 mod client;
 mod clock;
+mod committer;
 mod contact;
+mod devices;
 mod document;
 mod driver;
 mod error;
@@ -63,6 +65,7 @@ pub use address::HubAddress;
 pub use backup::BackupError;
 pub use client::{Builder, Client};
 pub use contact::Contact;
+pub use devices::{Device, DeviceId, Receipt};
 pub use document::{Clash, Collection, DocumentHandle, Item, Logged, members};
 pub use error::{AddressError, Error, LineError, NoRandom, OpenError, SyncError};
 pub use export::{EXPORT_BYTES_MAX, Imported, TransferError};
@@ -76,9 +79,12 @@ pub use status::{ClientStatus, Connection, Event, Missing, OfflineReason, Scrubb
 pub use store::{Checkpoint, Damage, DocumentStore, Keeper, Kept, Limits, StoreError};
 pub use stream::{ChangeStream, Changes, Subscription, Watch};
 pub use sync_core::causal::{Dot, ReplicaId};
+pub use sync_core::document::Page as RecordPage;
 pub use sync_core::error::Misuse;
 pub use sync_core::session::{LogEntry, OutboxItem, OutboxState, Peer, Phase, Progress, Side};
-pub use sync_core::types::{Conflict, Field, Place, RecordId, Value, Version, Written as Writing};
+pub use sync_core::types::{
+    Conflict, Field, Place, Record, RecordId, Value, Version, Written as Writing,
+};
 #[doc(inline)]
 pub use sync_sqlite::OpenError as FileError;
 pub use tape::{Difference, PastDocument, Rewound, TapeError};

@@ -19,7 +19,7 @@ use sync_core::wire::encode_delta;
 pub use self::export::{BadExport, ExportedItem, read_export};
 use crate::client::Client;
 use crate::error::Error;
-use crate::shared::{Session, State};
+use crate::shared::State;
 use crate::store::{DocumentStore, StoreError};
 use crate::{Refused, ReplicaId};
 
@@ -99,8 +99,8 @@ pub struct Waiting {
     pub bytes: usize,
     /// How many changes are in it.
     pub changes: u32,
-    /// When the first of these was made, by the clock of then; none where nothing says it, as of an item whose
-    /// change was taken back.
+    /// When the first of these was made, by the clock of then; none where nothing says it, as of an item
+    /// whose change was taken back.
     pub since: Option<SystemTime>,
     /// The records, sets and values that it is about, up to [`ITEM_PLACES_MAX`] of them. A change that only
     /// takes fields out names none.
@@ -221,19 +221,20 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`OutboxError::NoSuchItem`], [`OutboxError::InFlight`]; [`OutboxError::Client`] where the file cannot be written.
+    /// [`OutboxError::NoSuchItem`], [`OutboxError::InFlight`]; [`OutboxError::Client`] where the file
+    /// cannot be written.
     pub fn park_item(&self, key: &ItemKey, reason: &str) -> Result<(), OutboxError> {
-        self.on_item(key, |session, _| session.park_item(&key.document, key.dot, reason))
+        self.on_item(key, |state, _| state.session.park_item(&key.document, key.dot, reason))
     }
 
     /// Lets a parked item be sent again as it is, and what waits with it.
     ///
     /// # Errors
     ///
-    /// [`OutboxError::NoSuchItem`], [`OutboxError::NotParked`]; [`OutboxError::Client`] where the file cannot be
-    /// written.
+    /// [`OutboxError::NoSuchItem`], [`OutboxError::NotParked`]; [`OutboxError::Client`] where the file
+    /// cannot be written.
     pub fn retry_item(&self, key: &ItemKey) -> Result<(), OutboxError> {
-        self.on_item(key, |session, _| session.retry_item(&key.document, key.dot))
+        self.on_item(key, |state, _| state.session.retry_item(&key.document, key.dot))
     }
 
     /// Lets all parked items be sent again as they are. Gives how many there were.
@@ -259,10 +260,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`OutboxError::NoSuchItem`], [`OutboxError::NotParked`]; [`OutboxError::Client`] where what would be written
-    /// is too large for a change, or the file cannot be written.
+    /// [`OutboxError::NoSuchItem`], [`OutboxError::NotParked`]; [`OutboxError::Client`] where what would be
+    /// written is too large for a change, or the file cannot be written.
     pub fn rewrite_item(&self, key: &ItemKey) -> Result<(), OutboxError> {
-        self.on_item(key, |session, now| session.rewrite_item(now, &key.document, key.dot))
+        self.on_item(key, |state, now| {
+            let State { session, histories, .. } = state;
+            let rewritten = session.rewrite_item(now, &key.document, key.dot)?;
+            histories.rewrite(&key.document, &rewritten);
+            Ok(())
+        })
     }
 
     /// Gives a parked item up, and says what is lost by that.
@@ -273,10 +279,17 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`OutboxError::NoSuchItem`], [`OutboxError::NotParked`]; [`OutboxError::Needed`] where another item depends
-    /// on it; [`OutboxError::Client`] where the file cannot be written.
+    /// [`OutboxError::NoSuchItem`], [`OutboxError::NotParked`]; [`OutboxError::Needed`] where another item
+    /// depends on it; [`OutboxError::Client`] where the file cannot be written.
     pub fn drop_item(&self, key: &ItemKey) -> Result<Dropped, OutboxError> {
-        let item = self.on_item(key, |session, _| session.drop_item(&key.document, key.dot))?;
+        let item = self.on_item(key, |state, _| {
+            let State { session, histories, .. } = state;
+            let item = session.drop_item(&key.document, key.dot)?;
+            let document = session.document(&key.document)?;
+            let forgotten = histories.give_up(&key.document, &item, document);
+            forgotten.map_err(Refused::Store)?;
+            Ok(item)
+        })?;
         let standing = match &item.state {
             OutboxState::Parked { reason } => Standing::Parked { reason },
             OutboxState::Pending | OutboxState::Frozen => Standing::Pending,
@@ -323,12 +336,12 @@ impl Client {
     fn on_item<T>(
         &self,
         key: &ItemKey,
-        work: impl FnOnce(&mut Session, Now) -> Result<T, ItemError<StoreError>>,
+        work: impl FnOnce(&mut State, Now) -> Result<T, ItemError<StoreError>>,
     ) -> Result<T, OutboxError> {
         let shared = &self.inner().shared;
         let mut state = shared.lock();
         state.check()?;
-        let done = work(&mut state.session, shared.now());
+        let done = work(&mut state, shared.now());
         // Nothing is over before it is on disk.
         state.backlog += 1;
         let done = done.map_err(|refused| match refused {

@@ -1,12 +1,13 @@
 //! Taking back what somebody wrote, as ordinary changes that reach everyone.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use sync_core::causal::ReplicaId;
-use sync_core::document::Reverting;
+use sync_core::document::{Reversal, Reverting};
 use sync_core::error::Misuse;
 use sync_core::session::Recorded;
-use sync_core::types::Place;
+use sync_core::types::{Place, Renaming};
 
 use crate::document::DocumentHandle;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::written::Written;
 /// Which changes are to be taken back: those for which everything that is said here holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Which {
-    /// Those since a checkpoint.
+    /// Those since the checkpoint of this number.
     pub since: Option<u64>,
     /// Those of one author.
     pub author: Option<ReplicaId>,
@@ -28,7 +29,7 @@ pub struct Which {
 }
 
 impl Which {
-    /// Everything since a checkpoint.
+    /// Everything since the checkpoint of this number.
     #[must_use]
     pub fn since(checkpoint: u64) -> Self {
         Self { since: Some(checkpoint), ..Self::default() }
@@ -71,6 +72,13 @@ pub struct Reverted {
     pub unclear: Vec<Place>,
 }
 
+/// What is to be taken back, and how much of the document's replicas was renamed before that was found.
+struct Wanted {
+    reversal: Reversal,
+    unclear: Vec<Place>,
+    renamings: usize,
+}
+
 impl DocumentHandle {
     /// Takes back changes that the tape has, whoever made them: what they wrote and is still there goes, and
     /// what they replaced comes again, where nobody else has written anything since. That is an ordinary
@@ -79,13 +87,12 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// [`TapeError::NoTape`] where there is no checkpoint, and [`TapeError::Cut`] where the tape no longer
-    /// has all since the one that is named. If one place alone is too large for a change, those
-    /// before it have been taken back.
+    /// [`TapeError::NoTape`] where there is no checkpoint, [`TapeError::NoSuchCheckpoint`] where the one
+    /// that is named is not there, and [`TapeError::Cut`] where the tape no longer has all since that one.
+    /// [`TapeError::Client`] where the file cannot be read or written or the client is shut down, and where
+    /// one place alone is too large for a change: those before it have been taken back then.
     pub fn revert(&self, which: &Which) -> Result<Reverted, TapeError> {
-        let reverting = self.reverting(which)?;
-        let unclear = reverting.unclear().cloned().collect();
-        let reversal = self.read(|document| reverting.reversal(document))?;
+        let Wanted { reversal, unclear, renamings } = self.wanted(which)?;
         let mut written = Vec::new();
         let mut left = Vec::new();
         left.push(0..reversal.len());
@@ -94,8 +101,21 @@ impl DocumentHandle {
                 continue;
             }
             let before = self.last_dot();
-            match self.change(|edit| edit.revert(&reversal, places.clone())) {
-                Ok(((), made)) if Some(made.dot()) != before => written.push(made),
+            let made = self.inner.shared.change_by(
+                &self.name,
+                // What was found to be a copy's since is taken back under its new name.
+                |state| Ok(state.session.renamings(&self.name)?[renamings..].to_vec()),
+                |since: &Result<Vec<Renaming>, Misuse>, edit| {
+                    let mut reversal = Cow::Borrowed(&reversal);
+                    for renaming in since.as_ref().map_err(Misuse::clone)? {
+                        reversal = Cow::Owned(reversal.renamed(renaming));
+                    }
+                    edit.revert(&reversal, places.clone())
+                },
+                |state, (), now| state.note_change(&self.name, now.unix_ms),
+            );
+            match made.map(|((), dot)| self.written(dot)) {
+                Ok(made) if Some(made.dot()) != before => written.push(made),
                 Ok(_) => {}
                 Err(Error::Misuse(Misuse::TooLarge { .. })) if places.len() > 1 => {
                     let middle = places.start + places.len() / 2;
@@ -115,30 +135,29 @@ impl DocumentHandle {
     }
 
     /// What is to be taken back, by the tape.
-    fn reverting(&self, which: &Which) -> Result<Reverting, TapeError> {
-        let (name, since) = (self.name.clone(), which.since);
-        let kept = self.inner.shared.with_store(move |_, store| {
-            let checkpoints = store.checkpoints(&name)?;
-            let found = checkpoints.into_iter().find(|one| Some(one.number) == since);
-            let after = match since {
-                Some(number) => store.snapshot(&name, number)?.map_or(0, |found| found.after),
+    fn wanted(&self, which: &Which) -> Result<Wanted, TapeError> {
+        let (name, which) = (self.name.clone(), which.clone());
+        self.inner.shared.with_store(move |state, store| {
+            let after = match which.since {
                 None => 0,
+                Some(number) => match store.snapshot(&name, number)? {
+                    None => return Ok(Err(TapeError::NoSuchCheckpoint { number })),
+                    Some(found) if !found.checkpoint.is_whole => {
+                        return Ok(Err(TapeError::Cut { number }));
+                    }
+                    Some(found) => found.after,
+                },
             };
-            Ok((found, store.tape(&name, after)?))
-        });
-        let (found, tape) = kept?;
-        match (since, found) {
-            (Some(number), None) => return Err(TapeError::NoSuchCheckpoint { number }),
-            (Some(number), Some(found)) if !found.is_whole => {
-                return Err(TapeError::Cut { number });
+            let Some(tape) = store.tape(&name, after)? else { return Ok(Err(TapeError::NoTape)) };
+            let mut reverting = Reverting::default();
+            for Recorded { delta, undo, unix_ms, .. } in renamed(tape) {
+                reverting.add(&delta, &undo, |replica| which.has(unix_ms, replica));
             }
-            _ => {}
-        }
-        let mut reverting = Reverting::default();
-        for Recorded { delta, undo, unix_ms, .. } in renamed(tape.ok_or(TapeError::NoTape)?) {
-            reverting.add(&delta, &undo, |replica| which.has(unix_ms, replica));
-        }
-        Ok(reverting)
+            let unclear = reverting.unclear().cloned().collect();
+            let reversal = reverting.reversal(state.session.document(&name)?)?;
+            let renamings = state.session.renamings(&name)?.len();
+            Ok(Ok(Wanted { reversal, unclear, renamings }))
+        })?
     }
 }
 

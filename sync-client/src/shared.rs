@@ -13,9 +13,10 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use sync_core::causal::{Delta, Dot, ReplicaId};
 use sync_core::error::Misuse;
-use sync_core::session::{self, ClientInput, Now, Peer, Phase, Standing};
+use sync_core::session::{self, ClientInput, Now, OutboxTotals, Peer, Phase, Standing};
 
 use crate::clock::Clock;
+use crate::committer::Committer;
 use crate::contact::{Contact, Contacts};
 use crate::error::Error;
 use crate::jobs::Jobs;
@@ -32,7 +33,7 @@ const GIVEN_UP: &str = "it was given up, or written anew";
 
 /// How many changes may wait for the disk before writers wait too. Arbitrary: far more than a disk
 /// takes in one go, far less than memory holds.
-const BACKLOG_MAX: usize = 1_024;
+pub(crate) const BACKLOG_MAX: usize = 1_024;
 
 /// Why a change is not on the hub that depends on one which the hub refused.
 const WAITING: &str = "it depends on a change that was refused, and waits with that";
@@ -75,6 +76,8 @@ pub(crate) struct State {
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     state: Mutex<State>,
+    /// Locked only under the lock of the state, but for a look; none once the driver has ended.
+    pub(crate) committer: Mutex<Option<Committer>>,
     /// How many wait for the lock.
     waiting: Arc<AtomicUsize>,
     /// How many of them to make a change.
@@ -114,6 +117,7 @@ impl Shared {
         Self {
             clock,
             state: Mutex::new(state),
+            committer: Mutex::default(),
             waiting: Arc::default(),
             changing: AtomicUsize::default(),
             wake: Notify::new(),
@@ -321,6 +325,7 @@ impl State {
         if let Err(failure) = self.session.handle(now, input) {
             self.fail(Arc::new(failure));
         }
+        self.follow_renamings();
     }
 
     /// Joins what came neither from here nor from the hub.
@@ -369,7 +374,8 @@ impl State {
     /// How a document is.
     pub(crate) fn status(&self, document: &str, now_ms: u64) -> Result<Status, Misuse> {
         let contact = self.contacts.get(document).copied().unwrap_or_default();
-        let mut status = Status {
+        let totals = self.session.totals(document)?;
+        Ok(Status {
             connection: self.connection.clone(),
             phase: self.session.phase(document)?,
             is_refilling: self.session.is_refilling(document)?,
@@ -379,21 +385,11 @@ impl State {
             progress: self.session.progress(document)?,
             conflicts: self.session.document(document)?.store().open_count(),
             replica: self.session.replica(document)?,
-            ..Status::unknown()
-        };
-        for (item, standing) in self.session.standings(document)? {
-            let (changes, bytes) = match standing {
-                Standing::Pending | Standing::InFlight => {
-                    (&mut status.pending, &mut status.pending_bytes)
-                }
-                Standing::Waiting | Standing::Parked { .. } => {
-                    (&mut status.parked, &mut status.parked_bytes)
-                }
-            };
-            *changes += item.changes as usize;
-            *bytes += item.delta.cost() as u64;
-        }
-        Ok(status)
+            pending: totals.pending,
+            pending_bytes: totals.pending_bytes as u64,
+            parked: totals.parked,
+            parked_bytes: totals.parked_bytes as u64,
+        })
     }
 
     /// How all documents are.
@@ -436,18 +432,6 @@ impl State {
         }
     }
 
-    /// How many changes of a document wait for the hub, and how many it refused.
-    fn waiting(&self, document: &str) -> Result<(usize, usize), Misuse> {
-        let (mut pending, mut parked) = (0, 0);
-        for (item, standing) in self.session.standings(document)? {
-            match standing {
-                Standing::Pending | Standing::InFlight => pending += item.changes as usize,
-                Standing::Waiting | Standing::Parked { .. } => parked += item.changes as usize,
-            }
-        }
-        Ok((pending, parked))
-    }
-
     /// What each document lacks of being in sync, the refused changes included.
     pub(crate) fn missing(&self) -> Vec<Missing> {
         let offline = match &self.connection {
@@ -456,7 +440,7 @@ impl State {
         };
         let all = self.session.names().filter_map(|name| {
             let (document, offline) = (name.to_owned(), offline.clone());
-            let (pending, parked) = self.waiting(name).ok()?;
+            let OutboxTotals { pending, parked, .. } = self.session.totals(name).ok()?;
             let phase = self.session.phase(name).ok()?;
             let is_refilling = self.session.is_refilling(name).ok()?;
             Some(Missing { document, phase, pending, parked, is_refilling, offline })
@@ -477,7 +461,7 @@ impl State {
         }
     }
 
-    fn ended(&self) -> Option<Result<(), Error>> {
+    pub(crate) fn ended(&self) -> Option<Result<(), Error>> {
         if let Some(failure) = &self.failure {
             return Some(Err(Error::Store(failure.clone())));
         }

@@ -97,7 +97,8 @@ pub struct Status {
     /// No less than the bytes of these on the wire.
     pub parked_bytes: u64,
     /// Whether the hub lacks something else that is here, as after it lost something or after an import,
-    /// and has not confirmed all of it.
+    /// and has not confirmed all of it; also while there is no connection, where the last one was lost over
+    /// that. Before the first connection of this run nothing of it is known, and this is false.
     pub is_refilling: bool,
     /// How many dots (fields that were written, and removals) are not here that the hub had when it
     /// opened the document on this connection; or a part of them, where the hub has seen more than it

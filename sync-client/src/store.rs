@@ -3,7 +3,10 @@
 //! Each batch of steps is one transaction. After the first failure nothing more is written: an error
 //! from a commit does not say that nothing was committed, so only opening the file again can tell.
 
+mod arriving;
 mod check;
+mod copy;
+mod devices;
 mod dots;
 mod feed;
 mod file;
@@ -14,6 +17,7 @@ mod past;
 mod places;
 mod rows;
 mod scrub;
+mod sieve;
 mod steps;
 mod tape;
 
@@ -26,7 +30,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use thiserror::Error;
 
 use sync_core::causal::{ReplicaId, join};
-use sync_core::session::{Persist, SavedDocument};
+use sync_core::session::{Device, Persist, SavedDocument};
 use sync_sqlite::{Database, Schema};
 
 pub use self::check::Damage;
@@ -54,20 +58,34 @@ pub(crate) const FILE: &str = "client.db";
 /// by their ids, which are in no order, fits.
 const CACHE_KIB: i64 = 16 * 1_024;
 
-/// After how many pages the write-ahead log goes into the file. Arbitrary: 16 MB, in which a page that changes
-/// again and again is written once.
-const LOG_PAGES: i64 = 4_096;
+/// After how many pages a commit lets the write-ahead log go into the file. Arbitrary: 128 MB. Mostly it goes
+/// there before, while nobody writes.
+const LOG_PAGES_MAX: i64 = 32_768;
 
 const SCHEMA: Schema<'_> = Schema {
     // "SyCl".
     application_id: 0x5379_436c,
-    version: 3,
+    version: 4,
     migrations: &[
         include_str!("store/schema.sql"),
         include_str!("store/schema_2.sql"),
         include_str!("store/schema_3.sql"),
+        include_str!("store/schema_4.sql"),
     ],
 };
+
+/// What says that a file is the draft of a backup: no program opens it. "SyDr".
+pub(crate) const DRAFT_ID: u32 = 0x5379_4472;
+
+/// A database in memory, with two documents.
+#[cfg(test)]
+fn memory() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    SCHEMA.migrations.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
+    let sql = "INSERT INTO documents (id, name, body) VALUES (?1, ?1, x'')";
+    (1..3).for_each(|document| assert_eq!(connection.execute(sql, [document]).unwrap(), 1));
+    connection
+}
 
 /// Who writes the documents of a backup.
 const NOBODY: ReplicaId = ReplicaId::from_bytes([0; 16]);
@@ -85,6 +103,18 @@ pub enum StoreError {
          from a backup, or move it away to start anew from the hub"
     )]
     Damaged {
+        /// The table.
+        table: &'static str,
+        /// The key of the row.
+        row: String,
+    },
+    /// A stored row is not there that was written, and nobody took it out.
+    #[error(
+        "row {row} of table {table} in the local store is missing; start again: what it was about is in the \
+         document, and what of that the hub lacks is given to it; verify the file, and where something is \
+         damaged, open it with repair or restore the file from a backup"
+    )]
+    Missing {
         /// The table.
         table: &'static str,
         /// The key of the row.
@@ -140,6 +170,7 @@ pub(crate) struct Loaded {
     pub(crate) saved: SavedDocument<DocumentStore>,
     pub(crate) replica: ReplicaId,
     pub(crate) contact: Contact,
+    pub(crate) devices: Vec<Device>,
 }
 
 impl Store {
@@ -164,9 +195,7 @@ impl Store {
     pub(crate) fn load(&mut self, name: &str) -> Result<Loaded, StoreError> {
         let replica = ReplicaId::from_fingerprint(self.fingerprint);
         let (document, is_settled) = self.file.write(|connection| {
-            let sql = "SELECT id, is_settled FROM documents WHERE name = ?1";
-            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            if let Some(found) = connection.query_row(sql, [name], row).optional()? {
+            if let Some(found) = find(connection, name)? {
                 return Ok(found);
             }
             let (name_of, contact) = (name.to_owned(), Contact::default());
@@ -183,10 +212,11 @@ impl Store {
             steps::write_document(connection, document, &DocumentRow { replica, ..row })
         })?;
         let mut store = DocumentStore::open(self.file.clone(), document, is_settled)?;
-        let (row, (outbox, tail), log) = self.file.read(|connection| {
+        let (row, (outbox, tail), log, devices) = self.file.read(|connection| {
             let row = steps::read_document(connection, document)?;
             let outbox = outbox::load(connection, document)?;
-            Ok((row, outbox, steps::load_log(connection, document)?))
+            let devices = devices::load(connection, document)?;
+            Ok((row, outbox, steps::load_log(connection, document)?, devices))
         })?;
         if !is_settled {
             // What was taken out as damaged may be of a change that the outbox has whole.
@@ -195,7 +225,8 @@ impl Store {
         self.documents.insert(name.to_owned(), Held { number: document, tail });
         let DocumentRow { replica, cursor, contact, .. } = row;
         self.contacts.insert(name.to_owned(), contact);
-        Ok(Loaded { saved: SavedDocument { store, outbox, cursor, log }, replica, contact })
+        let saved = SavedDocument { store, outbox, cursor, log };
+        Ok(Loaded { saved, replica, contact, devices })
     }
 
     /// Notes that all documents know which of their places stand open, and makes durable what opening
@@ -263,7 +294,7 @@ impl Store {
         })
     }
 
-    /// Copies the file as it is on disk.
+    /// Copies the file as it is on disk, without who wrote it: whoever opens the copy is another replica.
     pub(crate) fn copy(&self, path: &Path) -> Result<(), StoreError> {
         self.file.copy(path)
     }
@@ -271,6 +302,16 @@ impl Store {
     /// Writes the file anew, without free pages, and empties the write-ahead log.
     pub(crate) fn write_anew(&self) -> Result<(), StoreError> {
         self.file.write_anew()
+    }
+
+    /// Whether so much was written that the write-ahead log is to go into the file.
+    pub(crate) fn has_long_log(&self) -> bool {
+        self.file.has_long_log()
+    }
+
+    /// Lets the write-ahead log go into the file. Nothing may be uncommitted.
+    pub(crate) fn shorten_log(&self) {
+        self.file.shorten_log();
     }
 
     pub(crate) fn file(&self) -> Arc<File> {
@@ -355,27 +396,28 @@ pub(crate) fn open_file(directory: &Path) -> Result<Database, sync_sqlite::OpenE
     let database = sync_sqlite::open(directory.join(FILE), &SCHEMA)?;
     let set = |pragma, value| database.pragma_update(None, pragma, value);
     // A negative size is in units of 1,024 bytes.
-    let prepared =
-        set("cache_size", -CACHE_KIB).and_then(|()| set("wal_autocheckpoint", LOG_PAGES));
+    let prepared = set("cache_size", -CACHE_KIB)
+        .and_then(|()| set("wal_autocheckpoint", LOG_PAGES_MAX))
+        // Documents are never taken out, and what is written is of one that is open.
+        .and_then(|()| set("foreign_keys", 0));
     let path = database.path().to_path_buf();
     prepared.map_err(|source| sync_sqlite::OpenError::Sqlite { path, source })?;
     Ok(database)
 }
 
-/// Takes out of a copy of a file who wrote it: whoever opens it is another replica.
-pub(crate) fn strip(path: &Path) -> Result<(), StoreError> {
-    let mut connection = Connection::open(path)?;
-    connection.pragma_update(None, "secure_delete", true)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    let transaction = connection.transaction()?;
-    transaction.execute("DELETE FROM identity", [])?;
-    for document in steps::documents(&transaction)? {
-        let row = steps::read_document(&transaction, document)?;
-        let row = DocumentRow { replica: NOBODY, ..row };
-        steps::write_document(&transaction, document, &row)?;
+/// The number of a document, and whether it is known what of it stands open. A document that is not found would
+/// be made anew, and give counters again: so the table is asked too, and not only its index.
+fn find(connection: &Connection, name: &str) -> Result<Option<(i64, bool)>, StoreError> {
+    let sql = "SELECT id, is_settled FROM documents NOT INDEXED WHERE name = ?1";
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let found: Option<(i64, bool)> = connection.query_row(sql, [name], row).optional()?;
+    let sql = "SELECT id FROM documents INDEXED BY sqlite_autoindex_documents_1 WHERE name = ?1";
+    let indexed: Option<i64> = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
+    if found.map(|(document, _)| document) == indexed {
+        Ok(found)
+    } else {
+        Err(Key { table: "documents", key: &name }.damaged())
     }
-    transaction.commit()?;
-    connection.close().map_err(|(_, error)| error.into())
 }
 
 /// Reads the fingerprint; draws one where there is none.

@@ -136,7 +136,7 @@ pub struct Watch<T> {
 }
 
 impl<T: Clone> Watch<T> {
-    fn new(
+    pub(crate) fn new(
         shared: Arc<Shared>,
         read: impl Fn(&State, u64) -> Option<T> + Send + 'static,
         is_same: fn(&T, &T) -> bool,

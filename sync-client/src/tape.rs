@@ -106,14 +106,17 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// A label of more than 256 bytes, and a document that is larger than 1 GiB or than the limit of
-    /// checkpoints.
+    /// [`Error::Misuse`] where the label has more than 256 bytes, or the document is larger than 1 GiB or
+    /// than the limit of checkpoints; [`Error::Read`] where it cannot be read, and [`Error::Closed`] once
+    /// the client is shut down. [`Error::Store`] where the file cannot be written: nothing more is written
+    /// until the client is opened again.
     pub fn checkpoint(&self, label: impl Into<String>) -> Result<Checkpoint, Error> {
         let (name, label) = (self.name.clone(), label.into());
         check_len("the label", label.len() as u64, LABEL_BYTES_MAX as u64)?;
         let unix_ms = self.inner.shared.now().unix_ms;
         self.inner.shared.with_store(move |state, store| {
-            let snapshot = write_snapshot(&scratch(state, &name)?, Compression::Deflate);
+            let snapshot =
+                write_snapshot(&scratch(state, &name, SCRATCH_BYTES_MAX)?, Compression::Deflate);
             let what = "the checkpoint";
             check_len(what, snapshot.len() as u64 + 4, store.checkpoint_bytes_max())?;
             let made = store
@@ -138,8 +141,9 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] where the file cannot be written: nothing more is written until the client is opened again.
-    /// [`Error::Read`] where it cannot be read, and [`Error::Closed`] once the client is shut down.
+    /// [`Error::Store`] where the file cannot be written: nothing more is written until the client is
+    /// opened again. [`Error::Read`] where it cannot be read, and [`Error::Closed`] once the client is shut
+    /// down.
     pub fn drop_checkpoint(&self, number: u64) -> Result<bool, Error> {
         let name = self.name.clone();
         self.inner.shared.with_store(move |state, store| {
@@ -155,8 +159,9 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] where the file cannot be written: nothing more is written until the client is opened again.
-    /// [`Error::Read`] where it cannot be read, and [`Error::Closed`] once the client is shut down.
+    /// [`Error::Store`] where the file cannot be written: nothing more is written until the client is
+    /// opened again. [`Error::Read`] where it cannot be read, and [`Error::Closed`] once the client is shut
+    /// down.
     pub fn purge_checkpoints(&self) -> Result<(), Error> {
         let name = self.name.clone();
         self.inner.shared.with_store(move |state, store| {
@@ -168,7 +173,7 @@ impl DocumentHandle {
         })
     }
 
-    /// The document as it was at a checkpoint, in memory.
+    /// The document as it was at a checkpoint, in memory. A checkpoint is named by its number.
     ///
     /// # Errors
     ///
@@ -197,15 +202,16 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// [`TapeError::Differs`] where they are not the same; [`TapeError::Cut`] where the tape no longer has all
-    /// since then; as [`past`](Self::past).
+    /// [`TapeError::Differs`] where they are not the same; [`TapeError::Cut`] where the tape no longer has
+    /// all since then; [`TapeError::Client`] also where the document is larger than 1 GiB; or else as
+    /// [`past`](Self::past).
     pub fn rewind(&self, checkpoint: u64) -> Result<Rewound, TapeError> {
         let name = self.name.clone();
         let kept = self.inner.shared.with_store(move |state, store| {
             let snapshot = store.snapshot(&name, checkpoint)?;
             let after = snapshot.as_ref().map_or(0, |snapshot| snapshot.after);
             let tape = store.tape(&name, after)?.unwrap_or_default();
-            Ok((snapshot, tape, scratch(state, &name)?))
+            Ok((snapshot, tape, scratch(state, &name, SCRATCH_BYTES_MAX)?))
         });
         let (snapshot, tape, now) = kept?;
         let (is_whole, mut scratch) = restore(checkpoint, snapshot)?;
@@ -225,13 +231,13 @@ impl DocumentHandle {
     }
 }
 
-/// An open document in memory.
-fn scratch(state: &State, name: &str) -> Result<MemoryStore, Error> {
+/// An open document in memory, of at most so many bytes.
+fn scratch(state: &State, name: &str, limit: u64) -> Result<MemoryStore, Error> {
     let store = state.session.document(name)?.store();
-    let bytes_max = usize::try_from(SCRATCH_BYTES_MAX).unwrap_or(usize::MAX);
-    store.to_memory(bytes_max)?.map_err(|found| {
-        Misuse::TooLarge { what: "the document in memory", found, limit: SCRATCH_BYTES_MAX }.into()
-    })
+    let bytes_max = usize::try_from(limit).unwrap_or(usize::MAX);
+    store
+        .to_memory(bytes_max)?
+        .map_err(|found| Misuse::TooLarge { what: "the document in memory", found, limit }.into())
 }
 
 /// A checkpoint in memory, and whether the tape has everything since.
@@ -294,4 +300,32 @@ fn differences(past: &PastDocument, now: &crate::Document) -> Result<Vec<Differe
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+
+    #[test]
+    fn the_bytes_of_a_document_in_memory_are_limited() {
+        let folder = tempfile::tempdir().unwrap();
+        let client = Client::open(folder.path(), "notes").unwrap();
+        let notes = client.document("notes").unwrap().collection("notes");
+        let _ = notes.insert([("title", "x".into())]).unwrap();
+        let state = client.inner().shared.lock();
+        let bytes = match scratch(&state, "notes", 0) {
+            Err(Error::Misuse(Misuse::TooLarge { found, limit: 0, .. })) => found,
+            other => panic!("{other:?}"),
+        };
+        for (limit, is_taken) in [(bytes - 1, false), (bytes, true), (bytes + 1, true)] {
+            match scratch(&state, "notes", limit) {
+                Ok(store) => assert!(is_taken && store.entry_count() == 2, "and the mark"),
+                Err(Error::Misuse(Misuse::TooLarge { found, limit: told, .. })) => {
+                    assert!(!is_taken && found == bytes && told == limit);
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
 }

@@ -80,3 +80,34 @@ impl Builder {
         self.with_tokens(TokenSource(Arc::new(ask)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_may_take_so_long() {
+        for (ms, is_in_time) in
+            [(TOKEN_MS_MAX - 1, true), (TOKEN_MS_MAX, true), (TOKEN_MS_MAX + 1, false)]
+        {
+            let ask = move || {
+                let token = async move {
+                    sleep(Duration::from_millis(ms)).await;
+                    Ok("a token".to_owned())
+                };
+                token.boxed()
+            };
+            let start = Instant::now();
+            let asked = TokenSource(Arc::new(ask)).ask(None).await;
+            assert_eq!(start.elapsed().as_millis() as u64, ms.min(TOKEN_MS_MAX));
+            match asked {
+                Ok(token) => assert_eq!((token.as_str(), is_in_time), ("a token", true)),
+                Err(error) => {
+                    assert!(matches!(error, LineError::NoToken(_)) && !is_in_time, "{error}");
+                }
+            }
+        }
+    }
+}

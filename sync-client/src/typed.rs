@@ -149,8 +149,8 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     ///
     /// # Errors
     ///
-    /// [`TypedError::NotThis`] where the record is not what the type says; [`TypedError::Client`] where it cannot
-    /// be read.
+    /// [`TypedError::NotThis`] where the record is not what the type says; [`TypedError::Client`] where it
+    /// cannot be read.
     pub fn get(&self, id: &RecordId) -> Result<Option<T>, TypedError> {
         self.collection.get(id)?.map(value_of).transpose()
     }

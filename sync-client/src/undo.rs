@@ -1,16 +1,22 @@
 //! Undo and redo of what was changed here, also after a restart.
 
+#[cfg(test)]
+mod renamed;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
 
+use sync_core::causal::Dot;
 use sync_core::document::{Again, Undo};
-use sync_core::session::Step;
+use sync_core::session::{OutboxItem, Rewritten};
 use sync_core::types::Renaming;
 
+use crate::Document;
+use crate::clock::AgeClock;
 use crate::document::DocumentHandle;
 use crate::error::Error;
-use crate::shared::State;
-use crate::store::{Limits, UndoRow};
+use crate::shared::{Shared, State};
+use crate::store::{Limits, StoreError, UndoRow};
 use crate::written::Written;
 
 /// What can be undone and redone, of all documents.
@@ -19,8 +25,7 @@ pub(crate) struct Histories {
     by_name: BTreeMap<String, History>,
     next: i64,
     news: Vec<(String, News)>,
-    /// By how much times follow a hub that is ahead of this device: nothing is too old because of that.
-    pub(crate) hub_ahead_ms: u64,
+    ages: AgeClock,
 }
 
 /// What is to be written of a history.
@@ -40,20 +45,22 @@ struct History {
     /// The one that is redone first comes last.
     undone: Vec<UndoRow>,
     bytes: u64,
+    /// How many renamings of the session are in it.
+    renamings: usize,
 }
 
 impl Histories {
-    pub(crate) fn new(next: i64) -> Self {
-        Self { next, ..Self::default() }
+    pub(crate) fn new(next: i64, ages: AgeClock) -> Self {
+        Self { next, ages, ..Self::default() }
     }
 
     /// Keeps a history of a document, of which these rows are known, in order.
-    pub(crate) fn keep(&mut self, name: &str, limits: Limits, rows: Vec<UndoRow>, now_ms: u64) {
+    pub(crate) fn keep(&mut self, name: &str, limits: Limits, rows: Vec<UndoRow>) {
         let (undone, done): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_undone);
         let bytes = done.iter().chain(&undone).map(bytes_of).sum();
-        let history = History { limits, done: done.into(), undone, bytes };
+        let history = History { limits, done: done.into(), undone, bytes, renamings: 0 };
         self.by_name.insert(name.to_owned(), history);
-        self.trim(name, now_ms);
+        self.trim(name);
     }
 
     /// Notes a change. What was undone before can no longer be redone.
@@ -77,14 +84,14 @@ impl Histories {
         } else {
             history.done.push_back(row);
         }
-        self.trim(name, unix_ms);
+        self.trim(name);
     }
 
     /// Lets go what is too old or too much, the oldest first.
-    fn trim(&mut self, name: &str, now_ms: u64) {
+    fn trim(&mut self, name: &str) {
         let Some(history) = self.by_name.get_mut(name) else { return };
-        let History { limits, done, undone, bytes } = history;
-        let oldest_ms = limits.oldest_ms(now_ms.saturating_sub(self.hub_ahead_ms));
+        let History { limits, done, undone, bytes, .. } = history;
+        let oldest_ms = limits.oldest_ms(self.ages.now_ms());
         let is_over = |row: &UndoRow, bytes| row.unix_ms < oldest_ms || bytes > limits.bytes_max;
         let mut gone = Vec::new();
         while let Some(row) = done.pop_front_if(|row| is_over(row, *bytes)) {
@@ -133,24 +140,74 @@ impl Histories {
         }
     }
 
-    /// Lets a part of a replica's history stand under another one.
-    fn rename(&mut self, name: &str, renaming: &Renaming) {
+    /// Takes what changes of a document stand for from here on. A change of which this says so is stored
+    /// anew.
+    fn restate(&mut self, name: &str, mut restate: impl FnMut(&mut Undo) -> bool) {
         let Some(history) = self.by_name.get_mut(name) else { return };
         for row in history.done.iter_mut().chain(&mut history.undone) {
             let before = bytes_of(row);
-            row.undo = take(&mut row.undo).renamed(renaming);
-            history.bytes = history.bytes - before + bytes_of(row);
-            self.news.push((name.to_owned(), News::Put(Box::new(row.clone()))));
+            if restate(&mut row.undo) {
+                history.bytes = history.bytes - before + bytes_of(row);
+                self.news.push((name.to_owned(), News::Put(Box::new(row.clone()))));
+            }
         }
     }
 
-    /// Takes what a batch of a document says.
-    pub(crate) fn take(&mut self, name: &str, steps: &[Step]) {
-        for step in steps {
-            if let Step::Rename(renaming) = step {
-                self.rename(name, renaming);
-            }
+    /// Lets a part of a replica's history stand under another one, where the session does so.
+    fn rename(&mut self, name: &str, renamings: &[Renaming]) {
+        let Some(history) = self.by_name.get_mut(name) else { return };
+        let known = std::mem::replace(&mut history.renamings, renamings.len());
+        for renaming in &renamings[known..] {
+            self.restate(name, |undo| {
+                *undo = take(undo).renamed(renaming);
+                true
+            });
         }
+    }
+
+    /// Takes note that an item of the outbox was written anew: its changes are what stands for it.
+    pub(crate) fn rewrite(&mut self, name: &str, rewritten: &Rewritten) {
+        let Rewritten { was, again, key } = rewritten;
+        self.restate(name, |undo| undo.follow_rewritten(was, again, *key));
+    }
+
+    /// Takes note that an item of the outbox was given up: its changes are undone, for ever.
+    pub(crate) fn give_up(
+        &mut self,
+        name: &str,
+        item: &OutboxItem,
+        document: &Document,
+    ) -> Result<(), StoreError> {
+        let mut gone = item.delta.live();
+        gone.insert_range(item.replica, item.first, item.last);
+        let mut left = Ok(());
+        let mut over = Vec::new();
+        self.restate(name, |undo| {
+            let is_hit = undo.give_up(&gone);
+            if is_hit && left.is_ok() {
+                match undo.is_left(document) {
+                    Ok(is_left) => over.extend((!is_left).then(|| undo.clone())),
+                    Err(failure) => left = Err(failure),
+                }
+            }
+            is_hit
+        });
+        left?;
+        let Some(history) = self.by_name.get_mut(name) else { return Ok(()) };
+        let History { done, undone, bytes, .. } = history;
+        let mut gone = Vec::new();
+        let mut stays = |row: &UndoRow| {
+            let is_over = over.contains(&row.undo);
+            if is_over {
+                *bytes -= bytes_of(row);
+                gone.push((name.to_owned(), News::Drop(row.number)));
+            }
+            !is_over
+        };
+        done.retain(&mut stays);
+        undone.retain(&mut stays);
+        self.news.extend(gone);
+        Ok(())
     }
 
     /// What is to be written since this was asked last.
@@ -172,6 +229,16 @@ fn bytes_of(row: &UndoRow) -> u64 {
 }
 
 impl State {
+    /// Lets histories follow what the session has found of copies of this file.
+    pub(crate) fn follow_renamings(&mut self) {
+        let Self { session, histories, .. } = self;
+        for name in session.names() {
+            if let Ok(renamings) = session.renamings(name) {
+                histories.rename(name, renamings);
+            }
+        }
+    }
+
     /// Notes the last change of a document for its history.
     pub(crate) fn note_change(&mut self, name: &str, now_ms: u64) {
         if let Ok(Some(undo)) = self.session.take_undo(name)
@@ -216,8 +283,9 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] where the file cannot be written: nothing more is written until the client is opened again.
-    /// [`Error::Read`] where it cannot be read, and [`Error::Closed`] once the client is shut down.
+    /// [`Error::Store`] where the file cannot be written: nothing more is written until the client is
+    /// opened again. [`Error::Read`] where it cannot be read, and [`Error::Closed`] once the client is shut
+    /// down.
     pub fn purge_undo(&self) -> Result<(), Error> {
         let name = self.name.clone();
         self.inner.shared.with_store(move |state, store| {
@@ -228,38 +296,45 @@ impl DocumentHandle {
     }
 
     fn turn(&self, is_redo: bool) -> Result<Option<Written>, Error> {
-        let shared = &self.inner.shared;
-        let name = &*self.name;
-        loop {
-            let next = |state: &State| state.histories.next_of(name, is_redo);
-            let made = shared.change_by(
-                name,
-                next,
-                |row, edit| row.as_ref().map(|row| edit.undo(&row.undo)).transpose(),
-                |state, again, now| {
-                    let undo = state.session.take_undo(name).ok().flatten();
-                    let has_effect = undo.is_some();
-                    state.histories.turn(name, is_redo, &again?, undo, now.unix_ms);
-                    Some(has_effect)
-                },
-            )?;
-            match made {
-                (None, _) => return Ok(None),
-                (Some(false), _) => {}
-                (Some(true), dot) => return Ok(Some(self.written(dot))),
-            }
+        let made = turn(&self.inner.shared, &self.name, is_redo)?;
+        Ok(made.map(|dot| self.written(dot)))
+    }
+}
+
+/// Undoes or redoes a change. Gives the last dot of what that wrote, if there was anything to do.
+fn turn(shared: &Shared, name: &str, is_redo: bool) -> Result<Option<Dot>, Error> {
+    loop {
+        let next = |state: &State| state.histories.next_of(name, is_redo);
+        let made = shared.change_by(
+            name,
+            next,
+            |row, edit| row.as_ref().map(|row| edit.undo(&row.undo)).transpose(),
+            |state, again, now| {
+                let undo = state.session.take_undo(name).ok().flatten();
+                let has_effect = undo.is_some();
+                state.histories.turn(name, is_redo, &again?, undo, now.unix_ms);
+                Some(has_effect)
+            },
+        )?;
+        match made {
+            (None, _) => return Ok(None),
+            (Some(false), _) => {}
+            (Some(true), dot) => return Ok(Some(dot)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
     use sync_core::document::{Author, Document};
     use sync_core::time::Stamp;
 
     use super::*;
+    use crate::clock::TimeOfDay;
 
     /// Changes that are as large as each other, and how large.
     fn undos(count: i64) -> (Vec<Undo>, u64) {
@@ -278,11 +353,17 @@ mod tests {
     }
 
     fn kept(limits: Limits, count: i64, times: impl Fn(i64) -> u64, now_ms: u64) -> Vec<i64> {
-        let mut histories = Histories::new(1);
-        histories.keep("d", limits, Vec::new(), 0);
+        let (time, trusted) = (Arc::new(AtomicU64::new(0)), u64::MAX);
+        let own = time.clone();
+        let ages = AgeClock::new(TimeOfDay::new(move || own.load(Ordering::Relaxed)));
+        ages.trust(trusted);
+        let mut histories = Histories::new(1, ages.clone());
+        histories.keep("d", limits, Vec::new());
         for (number, undo) in (0..).zip(undos(count).0) {
+            time.store(times(number), Ordering::Relaxed);
             histories.record("d", undo, times(number));
         }
+        time.store(now_ms, Ordering::Relaxed);
         // What is written is what is kept.
         let mut rows: BTreeMap<i64, UndoRow> = BTreeMap::new();
         for (_, news) in histories.take_news() {
@@ -291,7 +372,7 @@ mod tests {
                 News::Drop(number) => drop(rows.remove(&number)),
             }
         }
-        histories.keep("d", limits, rows.into_values().collect(), now_ms);
+        histories.keep("d", limits, rows.into_values().collect());
         histories.by_name["d"].done.iter().map(|row| row.number).collect()
     }
 

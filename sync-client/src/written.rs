@@ -52,8 +52,8 @@ impl Written {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] where the store fails first: the change may not be on disk then, and opening again tells.
-    /// [`Error::Closed`] where the client ended without it.
+    /// [`Error::Store`] where the store fails first: the change may not be on disk then, and opening again
+    /// tells. [`Error::Closed`] where the client ended without it.
     pub async fn disk(&self) -> Result<(), Error> {
         self.hurry();
         self.inner.shared.until(|state| state.disk(&self.document, self.dot)).await
@@ -63,9 +63,9 @@ impl Written {
     ///
     /// # Errors
     ///
-    /// [`Error::Parked`] where the hub refuses the change; it is kept here. [`Error::Store`] where the store fails
-    /// first, and [`Error::Closed`] where the client is shut down first: the change is in the outbox then, and goes
-    /// to the hub after the next opening.
+    /// [`Error::Parked`] where the hub refuses the change; it is kept here. [`Error::Store`] where the
+    /// store fails first, and [`Error::Closed`] where the client is shut down first: the change is in the
+    /// outbox then, and goes to the hub after the next opening.
     pub async fn hub(&self) -> Result<(), Error> {
         self.hurry();
         self.inner.shared.until(|state| state.hub(&self.document, self.dot)).await
@@ -77,7 +77,9 @@ impl Written {
     ///
     /// As [`Self::disk`].
     pub fn wait_disk(&self) -> Result<(), Error> {
-        self.hurry();
+        if !self.is_on_disk() {
+            self.inner.shared.store_now();
+        }
         let disk = self.inner.shared.wait_until(None, |state| state.disk(&self.document, self.dot));
         disk.unwrap_or(Err(Error::TimedOut))
     }

@@ -15,10 +15,10 @@ mod names;
 pub use backoff::Backoff;
 pub use chunks::ChunkSize;
 pub use client::{
-    Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStore, IN_USE, Immediate,
-    ItemError, LogEntry, NOT_HERE, OutboxItem, OutboxState, Peer, Persist, PersistId, Phase,
-    Progress, Receipt, RecordLevel, Recorded, RecordedBox, SavedDocument, Side, Standing, Step,
-    decode_log, encode_log,
+    Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStore, Device, DeviceBox,
+    IN_USE, Immediate, ItemError, LogEntry, NOT_HERE, OutboxItem, OutboxState, OutboxTotals, Peer,
+    Persist, PersistId, Phase, Progress, Receipt, RecordLevel, Recorded, RecordedBox, Rewritten,
+    SavedDocument, Side, Standing, Step, decode_log, encode_log,
 };
 pub use hub::{ConnectionId, Hub, HubInput, HubOutput};
 pub use hub_store::{Boot, Buried, DocumentId, HubStore, Page};

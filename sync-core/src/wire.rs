@@ -14,7 +14,9 @@ pub use delta::{InFull, Names, Objects, decode_delta, encode_delta, read_delta, 
 pub use dictionary::Dictionary;
 pub use fault::Fault;
 pub use frame::{decode_client, decode_hub, presence_key};
-pub use message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
+pub use message::{
+    Claim, ClientMessage, Cursor, Holder, Holders, HubMessage, Push, Token, Welcome,
+};
 pub use packed::Packing;
 
 use crate::error::Malformed;
@@ -73,6 +75,10 @@ pub const OPENINGS_MAX: usize = 2048;
 
 /// The most bytes of a presence state.
 pub const PRESENCE_BYTES_MAX: usize = 4 * 1024;
+
+/// The most devices of a document of which a hub keeps what they said that they hold, and that one message
+/// tells of. Arbitrary; they fit into a frame with the longest names.
+pub const HOLDERS_MAX: usize = 128;
 
 /// The most bytes of one message of a comparison.
 pub const SYNC_BYTES_MAX: usize = 192 * 1024;

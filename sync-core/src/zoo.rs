@@ -112,6 +112,12 @@ mutants! {
     AnyBoot = "hub-grown-past-a-cursor",
     /// Removals that were forgotten are no reason to refuse a cursor.
     NoHorizon = "horizon-not-asked",
+    /// A client says that it holds what is not on its disk.
+    HeldBeforeStored = "held-before-stored",
+    /// Whoever is heard to hold something is taken to have every change made here.
+    HoldersHaveAll = "holders-have-all",
+    /// A hub passes on that a device holds everything, though it said less.
+    HoldersRaised = "holders-raised",
 }
 
 /// Breaks a rule on this thread from here on, or none.

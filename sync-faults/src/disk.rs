@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::raw::c_int;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use rusqlite::ffi;
 
@@ -86,6 +86,9 @@ struct State {
     plan: Option<Plan>,
     reads_fail: bool,
     syncs: Syncs,
+    /// Whether syncs wait, and how many do.
+    holds_syncs: bool,
+    held: usize,
     random: Random,
     /// How many files are open.
     open: usize,
@@ -103,6 +106,8 @@ pub struct Disk(Arc<Mounted>);
 pub(crate) struct Mounted {
     folder: PathBuf,
     state: Mutex<State>,
+    /// Wakes who waits for a sync that waits, and that one.
+    moved: Condvar,
 }
 
 static MOUNTED: Mutex<Vec<Weak<Mounted>>> = Mutex::new(Vec::new());
@@ -130,12 +135,15 @@ impl Disk {
             plan: None,
             reads_fail: false,
             syncs: Syncs::All,
+            holds_syncs: false,
+            held: 0,
             random: Random(0),
             open: 0,
             images: BTreeMap::new(),
             unsure: BTreeMap::new(),
         };
-        let disk = Arc::new(Mounted { folder, state: Mutex::new(state) });
+        let (state, moved) = (Mutex::new(state), Condvar::new());
+        let disk = Arc::new(Mounted { folder, state, moved });
         let mut mounted = MOUNTED.lock().unwrap_or_else(PoisonError::into_inner);
         mounted.retain(|disk| disk.strong_count() > 0);
         mounted.push(Arc::downgrade(&disk));
@@ -187,6 +195,25 @@ impl Disk {
         self.0.state().syncs = syncs;
     }
 
+    /// Lets every sync wait from here on, until [`release_syncs`](Self::release_syncs).
+    pub fn hold_syncs(&self) {
+        self.0.state().holds_syncs = true;
+    }
+
+    /// Blocks until a sync waits.
+    pub fn wait_held(&self) {
+        let mut state = self.0.state();
+        while state.held == 0 {
+            state = self.0.wait(state);
+        }
+    }
+
+    /// Lets syncs go on.
+    pub fn release_syncs(&self) {
+        self.0.state().holds_syncs = false;
+        self.0.moved.notify_all();
+    }
+
     /// Brings the power back, or cuts it for a moment where it is there, and leaves in the folder what
     /// was on the disk. The counts begin anew, and no fault is planned.
     ///
@@ -216,6 +243,8 @@ impl Disk {
             plan: None,
             reads_fail: false,
             syncs,
+            holds_syncs: false,
+            held: 0,
             random,
             open: 0,
             images: BTreeMap::new(),
@@ -299,6 +328,10 @@ impl State {
 impl Mounted {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.moved.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn open(self: Arc<Self>, path: &Path, flags: c_int) -> Result<OpenFile, c_int> {
@@ -436,6 +469,14 @@ impl OpenFile {
     pub(crate) fn sync(&mut self) -> Result<(), c_int> {
         let disk = self.disk.clone();
         let mut state = disk.state();
+        if state.holds_syncs {
+            state.held += 1;
+            disk.moved.notify_all();
+            while state.holds_syncs {
+                state = disk.wait(state);
+            }
+            state.held -= 1;
+        }
         let turn = state.enter(Call::Sync)?;
         let State { images, random, syncs, .. } = &mut *state;
         let Some(image) = images.get_mut(&self.inode) else { return Ok(()) };

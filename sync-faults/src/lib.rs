@@ -6,10 +6,10 @@
 //! The files are real ones, and hold what a running system would see. What would be left of them
 //! without power is known beside: [`Disk::restart`] leaves exactly that.
 //!
-//! What survives is what the contract of SQLite's VFS leaves open. What was synced is there. Of what
-//! was not, each sector of 512 bytes is as it was at some moment since the last sync, each at one of
-//! its own, so writes are lost, torn and reordered; the length of the file is as it was at another. A name that was made
-//! or deleted is as it was before or after until its folder is synced. A sync that fails leaves what
+//! What survives is what the contract of SQLite's VFS leaves open. What was synced is there. Of what was
+//! not, each sector of 512 bytes is as it was at some moment since the last sync, each at one of its own,
+//! so writes are lost, torn and reordered; the length of the file is as it was at another. A name that was
+//! made or deleted is as it was before or after until its folder is synced. A sync that fails leaves what
 //! it was for as it happens to be, and later syncs do not bring it to the disk either, as Linux has it.
 //!
 //! What a program does to its files without SQLite is not seen: a rename counts as durable.

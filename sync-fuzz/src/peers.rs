@@ -2,7 +2,7 @@
 
 use sync_core::error::Sure;
 use sync_core::session::{ConnectionId, HubInput};
-use sync_core::wire::{ClientMessage, HubMessage, Packing, Push, VERSION, encode_delta};
+use sync_core::wire::{ClientMessage, Holder, HubMessage, Packing, Push, VERSION, encode_delta};
 
 use crate::frames::{bent, claims, context, cursor, delta, openings, replica, sealed};
 use crate::source::Source;
@@ -94,8 +94,13 @@ fn hub_message(source: &mut Source<'_>, world: &World) -> HubMessage {
                 let (context, resumed) = (context(source), source.below(2) == 0);
                 HubMessage::Opened { channel, context, resumed, openings: openings(source) }
             }
-            kind if kind % 3 == 0 => HubMessage::Sync { channel, message: source.piece().to_vec() },
-            kind if kind % 3 == 1 => HubMessage::Names { channel, names: source.piece().to_vec() },
+            kind if kind % 4 == 0 => HubMessage::Sync { channel, message: source.piece().to_vec() },
+            kind if kind % 4 == 1 => HubMessage::Names { channel, names: source.piece().to_vec() },
+            kind if kind % 4 == 2 => {
+                let (replica, seq, age_ms) = (replica(source), source.number_in(8), 0);
+                let holders = vec![Holder { replica, seq, age_ms, name: "x".into() }];
+                HubMessage::Held { channel, holders }
+            }
             _ => HubMessage::Unresolved { channel, id: source.number_in(8) },
         },
     }
@@ -182,8 +187,14 @@ fn client_message(source: &mut Source<'_>) -> ClientMessage {
             name: "x".into(),
             state: source.piece().to_vec(),
         },
-        _ => match source.below(2) {
+        _ => match source.below(3) {
             0 => ClientMessage::Sync { channel, message: source.piece().to_vec() },
+            1 => ClientMessage::Held {
+                channel,
+                replica: replica(source),
+                seq: source.number_in(8),
+                name: (source.below(2) == 0).then(|| "x".into()),
+            },
             _ => ClientMessage::Brief { channel, dots: source.below(2) == 0 },
         },
     }

@@ -25,4 +25,4 @@ mod writer;
 
 pub use options::{Limits, Options};
 pub use server::{HEADER_BYTES_MAX, HubError, HubServer};
-pub use store::{BOOTS_MAX, Damage, SqliteDocument, SqliteHub, StoreError};
+pub use store::{BOOTS_MAX, COUNTED_DOCUMENTS_MAX, Damage, SqliteDocument, SqliteHub, StoreError};

@@ -36,7 +36,7 @@ pub const BOOTS_MAX: i64 = 10_000;
 const COUNTED_CHANGES_MAX: u64 = 1_000;
 
 /// Of how many documents the bytes are remembered. Arbitrary.
-const COUNTED_DOCUMENTS_MAX: usize = 1_024;
+pub const COUNTED_DOCUMENTS_MAX: usize = 1_024;
 
 /// A replica id that sorts after all others: longer than any.
 const AFTER_ALL: [u8; 17] = [0xFF; 17];

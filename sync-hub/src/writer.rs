@@ -5,6 +5,7 @@
 //! dropped, all connections are closed, and it starts over from what is on disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -34,7 +35,6 @@ const REOPEN_MS: u64 = 1_000;
 pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// What connections tell the writer.
-#[derive(Debug)]
 pub(crate) enum Event {
     Connected(ConnectionId, Sender),
     Frame(ConnectionId, Vec<u8>, Permits),
@@ -43,6 +43,21 @@ pub(crate) enum Event {
     Disconnected(ConnectionId),
     /// Close everything and end.
     Stop,
+}
+
+/// Without the bytes of frames: one of them has a token.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected(connection, _) => write!(f, "Connected({connection})"),
+            Self::Frame(connection, frame, _) => {
+                write!(f, "Frame({connection}, {} bytes)", frame.len())
+            }
+            Self::Broken(connection, fault) => write!(f, "Broken({connection}, {fault:?})"),
+            Self::Disconnected(connection) => write!(f, "Disconnected({connection})"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
 }
 
 /// What anyone may ask about the writer.

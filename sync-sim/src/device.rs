@@ -59,6 +59,11 @@ pub(crate) struct Process {
     pub(crate) removed: BTreeSet<(usize, String)>,
 }
 
+/// Whether a device asks what others hold. Every fourth one only says what it holds itself, as a browser.
+pub(crate) fn asks(device: usize) -> bool {
+    device % 4 != 3
+}
+
 impl World<'_> {
     pub(crate) fn add_device(&mut self) {
         let mut fingerprint = [0; 12];
@@ -94,9 +99,16 @@ impl World<'_> {
         let packing = packed.map_or(Packing::NONE, Packing::from_bytes);
         let config = ClientConfig { agent: format!("device {device}"), token: None, packing };
         let mut client = Client::new(config);
+        if asks(device) {
+            let _ = client.follow_devices(&format!("device {device}"));
+        }
         for (number, file) in self.devices[device].disk.documents.iter().enumerate() {
             let opening = self.chance.identity.bits();
-            client.open(&document_name(number), file.saved.clone(), file.replica, opening);
+            let name = document_name(number);
+            client.open(&name, file.saved.clone(), file.replica, opening);
+            if asks(device) {
+                let _ = client.recall_devices(&name, file.devices.clone());
+            }
         }
         self.devices[device].run += 1;
         self.devices[device].process = Some(Process {
@@ -160,6 +172,7 @@ impl World<'_> {
         for renaming in renamings {
             self.rename_changes(device, document, &renaming);
         }
+        self.note_had(device, document);
         let store = &self.devices[device].disk.documents[document].saved.store;
         self.model.complete(document, device, store);
     }
@@ -347,6 +360,7 @@ impl World<'_> {
 
     fn begin_storing(&mut self, device: usize, persist: Persist) {
         let document = document_number(&persist.document);
+        self.check_claims(device, document, &persist.steps);
         for renaming in kernel::renamings(&persist.steps) {
             let Some(process) = &mut self.devices[device].process else { return };
             let Ok(opened) = process.client.document(&persist.document) else { continue };
@@ -468,7 +482,8 @@ impl World<'_> {
         }
         let id = self.next_link;
         self.next_link += 1;
-        self.links.insert(id, Link::new(device, hub));
+        let boot = self.hubs[hub].boot();
+        self.links.insert(id, Link::new(device, hub, boot));
         self.devices[device].link = Some(id);
         if let Some(process) = &mut self.devices[device].process {
             process.connected_ms = self.now_ms;

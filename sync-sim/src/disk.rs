@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sync_core::causal::ReplicaId;
 use sync_core::error::Sure;
-use sync_core::session::{OutboxItem, OutboxState, Persist, SavedDocument, Step};
+use sync_core::session::{Device, OutboxItem, OutboxState, Persist, SavedDocument, Step};
 
 use crate::invariant::{Invariant, Violation};
 use crate::kernel::Written;
@@ -27,6 +27,8 @@ pub(crate) struct DocumentFile {
     /// What each dot that was ever here is about.
     pub(crate) written: Written,
     pub(crate) replica: ReplicaId,
+    /// What is known of other devices.
+    pub(crate) devices: Vec<Device>,
 }
 
 /// A batch on its way to the disk.
@@ -40,8 +42,12 @@ pub(crate) struct Batch {
 
 impl Disk {
     pub(crate) fn new(replica: ReplicaId, documents: usize) -> Self {
-        let file =
-            DocumentFile { saved: SavedDocument::default(), written: Written::default(), replica };
+        let file = DocumentFile {
+            saved: SavedDocument::default(),
+            written: Written::default(),
+            replica,
+            devices: Vec::new(),
+        };
         let documents = vec![file; documents];
         Self { documents, has: BTreeSet::new(), is_copied: false }
     }
@@ -66,7 +72,7 @@ impl Disk {
 
 impl DocumentFile {
     fn apply(&mut self, step: Step) -> Result<(), Violation> {
-        let Self { saved, written, replica } = self;
+        let Self { saved, written, replica, devices } = self;
         match step {
             Step::Join(delta) => {
                 written.take(&delta);
@@ -92,6 +98,13 @@ impl DocumentFile {
                 saved.log.push(entry);
             }
             Step::Renew(fresh) => *replica = fresh,
+            Step::Know(device) => {
+                devices.retain(|known| !known.replica.is_kin(&device.replica));
+                devices.push(*device);
+            }
+            Step::Forget(forgotten) => {
+                devices.retain(|known| !known.replica.is_kin(&forgotten));
+            }
             Step::Rename(renaming) => {
                 renaming.apply(&mut saved.store).sure();
                 written.rename(&renaming);

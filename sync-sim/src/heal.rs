@@ -1,6 +1,6 @@
 //! The end of a run: faults stop, and everything must come to rest within a bound.
 
-use sync_core::session::{OutboxState, Phase};
+use sync_core::session::{Phase, Standing};
 
 use crate::invariant::Invariant;
 use crate::queue::Event;
@@ -48,7 +48,11 @@ impl World<'_> {
         }
         // Whoever comes back to a hub that has everything finds nothing to do.
         (0..self.devices.len()).for_each(|device| self.disconnect(device));
-        self.settle()
+        let is_quiet = self.settle();
+        if is_quiet {
+            self.hear_of_all();
+        }
+        is_quiet
     }
 
     /// Waits until everything is quiet. Says whether it came to that.
@@ -106,12 +110,13 @@ impl World<'_> {
         process.storing.is_empty()
             && (0..self.scenario.documents).all(|document| {
                 let name = document_name(document);
-                let is_parked = |state: &OutboxState| matches!(state, OutboxState::Parked { .. });
+                let is_kept =
+                    |standing| matches!(standing, Standing::Parked { .. } | Standing::Waiting);
                 process.client.phase(&name) == Ok(Phase::Live)
                     && process
                         .client
-                        .outbox(&name)
-                        .is_ok_and(|mut outbox| outbox.all(|item| is_parked(&item.state)))
+                        .standings(&name)
+                        .is_ok_and(|mut items| items.all(|(_, standing)| is_kept(standing)))
             })
     }
 }

@@ -53,6 +53,11 @@ pub(crate) struct HubHost {
 }
 
 impl HubHost {
+    /// The present start.
+    pub(crate) fn boot(&self) -> u64 {
+        self.disk.store.boot().boot
+    }
+
     pub(crate) fn is_quiet(&self) -> bool {
         self.hub.is_some() && self.inbox.is_empty() && self.batch.is_empty()
     }

@@ -23,6 +23,10 @@ pub enum Invariant {
     AckAfterHubDisk,
     /// A receipt never says more than what is so.
     ReceiptNotEarly,
+    /// Whoever is said to have a change has had it on disk.
+    HeldOnDisk,
+    /// In the end everybody who asks knows that the others have its changes.
+    HoldersKnown,
     /// In the end the hub and every device hold one state, in memory and on disk.
     Converged,
     /// After the faults end, everything is quiet within a bound.

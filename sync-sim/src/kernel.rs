@@ -275,6 +275,15 @@ pub(crate) enum Upward {
         /// The delta, as the hub is to read it.
         delta: Vec<u8>,
     },
+    /// It says what is on its disk.
+    Held {
+        /// The channel.
+        channel: u32,
+        /// As whom it writes.
+        replica: ReplicaId,
+        /// Up to which number of its hub.
+        seq: u64,
+    },
     /// Anything else.
     Other,
 }
@@ -283,6 +292,7 @@ pub(crate) enum Upward {
 const OPEN: u8 = 2;
 const PUSH: u8 = 5;
 const CLIENT_PACKED: u8 = 11;
+const CLIENT_HELD: u8 = 12;
 const OPENED: u8 = 66;
 const CHUNK: u8 = 67;
 const DELTA: u8 = 68;
@@ -317,7 +327,7 @@ pub(crate) fn digest(frame: &[u8]) -> u64 {
 
 /// Reads a frame from a client.
 pub(crate) fn upward(frame: &[u8]) -> Upward {
-    if !matches!(type_of(frame), OPEN | PUSH | CLIENT_PACKED) {
+    if !matches!(type_of(frame), OPEN | PUSH | CLIENT_PACKED | CLIENT_HELD) {
         return Upward::Other;
     }
     match decode_client(frame) {
@@ -326,6 +336,9 @@ pub(crate) fn upward(frame: &[u8]) -> Upward {
         }
         Ok(ClientMessage::Push(push)) => {
             Upward::Push { channel: push.channel, id: push.id, delta: push.delta }
+        }
+        Ok(ClientMessage::Held { channel, replica, seq, .. }) => {
+            Upward::Held { channel, replica, seq }
         }
         Ok(_) | Err(_) => Upward::Other,
     }

@@ -43,6 +43,7 @@ mod device;
 mod disk;
 mod faults;
 mod heal;
+mod holders;
 mod hub;
 mod invariant;
 mod kernel;

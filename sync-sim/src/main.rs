@@ -170,7 +170,10 @@ fn print(summary: &Summary, arguments: &Arguments, seconds: f64, threads: usize)
         tally.apart_by_twice,
         tally.restless_by_twice
     );
-    println!("{} counters exact", tally.counters);
+    println!(
+        "{} counters exact, but for {} of which a copy went on with what was added up",
+        tally.counters, tally.added_up_apart
+    );
     println!(
         "{} writes replaced by a change that was lost with its disks; {} partial records; {} torn fields; \
          {} gaps of what no disk has",

@@ -125,6 +125,10 @@ marks! {
     ManyDocuments,
     /// A change was gone with every disk that had it.
     GoneWithItsDisks,
+    /// A device heard that another one has changes of it.
+    Held,
+    /// A device heard of another one again, which is not known to have all that it had.
+    HeldLess,
 }
 
 /// How often each mark was reached.

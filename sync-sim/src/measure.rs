@@ -58,6 +58,8 @@ pub struct Tally {
     pub large: CatchUps,
     /// Counters that were held against the sum of what was added to them.
     pub counters: u64,
+    /// Counters in which shares were added up that a copy went on with.
+    pub added_up_apart: u64,
     /// Changes that a copy of a database wrote again as a fresh replica.
     pub written_again: u64,
     /// Documents in which hubs took a dot as two things.
@@ -87,6 +89,7 @@ impl Tally {
         self.compared.add(&other.compared);
         self.large.add(&other.large);
         self.counters += other.counters;
+        self.added_up_apart += other.added_up_apart;
         self.written_again += other.written_again;
         self.taken_twice += other.taken_twice;
         self.lost_to_twice += other.lost_to_twice;

@@ -20,6 +20,8 @@ use crate::world::World;
 pub(crate) struct Link {
     pub(crate) device: usize,
     pub(crate) hub: usize,
+    /// The start of the hub that it is to.
+    pub(crate) boot: u64,
     pub(crate) up: Way,
     pub(crate) down: Way,
     /// Whether the device holds it for open.
@@ -53,10 +55,11 @@ pub(crate) struct Channel {
 }
 
 impl Link {
-    pub(crate) fn new(device: usize, hub: usize) -> Self {
+    pub(crate) fn new(device: usize, hub: usize, boot: u64) -> Self {
         Self {
             device,
             hub,
+            boot,
             up: Way::default(),
             down: Way::default(),
             at_device: true,

@@ -72,6 +72,9 @@ impl World<'_> {
             Upward::Push { channel, id: number, delta } => {
                 self.check_push(device, id, channel, number, &delta);
             }
+            Upward::Held { channel, replica, seq } => {
+                self.check_held(device, id, (channel, replica, seq));
+            }
             Upward::Other => {}
         }
         self.transmit(id, true, frame);

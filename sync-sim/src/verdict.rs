@@ -56,9 +56,12 @@ impl World<'_> {
         self.tally.taken_twice += u64::from(!twice.is_empty());
         let mut stuck = None;
         for (at, device) in self.devices.iter().enumerate() {
-            for item in &device.disk.documents[document].saved.outbox {
-                let is_parked = matches!(item.state, OutboxState::Parked { .. });
-                if is_parked && !twice.is_empty() {
+            let outbox = &device.disk.documents[document].saved.outbox;
+            let is_parked = |state: &OutboxState| matches!(state, OutboxState::Parked { .. });
+            // What depends on an item that is parked waits with it.
+            let has_parked = outbox.iter().any(|item| is_parked(&item.state));
+            for item in outbox {
+                if has_parked && !twice.is_empty() {
                     spoiled.dots.extend(kernel::dots(&item.delta.context()));
                 } else {
                     stuck = Some(format!("device {at} has {:?} as {:?}", item.key(), item.state));
@@ -251,7 +254,8 @@ impl World<'_> {
     /// Each counter stands at what was added by the changes that are promised, and by those of which a hub
     /// took and has that, though nobody else does. A share that only changes took which went with every
     /// disk that had them is gone as any other write that somebody heard the end of, and not its
-    /// successor: with all that was ever added to it.
+    /// successor: with all that was ever added to it. A counter is left out where earlier openings of a
+    /// replica were added up, and a copy went on with one of them.
     fn check_counters(&mut self, document: usize, hub: &MemoryStore, spoiled: &Spoiled) {
         if !spoiled.dots.is_empty() {
             return;
@@ -266,7 +270,10 @@ impl World<'_> {
             let is_dead = hub.context().contains(dot) && !live.contains_key(&dot);
             is_dead && taken.get(&dot) == Some(&Taken::Perhaps)
         };
-        let expected = self.model.counts(document, is_there, is_lost);
+        let mut expected = self.model.counts(document, is_there, is_lost);
+        let (before, apart) = (expected.len(), self.model.added_up_apart(document, is_there));
+        expected.retain(|counter, _| !apart.contains(counter));
+        self.tally.added_up_apart += (before - expected.len()) as u64;
         let process = self.devices.iter().find_map(|device| device.process.as_ref());
         let opened = process.map(|process| process.client.document(&document_name(document)));
         let Some(Ok(opened)) = opened else { return };

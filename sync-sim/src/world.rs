@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::causal::ReplicaId;
+use sync_core::causal::{CausalContext, ReplicaId};
 
 use crate::device::Device;
 use crate::hub::HubHost;
@@ -44,6 +44,8 @@ pub(crate) struct World<'w> {
     pub(crate) model: Model,
     /// The last dot of every item that was sent, by document, replica and first dot.
     pub(crate) sent_items: BTreeMap<(usize, ReplicaId, u64), u64>,
+    /// Everything that a device ever had on its disk, by document and fingerprint.
+    pub(crate) had: BTreeMap<(usize, ReplicaId), CausalContext>,
     /// The changes that each push had whole, by connection, channel and number. A push may arrive when
     /// its connection is no more.
     pub(crate) pushes: BTreeMap<(u64, u32, u64), Vec<ChangeId>>,
@@ -90,6 +92,7 @@ impl<'w> World<'w> {
             next_link: 1,
             model: Model::new(scenario.documents),
             sent_items: BTreeMap::new(),
+            had: BTreeMap::new(),
             pushes: BTreeMap::new(),
             marks: Marks::default(),
             trace: Trace::new(scenario.is_traced),

@@ -4,6 +4,7 @@
 
 mod crates;
 mod layers;
+mod pages;
 mod texts;
 
 use anyhow::{Result, bail};
@@ -17,8 +18,9 @@ use crate::workspace::Workspace;
 type Check = fn(&Workspace) -> Result<()>;
 
 /// Cheapest first: what fails for a reason of form fails within seconds.
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 8] = [
     ("texts of tracked files", texts::check),
+    ("tests and files that the pages name", pages::check),
     ("arrows between modules of sync-core", layers::check),
     ("arrows between crates", crates::check),
     ("format", format),

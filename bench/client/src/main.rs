@@ -81,7 +81,7 @@ fn main() -> Result<()> {
         Task::Work { folder } => memory::work(&folder),
         Task::Import { n, folder } => {
             let records: Vec<_> = Records::new(1).take(n).collect();
-            println!("{:?}", ours::import(&folder, &records)?);
+            println!("{:?}", ours::import(&folder, &records)?.on_disk);
             Ok(())
         }
         Task::ImportPlain { n, folder } => {
@@ -105,14 +105,19 @@ fn client(options: &Options) -> Result<()> {
 }
 
 fn memory_at(options: &Options, n: usize) -> Result<Vec<Figure>> {
-    let folder = TempDir::new_in(&options.folder)?;
-    let empty = TempDir::new_in(&options.folder)?;
-    memory::make(folder.path(), n)?;
-    memory::make(empty.path(), 1_000)?;
-    let (ours, floor) = (memory::measure(folder.path())?, memory::measure(empty.path())?);
-    let unit = "bytes";
-    // 200 MB is the bar; the floor is a process with a thousand records.
-    Ok(vec![Figure { workload: "peak_memory", n, unit, ours, floor, bar: Some(2e8 / floor) }])
+    let peak = |n, is_settled| {
+        let folder = TempDir::new_in(&options.folder)?;
+        memory::make(folder.path(), n, is_settled)?;
+        memory::measure(folder.path())
+    };
+    // The floor is a process with a thousand records.
+    let floor = peak(1_000, true)?;
+    let figure = |workload, n, ours, bar| Figure { workload, n, unit: "bytes", ours, floor, bar };
+    // 200 MB is the bar. Of what a hub does not have the outbox is in memory.
+    Ok(vec![
+        figure("peak_memory", n, peak(n, true)?, Some(2e8 / floor)),
+        figure("peak_unsent", n / 10, peak(n / 10, false)?, None),
+    ])
 }
 
 fn all(options: &Options) -> Result<Vec<Figure>> {
@@ -124,18 +129,21 @@ fn all(options: &Options) -> Result<Vec<Figure>> {
         eprintln!("bench: round {} of {rounds}", round + 1);
         let folder = TempDir::new_in(&options.folder)?;
         let path = folder.path();
-        let plain = Plain::open(path)?;
         // Who comes first changes with each round.
-        if round % 2 == 0 {
-            times.floor("import", plain.import(&records)?);
-            times.ours("import", ours::import(path, &records)?);
-        } else {
-            times.ours("import", ours::import(path, &records)?);
-            times.floor("import", plain.import(&records)?);
+        for is_ours in [round % 2 == 1, round % 2 == 0] {
+            if is_ours {
+                let took = ours::import(path, &records)?;
+                times.ours("import", took.on_disk);
+                times.ours("import_closed", took.closed);
+            } else {
+                let plain = Plain::open(path)?;
+                let took = plain.import(&records)?;
+                times.floor("import", took);
+                times.floor("import_closed", took + plain.close()?);
+            }
         }
         let one = &records[round * 7 % n];
         times.ours("open_unsent", ours::open_and_read(path, one)?);
-        drop(plain);
         times.floor("open_unsent", plain::open_and_read(path)?);
         ours::forget_outbox(path)?;
         for _ in 0..3 {
@@ -159,6 +167,7 @@ fn all(options: &Options) -> Result<Vec<Figure>> {
     }
     let bars = [
         ("import", n, Some(1.5)),
+        ("import_closed", n, None),
         ("write_one", 1, Some(1.3)),
         ("write_together", writes * THREADS, Some(1.5)),
         ("open", n, Some(2.0)),

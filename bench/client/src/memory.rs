@@ -12,13 +12,15 @@ use crate::ours::{self, Writer};
 /// How many records are imported before they count as settled.
 const SLICE: usize = 50_000;
 
-/// Makes a file with so many records that a hub has.
-pub(crate) fn make(folder: &Path, n: usize) -> Result<()> {
+/// Makes a file with so many records that a hub has, or none of which it has.
+pub(crate) fn make(folder: &Path, n: usize, is_settled: bool) -> Result<()> {
     let mut records = Records::new(9);
     for _ in 0..n.div_ceil(SLICE) {
         let some: Vec<Record> = records.by_ref().take(SLICE).collect();
         ours::import(folder, &some)?;
-        ours::forget_outbox(folder)?;
+        if is_settled {
+            ours::forget_outbox(folder)?;
+        }
     }
     Ok(())
 }

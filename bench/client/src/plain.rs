@@ -42,6 +42,13 @@ impl Plain {
         Ok(start.elapsed())
     }
 
+    /// Gives the file up, and how long that took. The log goes into the file by that.
+    pub(crate) fn close(self) -> Result<Duration> {
+        let start = Instant::now();
+        self.0.close().map_err(|(_, error)| error)?;
+        Ok(start.elapsed())
+    }
+
     /// Reads all rows.
     pub(crate) fn read_all(&self) -> Result<usize> {
         let sql = "SELECT id, title, body, flag, time FROM records";

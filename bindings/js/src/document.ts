@@ -10,6 +10,7 @@ import { share } from "./share.js";
 import { remember, slotLock, takeSoon } from "./slot.js";
 import type { SlotRow, Store } from "./store.js";
 import { Tabs, type HubStatus } from "./tabs.js";
+import { exportDocument, readExport } from "./transfer.js";
 import type { Collection, ConflictEntry, Peer, Shape, Status, SyncDocument } from "./types.js";
 
 /** What a document is made of. */
@@ -134,6 +135,18 @@ export class OpenDocument implements SyncDocument {
     const switched = this.#switching.then(() => this.#switch(offline));
     this.#switching = switched.catch(() => {});
     return switched;
+  }
+
+  async export(): Promise<Blob> {
+    await this.#engine.settled();
+    if (this.#engine.failure) throw this.#engine.failure;
+    return exportDocument(this.#store, this.#engine.slot);
+  }
+
+  async import(file: Blob): Promise<void> {
+    const pieces = await readExport(file);
+    if (this.#engine.failure) throw this.#engine.failure;
+    await this.#engine.import(pieces);
   }
 
   async close(): Promise<void> {

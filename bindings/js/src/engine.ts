@@ -162,6 +162,21 @@ export class Engine {
     this.drain();
   }
 
+  /** Stores what came from a file, and takes it. Resolves once it is on disk. */
+  async import(pieces: readonly Uint8Array[]): Promise<void> {
+    const held = this.isHeld;
+    await this.run(async () => {
+      await this.store.transact("readwrite", async (tables) => {
+        this.slot = await check(tables, this.slot);
+        const { doc, slot } = this.slot;
+        await tables.addLog({ doc, slot, held, pieces, imported: true });
+      });
+      this.drive((kernel, now) => kernel.rejoin(now, pieces));
+    });
+    if (!held) this.events.stored();
+    this.refresh();
+  }
+
   /** Notes what was seen until here, and holds back what is written from here on. */
   async isolate(): Promise<void> {
     this.isHeld = true;

@@ -82,6 +82,7 @@ export class Leader {
   read(news: News): readonly OutboxRow[] {
     this.#news = news;
     if (!this.isLeading) return news.outbox;
+    if (news.isImported) this.line?.reopen("The hub is told of an import.");
     this.#claim();
     const isHidden = (row: OutboxRow): boolean => this.#refused.has(row.replica) && !this.#said.has(keyOf(row));
     const rows = news.outbox.filter((row) => !isHidden(row));

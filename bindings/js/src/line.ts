@@ -82,6 +82,13 @@ export class Line {
     this.#show("online");
   }
 
+  /** Ends the connection, where there is one, and makes another at once. */
+  reopen(reason: string): void {
+    if (!this.#socket) return;
+    this.retry(reason);
+    this.hurry();
+  }
+
   /** Ends the connection and tries again later. */
   retry(reason: string): void {
     if (!this.#isWanted) return;

@@ -44,6 +44,8 @@ export interface News {
   readonly slots: readonly SlotRow[];
   readonly cursor: Uint8Array | undefined;
   readonly seen: number;
+  /** Whether some of it came from a file. */
+  readonly isImported: boolean;
   /** How many rows of the log could be folded into the snapshot. */
   readonly rowCount: number;
   readonly snapshotPieceCount: number;
@@ -73,6 +75,7 @@ export async function readNews(tables: Tables, doc: string, slot: number, seen: 
     slots,
     cursor,
     seen: rows.at(-1)?.id ?? from,
+    isImported: rows.some((row) => row.imported && !row.held),
     rowCount: await tables.logCount(doc),
     snapshotPieceCount: head?.pieceCount ?? 0,
   };

@@ -27,6 +27,8 @@ export interface LogRow {
   /** True while the tab of this slot is isolated: for no other tab yet. */
   readonly held: boolean;
   readonly pieces: readonly Uint8Array[];
+  /** True where it came from a file: the hub hears what it lacks of it once the document is opened there anew. */
+  readonly imported?: true;
 }
 
 /** The joined state of all rows of the log up to one of them. */

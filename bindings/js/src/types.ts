@@ -158,6 +158,19 @@ export interface SyncDocument {
   conflicts(): readonly ConflictEntry[];
   /** Calls `listener` after any change of records, status, peers or conflicts. Returns the way out. */
   subscribe(listener: () => void): () => void;
+  /**
+   * The document as it is on this device's disk, also what the hub has not acknowledged, as one file for
+   * `import` on any device and for the native client's. It has nothing of this device, and none of the
+   * conflict log. It is held in memory; at most 256 MiB.
+   */
+  export(): Promise<Blob>;
+  /**
+   * Joins an exported document into this one, as if another device had sent it: what was deleted here
+   * stays deleted, and what clashes is a conflict. Resolves once all of it is on this device's disk. The
+   * hub is given what it lacks of it; that does not count as pending. A file that is damaged, of a later
+   * version or too large is refused with a `SyncError`, and changes nothing.
+   */
+  import(file: Blob): Promise<void>;
   /** Isolates this tab: no socket, nothing told to other tabs, nothing taken from them. */
   setOffline(offline: boolean): Promise<void>;
   isOffline(): boolean;

@@ -21,7 +21,7 @@ function roundTrip(value) {
 test("values read as they were written", () => {
   const values = [
     null, true, false, 0, -1, 1.5, 2 ** 53 - 1, -(2 ** 53 - 1), 1e300, Infinity, -Infinity, NaN, "", "Grüße 🙂",
-    2n ** 63n - 1n, -(2n ** 63n), new Uint8Array([0, 255]), [], [1, [2, "x"], null], {}, { a: { b: [1] }, c: null },
+    2 ** 53, -(2 ** 53), 2n ** 53n, -(2n ** 53n), 2n ** 63n - 1n, -(2n ** 63n), new Uint8Array([0, 255]), [], [1, [2, "x"], null], {}, { a: { b: [1] }, c: null },
     new Set(["a", 1, null]),
   ];
   for (const value of values) assert.deepEqual(roundTrip(value), value, String(value));

@@ -15,7 +15,7 @@
  *
  * Handles. They are found in a table and never followed, so one that is null, was closed, is of another
  * kind, or was never given gives CLOSED. No handle is given twice. A process may have 4,096 of them open.
- * Closing a client closes its documents and subscriptions.
+ * Closing a client closes its documents, those of the past, and subscriptions.
  *
  * Texts that are given are UTF-8, end with a zero byte, have at most 1 MiB, and stay the caller's: nothing
  * keeps a pointer to one after the call. Null, bytes that are not UTF-8, and longer texts give MISUSE. A text
@@ -23,8 +23,8 @@
  * must be null, where that is allowed, or lead to what their type says.
  *
  * Threads. Every function may be called from any thread. Only those called `wait`, `sync_next_event`,
- * `sync_open`, `sync_close` and what closes a subscription with a listener block for long; and a change waits
- * while 1,024 others have not reached the disk. After `fork` only the parent may call this library.
+ * `sync_open`, `sync_close`, those that say that their time grows with something, and what closes a
+ * subscription with a listener block for long; and a change waits while 1,024 others have not reached the disk. After `fork` only the parent may call this library.
  *
  * `change` is where a function puts the number of the change it made, for `sync_wait_disk`, `sync_wait_hub`
  * and `sync_is_safe`: 1 and so on for each handle of a document, and 0 within a batch, whose number
@@ -55,6 +55,11 @@
 #include <stdint.h>
 
 /**
+ * How many bytes there are for a token, with the zero at its end. Arbitrary: far more than tokens have.
+ */
+#define SYNC_TOKEN_BYTES_MAX (16 * 1024)
+
+/**
  * The most items that one call lists.
  */
 #define SYNC_LIST_MAX 1000
@@ -78,8 +83,8 @@ typedef enum {
      */
     SYNC_CODE_JSON = 2,
     /**
-     * There is no such document, record, version or item, or a record of that id is there already.
-     * Nothing was changed.
+     * There is no such document, record, version, item or checkpoint, or a record of that id is there
+     * already. Nothing was changed.
      */
     SYNC_CODE_NOT_FOUND = 3,
     /**
@@ -102,6 +107,10 @@ typedef enum {
      * The hub refused the change. It is kept here, and listed in the outbox.
      */
     SYNC_CODE_PARKED = 8,
+    /**
+     * What is asked for is no longer kept as a whole, by the limits of the feed or of the tape.
+     */
+    SYNC_CODE_GONE = 9,
     /**
      * The data directory, or what is in it, cannot be opened.
      */
@@ -187,6 +196,19 @@ typedef struct sync_document sync_document;
 typedef struct sync_events sync_events;
 
 /**
+ * A handle: a document as it was at a checkpoint, in memory.
+ */
+typedef struct sync_past sync_past;
+
+/**
+ * A function that gives a token: it writes one that ends with a zero into `token`, which has room for
+ * `SYNC_TOKEN_BYTES_MAX` bytes, and says whether it did. It runs on a thread of the library and may block.
+ * It may call this library, but must not close its own client. It must return: it may neither end its
+ * thread nor jump out.
+ */
+typedef bool (*sync_token_source)(void *user, char *token);
+
+/**
  * A function that is told of events, one after the other, on a thread of the library. `event` is JSON as
  * `sync_next_event` gives it; it belongs to the library and stays until the function returns. The
  * function may call this library. It must return: it may neither end its thread nor jump out.
@@ -253,6 +275,54 @@ sync_code sync_builder_hub(sync_builder *builder,
 sync_code sync_builder_token(sync_builder *builder, const char *token);
 
 /**
+ * Says where a token comes from, where the hub asks who this is: a function that is called, with `user`
+ * handed through, before each attempt to connect, so also once the hub has said that a token was not
+ * accepted or has ended. Where it gives none, or the one that was refused, or takes more than a minute, it
+ * is asked again after a while. It may be called from now until the last client that this builder opened
+ * is closed; `sync_close` waits for it to return.
+ *
+ * Errors: `MISUSE`, `CLOSED`.
+ */
+sync_code sync_builder_token_source(sync_builder *builder,
+                                    sync_token_source source,
+                                    void *user);
+
+/**
+ * Limits the checkpoints and the tape of each document, in bytes and in milliseconds of age; what is older
+ * goes, and then the oldest until the rest fits. 0 stands for the default: 256 MiB of checkpoints and 64 MiB
+ * of tape, a year each. Without a checkpoint nothing is kept.
+ *
+ * Errors: `CLOSED`.
+ */
+sync_code sync_builder_keep_checkpoints(sync_builder *builder,
+                                        uint64_t checkpoint_bytes_max,
+                                        uint64_t checkpoint_age_ms_max,
+                                        uint64_t tape_bytes_max,
+                                        uint64_t tape_age_ms_max);
+
+/**
+ * Keeps what is needed to undo what is changed here, up to so many bytes of each document and so many
+ * milliseconds of age: `sync_undo`. 0 stands for the default: 4 MiB, 30 days. Where a client is opened
+ * without this, what was kept before is forgotten.
+ *
+ * Errors: `CLOSED`.
+ */
+sync_code sync_builder_keep_undo(sync_builder *builder,
+                                 uint64_t bytes_max,
+                                 uint64_t age_ms_max);
+
+/**
+ * Keeps a feed of what changes, here and elsewhere, up to so many bytes of each document and so many
+ * milliseconds of age: `sync_feed`. 0 stands for the default: 64 MiB, 30 days. Where a client is opened
+ * without this, what was kept before is forgotten.
+ *
+ * Errors: `CLOSED`.
+ */
+sync_code sync_builder_keep_feed(sync_builder *builder,
+                                 uint64_t bytes_max,
+                                 uint64_t age_ms_max);
+
+/**
  * Names this program to the hub, and to others who are online: 1 to 128 bytes without control
  * characters. It is `sync-native` where not given.
  *
@@ -296,9 +366,10 @@ sync_code sync_open(sync_builder *builder,
                     sync_client **client);
 
 /**
- * Shuts the client down once everything that was accepted is on disk, and closes it with its documents
- * and subscriptions; whoever waits on one of them hears `CLOSED`. Takes a moment to say goodbye to the
- * hub, at most. The directory can be opened again afterwards. The client is closed whatever this gives.
+ * Shuts the client down once everything that was accepted is on disk, and closes it with its documents and
+ * subscriptions; whoever waits on one of them hears `CLOSED`. Takes a moment to say goodbye to the hub, at
+ * most, and waits for a function that gives tokens to return. The directory can be opened again
+ * afterwards. The client is closed whatever this gives.
  *
  * A program that ends without this loses what is not yet on disk.
  *
@@ -874,6 +945,227 @@ sync_code sync_outbox_rewrite(sync_client *client,
 sync_code sync_outbox_drop(sync_client *client,
                            const char *item,
                            char **json);
+
+/**
+ * Undoes the last change that was made in this client and not undone, as an ordinary change, which is never
+ * part of a batch: what it wrote and is still there goes, what it replaced comes again where nobody has
+ * written anything else since. `change` gets 0 where there is nothing to undo.
+ *
+ * Errors: `MISUSE`, `CLOSED`, `STORE`, `READ`, `DAMAGED`, `DISK_FULL`.
+ */
+sync_code sync_undo(sync_document *document,
+                    uint64_t *change);
+
+/**
+ * Does again what was undone last, where nothing was changed here since. `change` gets 0 where there is
+ * nothing.
+ *
+ * Errors: `MISUSE`, `CLOSED`, `STORE`, `READ`, `DAMAGED`, `DISK_FULL`.
+ */
+sync_code sync_redo(sync_document *document,
+                    uint64_t *change);
+
+/**
+ * Says how many changes can be undone, and how many redone. Both may be null.
+ *
+ * Errors: `CLOSED`.
+ */
+sync_code sync_undo_depth(sync_document *document, size_t *undos, size_t *redos);
+
+/**
+ * Forgets what can be undone and redone. Blocks until that is on disk.
+ *
+ * Errors: `CLOSED`, `STORE`, `READ`, `DISK_FULL`.
+ */
+sync_code sync_undo_purge(sync_document *document);
+
+/**
+ * Keeps the document as it stands under a label of at most 256 bytes, and from here on a tape of what
+ * happens to it. Blocks until that is on disk; nothing else of the client is read or written meanwhile, and
+ * the time grows with the document, which may have 1 GiB. What is too old or too much goes, the oldest
+ * first: see `sync_builder_keep_checkpoints`.
+ *
+ * `number` gets what names the checkpoint, for ever.
+ *
+ * Errors: `MISUSE` (the label or the document is too large, too), `CLOSED`, `STORE`, `READ`, `DAMAGED`,
+ * `DISK_FULL`.
+ */
+sync_code sync_checkpoint(sync_document *document,
+                          const char *label,
+                          uint64_t *number);
+
+/**
+ * Lists the checkpoints that are kept, the oldest first: the first `limit`, from 1 to `SYNC_LIST_MAX`.
+ *
+ * `json` gets a text to be given back: `{"checkpoints": [{"number": number, "label": text, "at_ms":
+ * milliseconds since 1970 by this device's clock of then, "bytes": its size in the file, "whole": whether
+ * the tape has everything since}, …], "more": number of those behind}`.
+ *
+ * Errors: `MISUSE`, `CLOSED`, `READ`, `DAMAGED`.
+ */
+sync_code sync_checkpoints(sync_document *document,
+                           size_t limit,
+                           char **json);
+
+/**
+ * Lets a checkpoint go, and what of the tape no other one needs. Blocks until that is on disk.
+ *
+ * Errors: `CLOSED`, `NOT_FOUND`, `STORE`, `READ`, `DISK_FULL`.
+ */
+sync_code sync_checkpoint_drop(sync_document *document, uint64_t number);
+
+/**
+ * Lets all checkpoints go, and the tape. Blocks until that is on disk.
+ *
+ * Errors: `CLOSED`, `STORE`, `READ`, `DISK_FULL`.
+ */
+sync_code sync_checkpoints_purge(sync_document *document);
+
+/**
+ * Reads the document as it was at a checkpoint into memory.
+ *
+ * The handle that `past` gets is the caller's, to be closed by `sync_past_close`, or with its client.
+ *
+ * Errors: `MISUSE`, `CLOSED`, `NOT_FOUND`, `READ`, `DAMAGED`.
+ */
+sync_code sync_past_open(sync_document *document,
+                         uint64_t number,
+                         sync_past **past);
+
+/**
+ * Closes a document of the past.
+ *
+ * Errors: `CLOSED`, also the second time.
+ */
+sync_code sync_past_close(sync_past *past);
+
+/**
+ * Reads a record as it was; in the form of `sync_get`.
+ *
+ * Errors: `MISUSE`, `CLOSED`, `NOT_FOUND`.
+ */
+sync_code sync_past_get(sync_past *past, const char *collection, const char *id, char **json);
+
+/**
+ * Reads records of a collection as they were, in the order of their ids; as `sync_list`.
+ *
+ * Errors: `MISUSE`, `CLOSED`.
+ */
+sync_code sync_past_list(sync_past *past,
+                         const char *collection,
+                         const char *after,
+                         size_t limit,
+                         char **json);
+
+/**
+ * Lists what is not as it was at a checkpoint: the first `limit` places, from 1 to `SYNC_LIST_MAX`, in the
+ * order of their kinds and names. The document of then is in memory meanwhile.
+ *
+ * `json` gets a text to be given back: `{"differences": [{"place": as in `sync_next_event`, "old": fields
+ * then, or null where it was not there, "new": fields now, or null}, …], "more": number of those behind}`.
+ * Sets and values have one field, without a name.
+ *
+ * Errors: `MISUSE`, `CLOSED`, `NOT_FOUND`, `READ`, `DAMAGED`.
+ */
+sync_code sync_diff(sync_document *document,
+                    uint64_t number,
+                    size_t limit,
+                    char **json);
+
+/**
+ * Restores a checkpoint in memory, replays there what the tape has since then, and compares the snapshots of
+ * that and of the document as it is, byte for byte. The document stays as it is.
+ *
+ * `json` gets a text to be given back: `{"changes": how many were replayed, "bytes": how many the snapshots
+ * have}`.
+ *
+ * Errors: `MISUSE` (the document is too large), `CLOSED`, `NOT_FOUND`, `GONE` (the tape no longer has all
+ * since then), `READ`, `DAMAGED` (also where they are not the same).
+ */
+sync_code sync_rewind(sync_document *document,
+                      uint64_t number,
+                      char **json);
+
+/**
+ * Takes back changes that the tape has, whoever made them: what they wrote and is still there goes, and what
+ * they replaced comes again where nobody else has written anything since. That is an ordinary change, or
+ * several where one would be too large, and is never part of a batch.
+ *
+ * `which` is a JSON object with any of these keys, all of which must hold: `"since"`: the number of a
+ * checkpoint; `"author"`: who wrote; `"device"`: one replica of a device, whose others count too;
+ * `"from_ms"`, `"until_ms"`: when it was made or arrived here, in milliseconds since 1970 by this device's
+ * clock, the second one excluded.
+ *
+ * `json` gets a text to be given back: `{"changes": numbers of the changes, as `change` gets them,
+ * "unclear": the first `SYNC_LIST_MAX` places where it is not known who took something, which stays away
+ * there, as in `sync_next_event`, "more": number of those behind}`.
+ *
+ * Errors: `MISUSE`, `JSON`, `CLOSED`, `NOT_FOUND` (no such checkpoint, or none at all), `GONE` (the tape no
+ * longer has all since then), `STORE`, `READ`, `DAMAGED`, `DISK_FULL`.
+ */
+sync_code sync_revert(sync_document *document,
+                      const char *which,
+                      char **json);
+
+/**
+ * Gives the oldest place from which the feed can be followed.
+ *
+ * Errors: `MISUSE` (no feed is kept, too), `CLOSED`, `READ`.
+ */
+sync_code sync_feed_begin(sync_document *document, uint64_t *cursor);
+
+/**
+ * Gives the end of the feed: from here on nothing is missed of what comes. Whoever reads the state after
+ * asking for this, and follows from here, has everything.
+ *
+ * Errors: `MISUSE` (no feed is kept, too), `CLOSED`, `READ`.
+ */
+sync_code sync_feed_end(sync_document *document,
+                        uint64_t *cursor);
+
+/**
+ * Reads what changed behind the cursor `after`: fields that changed here or elsewhere, in the order in which
+ * they did, up to `limit` of them, from 1 to `SYNC_LIST_MAX`. Only what is on disk is told, and all of it at
+ * least once: keep `next` together with what was made of the entries. `collections` is a JSON list of names,
+ * or null for everything.
+ *
+ * `json` gets a text to be given back: `{"entries": […], "next": the cursor to go on with, "has_more":
+ * whether there may be more at once}`. A page may be empty though there is more. An entry is
+ * `{"cursor": where the feed is behind it, "change": text that names the change, which may have several
+ * entries, "place": as in `sync_next_event`, "path": names of nested maps, then of the field; empty where a
+ * record came or went, and of sets and values, "old": what the field held, "new": what it holds, "author":
+ * text, or null where it is not known, "at_ms": when it was changed or arrived here, in milliseconds since
+ * 1970 by this device's clock}`. There is no `"old"` where the field was not there, and no `"new"` where it
+ * is not any more.
+ *
+ * Errors: `MISUSE` (no feed is kept, too), `JSON`, `CLOSED`, `GONE` (what comes behind the cursor is no
+ * longer kept: take the end, read the state anew, and go on there), `READ`, `DAMAGED`.
+ */
+sync_code sync_feed(sync_document *document,
+                    uint64_t after,
+                    const char *collections,
+                    size_t limit,
+                    char **json);
+
+/**
+ * As `sync_feed`, and blocks until there is something that is wanted, at most so many milliseconds: a page
+ * without entries says that the time is over.
+ *
+ * Errors: `MISUSE` (no feed is kept, too), `JSON`, `CLOSED`, `GONE`, `STORE`, `READ`, `DAMAGED`.
+ */
+sync_code sync_wait_feed(sync_document *document,
+                         uint64_t after,
+                         const char *collections,
+                         size_t limit,
+                         uint64_t timeout_ms,
+                         char **json);
+
+/**
+ * Forgets the feed. Whoever follows it hears `GONE`. Blocks until that is on disk.
+ *
+ * Errors: `CLOSED`, `STORE`, `READ`, `DISK_FULL`.
+ */
+sync_code sync_feed_purge(sync_document *document);
 
 /**
  * Copies all documents as they are now into a folder, which is made if there is none, while the client is

@@ -7,7 +7,7 @@
 use std::ffi::c_char;
 
 use serde_json::Value as Json;
-use sync_client::{Field, Value};
+use sync_client::{Field, RecordId, Value};
 
 use crate::clock::fresh_id;
 use crate::code::Code;
@@ -42,6 +42,29 @@ pub(crate) unsafe fn write(
         out.put(number);
     }
     Ok(())
+}
+
+/// Makes a change of a record, or puts it into the batch. `what` gives the change, and how many bytes of JSON
+/// it has beside the name of the collection.
+///
+/// # Safety
+///
+/// `collection` and `id` are null or texts, and `change` is null or a place for a number.
+pub(crate) unsafe fn write_record(
+    document: *const Document,
+    collection: *const c_char,
+    id: *const c_char,
+    change: *mut u64,
+    what: impl FnOnce(String, RecordId) -> Result<(Write, usize), Failure>,
+) -> Code {
+    // SAFETY: the caller's promise.
+    guard(|| unsafe {
+        write(document, change, || {
+            let (collection, id) = (text("collection", collection)?, record_id(text("id", id)?)?);
+            let (write, bytes) = what(collection.to_owned(), id)?;
+            Ok((write, collection.len() + bytes))
+        })
+    })
 }
 
 /// Adds a record, with the fields of the JSON object `fields`, under the id `id`, or under a fresh one
@@ -95,15 +118,13 @@ pub unsafe extern "C" fn sync_update(
     change: *mut u64,
 ) -> Code {
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, fields) = (text("collection", collection)?, text("fields", fields)?);
-            let id = record_id(text("id", id)?)?;
-            let bytes = collection.len() + fields.len();
-            let fields = json::fields("fields", fields)?;
-            Ok((Write::Update { collection: collection.to_owned(), id, fields }, bytes))
+    unsafe {
+        write_record(document, collection, id, change, |collection, id| {
+            let text = text("fields", fields)?;
+            let fields = json::fields("fields", text)?;
+            Ok((Write::Update { collection, id, fields }, text.len()))
         })
-    })
+    }
 }
 
 /// Writes one field at a path of nested maps, and leaves its neighbours. `path` is a JSON list of names,
@@ -120,16 +141,15 @@ pub unsafe extern "C" fn sync_put(
     change: *mut u64,
 ) -> Code {
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, id) = (text("collection", collection)?, record_id(text("id", id)?)?);
+    unsafe {
+        write_record(document, collection, id, change, |collection, id| {
             let (path, field) = (text("path", path)?, text("field", field)?);
-            let bytes = collection.len() + path.len() + field.len();
+            let bytes = path.len() + field.len();
             let (path, field) =
                 (json::path("path", path)?, json::field(json::parse("field", field)?)?);
-            Ok((Write::Put { collection: collection.to_owned(), id, path, field }, bytes))
+            Ok((Write::Put { collection, id, path, field }, bytes))
         })
-    })
+    }
 }
 
 /// Takes a field out of a record, at a path as in `sync_put`, with all that is below it.
@@ -144,15 +164,13 @@ pub unsafe extern "C" fn sync_unset(
     change: *mut u64,
 ) -> Code {
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, id) = (text("collection", collection)?, record_id(text("id", id)?)?);
-            let path = text("path", path)?;
-            let bytes = collection.len() + path.len();
-            let path = json::path("path", path)?;
-            Ok((Write::Unset { collection: collection.to_owned(), id, path }, bytes))
+    unsafe {
+        write_record(document, collection, id, change, |collection, id| {
+            let text = text("path", path)?;
+            let path = json::path("path", text)?;
+            Ok((Write::Unset { collection, id, path }, text.len()))
         })
-    })
+    }
 }
 
 /// Adds to a counter of a record, at a path as in `sync_put`; a negative amount takes away.
@@ -168,15 +186,13 @@ pub unsafe extern "C" fn sync_count(
     change: *mut u64,
 ) -> Code {
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, id) = (text("collection", collection)?, record_id(text("id", id)?)?);
-            let path = text("path", path)?;
-            let bytes = collection.len() + path.len();
-            let path = json::path("path", path)?;
-            Ok((Write::Count { collection: collection.to_owned(), id, path, amount }, bytes))
+    unsafe {
+        write_record(document, collection, id, change, |collection, id| {
+            let text = text("path", path)?;
+            let path = json::path("path", text)?;
+            Ok((Write::Count { collection, id, path, amount }, text.len()))
         })
-    })
+    }
 }
 
 /// Removes a record.
@@ -189,28 +205,32 @@ pub unsafe extern "C" fn sync_remove(
     id: *const c_char,
     change: *mut u64,
 ) -> Code {
+    let remove = |collection, id| Ok((Write::Remove { collection, id }, 0));
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, id) = (text("collection", collection)?, record_id(text("id", id)?)?);
-            Ok((Write::Remove { collection: collection.to_owned(), id }, collection.len()))
-        })
-    })
+    unsafe { write_record(document, collection, id, change, remove) }
 }
 
-/// Reads the name of a set, and a member as JSON.
+/// Makes a change of a set of the document, or puts it into the batch.
 ///
 /// # Safety
 ///
-/// Both are null or texts.
-unsafe fn member(
+/// `set` and `member` are null or texts, and `change` is null or a place for a number.
+unsafe fn write_member(
+    document: *const Document,
     set: *const c_char,
     member: *const c_char,
-) -> Result<(String, Value, usize), Failure> {
+    change: *mut u64,
+    what: impl FnOnce(String, Value) -> Write,
+) -> Code {
     // SAFETY: the caller's promise.
-    let (set, member) = unsafe { (text("set", set)?, text("member", member)?) };
-    let value = json::value(json::parse("member", member)?)?;
-    Ok((set.to_owned(), value, set.len() + member.len()))
+    guard(|| unsafe {
+        write(document, change, || {
+            let (set, member) = (text("set", set)?, text("member", member)?);
+            let bytes = set.len() + member.len();
+            let member = json::value(json::parse("member", member)?)?;
+            Ok((what(set.to_owned(), member), bytes))
+        })
+    })
 }
 
 /// Adds a member, a value as JSON, to a set of the document. A set begins to exist with its first member.
@@ -223,13 +243,9 @@ pub unsafe extern "C" fn sync_set_add(
     member: *const c_char,
     change: *mut u64,
 ) -> Code {
+    let add = |set, member| Write::AddMember { set, member };
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (set, member, bytes) = self::member(set, member)?;
-            Ok((Write::AddMember { set, member }, bytes))
-        })
-    })
+    unsafe { write_member(document, set, member, change, add) }
 }
 
 /// Removes a member, a value as JSON, from a set of the document.
@@ -242,13 +258,9 @@ pub unsafe extern "C" fn sync_set_remove(
     member: *const c_char,
     change: *mut u64,
 ) -> Code {
+    let remove = |set, member| Write::RemoveMember { set, member };
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (set, member, bytes) = self::member(set, member)?;
-            Ok((Write::RemoveMember { set, member }, bytes))
-        })
-    })
+    unsafe { write_member(document, set, member, change, remove) }
 }
 
 /// Adds to a counter of the document; a negative amount takes away. A counter begins at 0.

@@ -2,12 +2,13 @@
 
 #![allow(unsafe_code, reason = "callers are written in C")]
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use sync_client::Limits;
 
 use crate::code::Code;
 use crate::documents::limited;
@@ -15,6 +16,7 @@ use crate::failure::{Failure, guard};
 use crate::handles::{self, Thing};
 use crate::pointers::{Out, OutText, text};
 use crate::shapes;
+use crate::tokens::{Gate, Giver, TokenSource};
 
 /// A handle: how a client is to be opened.
 #[derive(Debug)]
@@ -28,15 +30,21 @@ pub struct Client {
     _nothing: [u8; 0],
 }
 
-struct Plan(Mutex<sync_client::Builder>);
+struct Plan(Mutex<Planned>);
+
+#[derive(Clone)]
+struct Planned {
+    builder: sync_client::Builder,
+    tokens: Option<Giver>,
+}
 
 impl Thing for Plan {
     type Face = Builder;
     const NAME: &'static str = "a builder";
 }
 
-/// An open client.
-pub(crate) struct Opened(pub(crate) sync_client::Client);
+/// An open client, and the gate to the function that gives it tokens.
+pub(crate) struct Opened(pub(crate) sync_client::Client, Gate);
 
 impl Thing for Opened {
     type Face = Client;
@@ -49,8 +57,17 @@ fn set(
 ) -> Result<(), Failure> {
     let plan = handles::find::<Plan>(builder)?;
     let mut plan = plan.0.lock().unwrap_or_else(PoisonError::into_inner);
-    *plan = change(plan.clone());
+    plan.builder = change(plan.builder.clone());
     Ok(())
+}
+
+/// How much is kept; 0 stands for what is kept by default.
+fn limits(bytes_max: u64, age_ms_max: u64, default: Limits) -> Limits {
+    let age_max = Duration::from_millis(age_ms_max);
+    Limits {
+        bytes_max: if bytes_max == 0 { default.bytes_max } else { bytes_max },
+        age_max: if age_ms_max == 0 { default.age_max } else { age_max },
+    }
 }
 
 /// Prepares to open a data directory. Nothing is opened or made before `sync_open`.
@@ -69,7 +86,8 @@ pub unsafe extern "C" fn sync_builder_new(
         let (out, directory) = unsafe {
             (Out::new("builder", builder, ptr::null_mut())?, text("directory", directory)?)
         };
-        let plan = Plan(Mutex::new(sync_client::Client::builder(directory).agent("sync-native")));
+        let builder = sync_client::Client::builder(directory).agent("sync-native");
+        let plan = Plan(Mutex::new(Planned { builder, tokens: None }));
         out.put(handles::give(ptr::null::<Builder>(), plan)?);
         Ok(())
     })
@@ -111,6 +129,78 @@ pub unsafe extern "C" fn sync_builder_token(builder: *mut Builder, token: *const
         let token = unsafe { text("token", token) }?;
         set(builder, |plan| plan.token(token))
     })
+}
+
+/// Says where a token comes from, where the hub asks who this is: a function that is called, with `user`
+/// handed through, before each attempt to connect, so also once the hub has said that a token was not
+/// accepted or has ended. Where it gives none, or the one that was refused, or takes more than a minute, it
+/// is asked again after a while. It may be called from now until the last client that this builder opened
+/// is closed; `sync_close` waits for it to return.
+///
+/// Errors: `MISUSE`, `CLOSED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sync_builder_token_source(
+    builder: *mut Builder,
+    source: TokenSource,
+    user: *mut c_void,
+) -> Code {
+    guard(|| {
+        // SAFETY: what the header asks for.
+        let giver = unsafe { Giver::new(source, user) };
+        let giver = giver
+            .ok_or_else(|| Failure::misuse("source is null; give a function that gives tokens"))?;
+        let plan = handles::find::<Plan>(builder)?;
+        plan.0.lock().unwrap_or_else(PoisonError::into_inner).tokens = Some(giver);
+        Ok(())
+    })
+}
+
+/// Limits the checkpoints and the tape of each document, in bytes and in milliseconds of age; what is older
+/// goes, and then the oldest until the rest fits. 0 stands for the default: 256 MiB of checkpoints and 64 MiB
+/// of tape, a year each. Without a checkpoint nothing is kept.
+///
+/// Errors: `CLOSED`.
+#[unsafe(no_mangle)]
+pub extern "C" fn sync_builder_keep_checkpoints(
+    builder: *mut Builder,
+    checkpoint_bytes_max: u64,
+    checkpoint_age_ms_max: u64,
+    tape_bytes_max: u64,
+    tape_age_ms_max: u64,
+) -> Code {
+    guard(|| {
+        let checkpoints = limits(checkpoint_bytes_max, checkpoint_age_ms_max, Limits::CHECKPOINTS);
+        let tape = limits(tape_bytes_max, tape_age_ms_max, Limits::TAPE);
+        set(builder, |plan| plan.keep_checkpoints(checkpoints, tape))
+    })
+}
+
+/// Keeps what is needed to undo what is changed here, up to so many bytes of each document and so many
+/// milliseconds of age: `sync_undo`. 0 stands for the default: 4 MiB, 30 days. Where a client is opened
+/// without this, what was kept before is forgotten.
+///
+/// Errors: `CLOSED`.
+#[unsafe(no_mangle)]
+pub extern "C" fn sync_builder_keep_undo(
+    builder: *mut Builder,
+    bytes_max: u64,
+    age_ms_max: u64,
+) -> Code {
+    guard(|| set(builder, |plan| plan.keep_undo(limits(bytes_max, age_ms_max, Limits::UNDO))))
+}
+
+/// Keeps a feed of what changes, here and elsewhere, up to so many bytes of each document and so many
+/// milliseconds of age: `sync_feed`. 0 stands for the default: 64 MiB, 30 days. Where a client is opened
+/// without this, what was kept before is forgotten.
+///
+/// Errors: `CLOSED`.
+#[unsafe(no_mangle)]
+pub extern "C" fn sync_builder_keep_feed(
+    builder: *mut Builder,
+    bytes_max: u64,
+    age_ms_max: u64,
+) -> Code {
+    guard(|| set(builder, |plan| plan.keep_feed(limits(bytes_max, age_ms_max, Limits::FEED))))
 }
 
 /// Names this program to the hub, and to others who are online: 1 to 128 bytes without control
@@ -166,14 +256,24 @@ pub unsafe extern "C" fn sync_open(builder: *mut Builder, client: *mut *mut Clie
         let out = unsafe { Out::new("client", client, ptr::null_mut()) }?;
         let plan = handles::find::<Plan>(builder)?;
         let plan = plan.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        out.put(handles::give(ptr::null::<Client>(), Opened(plan.open()?))?);
+        let Planned { mut builder, tokens } = plan;
+        let gate = Gate::default();
+        if let Some(giver) = tokens {
+            let gate = gate.clone();
+            builder = builder.blocking_token_source(move || gate.ask(giver));
+        }
+        let opened = Opened(builder.open()?, gate.clone());
+        let given = handles::give(ptr::null::<Client>(), opened);
+        // A client without a handle asks for nothing any more.
+        out.put(given.inspect_err(|_| gate.close())?);
         Ok(())
     })
 }
 
-/// Shuts the client down once everything that was accepted is on disk, and closes it with its documents
-/// and subscriptions; whoever waits on one of them hears `CLOSED`. Takes a moment to say goodbye to the
-/// hub, at most. The directory can be opened again afterwards. The client is closed whatever this gives.
+/// Shuts the client down once everything that was accepted is on disk, and closes it with its documents and
+/// subscriptions; whoever waits on one of them hears `CLOSED`. Takes a moment to say goodbye to the hub, at
+/// most, and waits for a function that gives tokens to return. The directory can be opened again
+/// afterwards. The client is closed whatever this gives.
 ///
 /// A program that ends without this loses what is not yet on disk.
 ///
@@ -185,6 +285,7 @@ pub extern "C" fn sync_close(client: *mut Client) -> Code {
         // First, so that what waits within a listener ends, which is waited for.
         let outcome = opened.0.shutdown();
         handles::close::<Opened>(client)?;
+        opened.1.close();
         Ok(outcome?)
     })
 }

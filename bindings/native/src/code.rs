@@ -12,8 +12,8 @@ pub enum Code {
     Misuse = 1,
     /// A text is not JSON, or not the JSON that is expected there. Nothing was changed.
     Json = 2,
-    /// There is no such document, record, version or item, or a record of that id is there already.
-    /// Nothing was changed.
+    /// There is no such document, record, version, item or checkpoint, or a record of that id is there
+    /// already. Nothing was changed.
     NotFound = 3,
     /// The handle was closed, or is none, or of another kind; or the client was shut down.
     Closed = 4,
@@ -25,6 +25,8 @@ pub enum Code {
     Offline = 7,
     /// The hub refused the change. It is kept here, and listed in the outbox.
     Parked = 8,
+    /// What is asked for is no longer kept as a whole, by the limits of the feed or of the tape.
+    Gone = 9,
     /// The data directory, or what is in it, cannot be opened.
     Open = 16,
     /// The data directory is open in another client, of this or another program.

@@ -4,12 +4,12 @@
 
 use std::ffi::c_char;
 
-use sync_client::{RecordId, ReplicaId};
+use sync_client::ReplicaId;
 
-use crate::changes::write;
+use crate::changes::write_record;
 use crate::code::Code;
-use crate::documents::{Document, limited, read, record_id};
-use crate::failure::{Failure, guard};
+use crate::documents::{Document, limited, read};
+use crate::failure::Failure;
 use crate::pointers::text;
 use crate::shapes;
 use crate::writes::Write;
@@ -77,17 +77,15 @@ pub unsafe extern "C" fn sync_keep(
     change: *mut u64,
 ) -> Code {
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, id) = self::record(collection, id)?;
+    unsafe {
+        write_record(document, collection, id, change, |collection, id| {
             let author = text("author", author)?;
             let author: ReplicaId = author.parse().map_err(|_| {
                 Failure::misuse(format!("{author:?} is no author; give one that a version names"))
             })?;
-            let bytes = collection.len();
-            Ok((Write::Keep { collection, id, author }, bytes))
+            Ok((Write::Keep { collection, id, author }, 0))
         })
-    })
+    }
 }
 
 /// Settles a record that was edited here and deleted there: it stays.
@@ -100,14 +98,9 @@ pub unsafe extern "C" fn sync_adopt(
     id: *const c_char,
     change: *mut u64,
 ) -> Code {
+    let adopt = |collection, id| Ok((Write::Adopt { collection, id }, 0));
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, id) = self::record(collection, id)?;
-            let bytes = collection.len();
-            Ok((Write::Adopt { collection, id }, bytes))
-        })
-    })
+    unsafe { write_record(document, collection, id, change, adopt) }
 }
 
 /// Makes a record again of what an edit left of one that was deleted.
@@ -120,14 +113,9 @@ pub unsafe extern "C" fn sync_restore(
     id: *const c_char,
     change: *mut u64,
 ) -> Code {
+    let restore = |collection, id| Ok((Write::Restore { collection, id }, 0));
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, id) = self::record(collection, id)?;
-            let bytes = collection.len();
-            Ok((Write::Restore { collection, id }, bytes))
-        })
-    })
+    unsafe { write_record(document, collection, id, change, restore) }
 }
 
 /// Removes what an edit left of a record that was deleted.
@@ -140,26 +128,7 @@ pub unsafe extern "C" fn sync_dismiss(
     id: *const c_char,
     change: *mut u64,
 ) -> Code {
+    let dismiss = |collection, id| Ok((Write::Dismiss { collection, id }, 0));
     // SAFETY: what the header asks for.
-    guard(|| unsafe {
-        write(document, change, || {
-            let (collection, id) = self::record(collection, id)?;
-            let bytes = collection.len();
-            Ok((Write::Dismiss { collection, id }, bytes))
-        })
-    })
-}
-
-/// Reads which record is meant.
-///
-/// # Safety
-///
-/// Both are null or texts.
-unsafe fn record(
-    collection: *const c_char,
-    id: *const c_char,
-) -> Result<(String, RecordId), Failure> {
-    // SAFETY: the caller's promise.
-    let (collection, id) = unsafe { (text("collection", collection)?, text("id", id)?) };
-    Ok((collection.to_owned(), record_id(id)?))
+    unsafe { write_record(document, collection, id, change, dismiss) }
 }

@@ -7,7 +7,7 @@ use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value as Json, json};
-use sync_client::{DocumentHandle, RecordId};
+use sync_client::{DocumentHandle, Record, RecordId, RecordPage};
 
 use crate::clients::{Client, Opened, SYNC_LIST_MAX};
 use crate::code::Code;
@@ -28,11 +28,18 @@ pub struct Document {
 /// An open document.
 pub(crate) struct Desk {
     pub(crate) document: DocumentHandle,
+    /// The number of the client's handle.
+    client: usize,
     batch: Mutex<Option<Batch>>,
     receipts: Mutex<Receipts>,
 }
 
 impl Desk {
+    /// The handle of its client.
+    pub(crate) fn client(&self) -> *const Client {
+        ptr::without_provenance(self.client)
+    }
+
     pub(crate) fn batch(&self) -> MutexGuard<'_, Option<Batch>> {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,7 +73,8 @@ pub unsafe extern "C" fn sync_document_open(
             unsafe { (Out::new("document", document, ptr::null_mut())?, text("name", name)?) };
         let document = handles::find::<Opened>(client)?.0.document(name)?;
         let (batch, receipts) = (Mutex::default(), Mutex::default());
-        out.put(handles::give(client, Desk { document, batch, receipts })?);
+        let desk = Desk { document, client: client.addr(), batch, receipts };
+        out.put(handles::give(client, desk)?);
         Ok(())
     })
 }
@@ -105,6 +113,32 @@ pub(crate) fn check_limit(limit: usize) -> Result<(), Failure> {
     Err(Failure::misuse(format!("limit is {limit}; give one from 1 to {SYNC_LIST_MAX}")))
 }
 
+/// A failure to find something.
+pub(crate) fn not_there(text: String) -> Failure {
+    Failure::new(Code::NotFound, text)
+}
+
+/// A record as JSON.
+pub(crate) fn record(id: &RecordId, record: &Record) -> Json {
+    let is_in_conflict = !record.conflicts().is_empty();
+    json!({
+        "id": id.to_string(), "fields": of_fields(&record.fields()), "conflict": is_in_conflict,
+    })
+}
+
+/// A page of records behind an id.
+pub(crate) fn page(
+    after: Option<&str>,
+    limit: usize,
+    read: impl FnOnce(Option<&RecordId>) -> Result<RecordPage, Failure>,
+) -> Result<Json, Failure> {
+    let after = after.map(record_id).transpose()?;
+    check_limit(limit)?;
+    let page = read(after.as_ref())?;
+    let records: Vec<_> = page.records.iter().map(|(id, read)| record(id, read)).collect();
+    Ok(json!({ "records": records, "next": page.next.map(|id| id.to_string()) }))
+}
+
 /// The first of some items, and how many more there are.
 pub(crate) fn limited<T>(
     name: &str,
@@ -137,7 +171,7 @@ pub unsafe extern "C" fn sync_get(
         let Some(item) = document.collection(collection).get(&record_id(id)?)? else {
             let text =
                 format!("no record {id} in collection {collection}; it may have been deleted");
-            return Err(Failure::new(Code::NotFound, text));
+            return Err(not_there(text));
         };
         Ok(json!({ "id": id, "fields": of_fields(&item.fields), "conflict": item.is_in_conflict }))
     })
@@ -163,16 +197,9 @@ pub unsafe extern "C" fn sync_list(
         // SAFETY: what the header asks for.
         let (collection, after) =
             unsafe { (text("collection", collection)?, optional_text("after", after)?) };
-        let after = after.map(record_id).transpose()?;
-        check_limit(limit)?;
-        let page = document.read(|document| document.page(collection, after.as_ref(), limit))?;
-        let records = page.records.iter().map(|(id, record)| {
-            let fields = of_fields(&record.fields());
-            let is_in_conflict = !record.conflicts().is_empty();
-            json!({ "id": id.to_string(), "fields": fields, "conflict": is_in_conflict })
-        });
-        let records: Vec<_> = records.collect();
-        Ok(json!({ "records": records, "next": page.next.map(|id| id.to_string()) }))
+        page(after, limit, |after| {
+            Ok(document.read(|document| document.page(collection, after, limit))?)
+        })
     })
 }
 
@@ -240,9 +267,7 @@ pub unsafe extern "C" fn sync_value(
         // SAFETY: what the header asks for.
         let name = unsafe { text("name", name) }?;
         let value = document.read(|document| document.value(name))?;
-        let value = value.ok_or_else(|| {
-            Failure::new(Code::NotFound, format!("no value {name}; set it first"))
-        })?;
+        let value = value.ok_or_else(|| not_there(format!("no value {name}; set it first")))?;
         Ok(of_value(&value))
     })
 }

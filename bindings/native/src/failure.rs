@@ -6,8 +6,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sync_client::{
-    BackupError, Error, FileError, Misuse, OpenError, OutboxError, StoreError, SyncError,
-    TransferError,
+    BackupError, Error, FeedError, FileError, Misuse, OpenError, OutboxError, StoreError,
+    SyncError, TapeError, TransferError,
 };
 
 use crate::code::Code;
@@ -150,66 +150,62 @@ fn of_io(error: &io::Error) -> Code {
     if error.kind() == io::ErrorKind::StorageFull { Code::DiskFull } else { Code::File }
 }
 
-impl From<OutboxError> for Failure {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "as above")]
-    fn from(error: OutboxError) -> Self {
-        let text = error.to_string();
-        let code = match error {
-            OutboxError::NoSuchItem => Code::NotFound,
-            OutboxError::InFlight => Code::Busy,
-            OutboxError::NotParked | OutboxError::Needed { .. } => Code::Misuse,
-            OutboxError::Client(error) => return error.into(),
-            _ => Code::Other,
-        };
-        Self { code, text }
-    }
+/// The codes of an error that may hold one of the client.
+macro_rules! codes {
+    ($error:ident { $($variant:pat => $code:expr,)* }) => {
+        impl From<$error> for Failure {
+            #[allow(
+                clippy::wildcard_enum_match_arm,
+                reason = "what later versions add is told by its text"
+            )]
+            fn from(error: $error) -> Self {
+                let text = error.to_string();
+                let code = match error {
+                    $($variant => $code,)*
+                    $error::Client(error) => return error.into(),
+                    _ => Code::Other,
+                };
+                Self { code, text }
+            }
+        }
+    };
 }
 
-impl From<BackupError> for Failure {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "as above")]
-    fn from(error: BackupError) -> Self {
-        let text = error.to_string();
-        let code = match error {
-            BackupError::Exists { .. } => Code::Exists,
-            BackupError::Io { source, .. } => of_io(&source),
-            BackupError::Copy(failure) => of_store(&failure, Code::File),
-            BackupError::Client(error) => return error.into(),
-            _ => Code::Other,
-        };
-        Self { code, text }
-    }
-}
+codes!(OutboxError {
+    OutboxError::NoSuchItem => Code::NotFound,
+    OutboxError::InFlight => Code::Busy,
+    OutboxError::NotParked | OutboxError::Needed { .. } => Code::Misuse,
+});
 
-impl From<TransferError> for Failure {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "as above")]
-    fn from(error: TransferError) -> Self {
-        let text = error.to_string();
-        let code = match error {
-            TransferError::Damaged(_) => Code::Damaged,
-            TransferError::Newer { .. } => Code::Newer,
-            TransferError::TooLarge { .. } => Code::Misuse,
-            TransferError::Io { source, .. } => of_io(&source),
-            TransferError::Client(error) => return error.into(),
-            _ => Code::Other,
-        };
-        Self { code, text }
-    }
-}
+codes!(BackupError {
+    BackupError::Exists { .. } => Code::Exists,
+    BackupError::Io { source, .. } => of_io(&source),
+    BackupError::Copy(failure) => of_store(&failure, Code::File),
+});
 
-impl From<SyncError> for Failure {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "as above")]
-    fn from(error: SyncError) -> Self {
-        let text = error.to_string();
-        let code = match error {
-            SyncError::TimedOut { .. } => Code::TimedOut,
-            SyncError::Parked { .. } => Code::Parked,
-            SyncError::Offline(_) => Code::Offline,
-            SyncError::Client(error) => return error.into(),
-            _ => Code::Other,
-        };
-        Self { code, text }
-    }
-}
+codes!(TransferError {
+    TransferError::Damaged(_) => Code::Damaged,
+    TransferError::Newer { .. } => Code::Newer,
+    TransferError::TooLarge { .. } => Code::Misuse,
+    TransferError::Io { source, .. } => of_io(&source),
+});
+
+codes!(TapeError {
+    TapeError::NoSuchCheckpoint { .. } | TapeError::NoTape => Code::NotFound,
+    TapeError::Cut { .. } => Code::Gone,
+    TapeError::Differs { .. } | TapeError::Unreadable { .. } => Code::Damaged,
+});
+
+codes!(FeedError {
+    FeedError::NotKept => Code::Misuse,
+    FeedError::Gone => Code::Gone,
+});
+
+codes!(SyncError {
+    SyncError::TimedOut { .. } => Code::TimedOut,
+    SyncError::Parked { .. } => Code::Parked,
+    SyncError::Offline(_) => Code::Offline,
+});
 
 #[cfg(test)]
 mod tests {

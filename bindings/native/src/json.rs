@@ -4,7 +4,7 @@
 use data_encoding::BASE64;
 use serde_json::{Map, Number, Value as Json, json};
 
-use sync_client::{Field, Value};
+use sync_client::{Field, Value, Which};
 
 use crate::code::Code;
 use crate::failure::Failure;
@@ -29,6 +29,33 @@ pub(crate) fn fields(what: &str, text: &str) -> Result<Vec<(String, Field)>, Fai
 pub(crate) fn path(what: &str, text: &str) -> Result<Vec<String>, Failure> {
     serde_json::from_str(text)
         .map_err(|error| wrong(format!("{what} is not a list of names, [\"name\", …]: {error}")))
+}
+
+/// Reads which changes are meant.
+pub(crate) fn which(text: &str) -> Result<Which, Failure> {
+    const KEYS: [&str; 5] = ["since", "author", "device", "from_ms", "until_ms"];
+    let Json::Object(mut object) = parse("which", text)? else {
+        return Err(wrong("which is not an object; write {\"since\": number, …}"));
+    };
+    if let Some(key) = object.keys().find(|key| !KEYS.contains(&&key[..])) {
+        return Err(wrong(format!("which has no {key:?}; it has {}", KEYS.join(", "))));
+    }
+    let mut number = |key: &str| {
+        let number = object.remove(key).map(|json| json.as_u64());
+        number
+            .map(|it| it.ok_or_else(|| wrong(format!("{key} is a whole number from 0"))))
+            .transpose()
+    };
+    let (since, from_ms, until_ms) = (number("since")?, number("from_ms")?, number("until_ms")?);
+    let mut replica = |key: &str| {
+        let read = |json: Json| json.as_str().and_then(|text| text.parse().ok());
+        let replica = object.remove(key).map(read);
+        replica.map(|it| it.ok_or_else(|| wrong(format!("{key} is no author")))).transpose()
+    };
+    let (author, device) = (replica("author")?, replica("device")?);
+    let is_timed = from_ms.is_some() || until_ms.is_some();
+    let unix_ms = is_timed.then(|| from_ms.unwrap_or(0)..until_ms.unwrap_or(u64::MAX));
+    Ok(Which { since, author, device, unix_ms })
 }
 
 /// Reads a field.
@@ -321,6 +348,36 @@ mod tests {
         assert!(fields("the fields", "[]").is_err());
         assert!(path("the path", r#"["a",1]"#).is_err());
         assert_eq!(path("the path", r#"["a","b"]"#).unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn which_changes_are_meant_is_read_as_it_is_written() {
+        let (one, text) = ([7; 16], "07".repeat(16));
+        let author = Some(sync_client::ReplicaId::from_bytes(one));
+        let device = author;
+        for (written, expected) in [
+            ("{}".to_owned(), Which::default()),
+            (r#"{"since":3}"#.to_owned(), Which::since(3)),
+            (format!(r#"{{"author":"{text}"}}"#), Which { author, ..Which::default() }),
+            (format!(r#"{{"device":"{text}","since":1}}"#), Which { device, ..Which::since(1) }),
+            (r#"{"from_ms":5,"until_ms":9}"#.to_owned(), Which::between(5..9)),
+            (r#"{"from_ms":5}"#.to_owned(), Which::between(5..u64::MAX)),
+            (r#"{"until_ms":9}"#.to_owned(), Which::between(0..9)),
+        ] {
+            assert_eq!(which(&written).unwrap(), expected, "{written}");
+        }
+        for text in [
+            "[]",
+            r#"{"Since":1}"#,
+            r#"{"since":-1}"#,
+            r#"{"since":"1"}"#,
+            r#"{"since":null}"#,
+            r#"{"author":"nobody"}"#,
+            r#"{"author":7}"#,
+            r#"{"from_ms":1.5}"#,
+        ] {
+            assert!(matches!(which(text), Err(Failure { code: Code::Json, .. })), "{text}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub mod code;
 
 pub mod results;
 
+pub mod tokens;
+
 pub mod clients;
 
 pub mod documents;
@@ -32,5 +34,11 @@ pub mod events;
 pub mod conflicts;
 
 pub mod outbox;
+
+pub mod undo;
+
+pub mod past;
+
+pub mod feed;
 
 pub mod copies;

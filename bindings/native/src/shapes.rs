@@ -5,11 +5,13 @@ use std::time::UNIX_EPOCH;
 use serde_json::{Value as Json, json};
 
 use sync_client::{
-    Clash, Conflict, Connection, Damage, Event, ItemState, LogEntry, Logged, Peer, Phase, Place,
-    ReplicaId, Scrubbed, Side, Status, Version, Waiting, Writing,
+    Checkpoint, Clash, Conflict, Connection, Damage, Difference, Event, FeedEntry, FeedPage,
+    ItemState, LogEntry, Logged, Peer, Place, ReplicaId, Scrubbed, Side, Status, Version, Waiting,
+    Writing,
 };
 
-use crate::json::{of_bytes, of_fields, of_value};
+use crate::clients::SYNC_LIST_MAX;
+use crate::json::{of_bytes, of_field, of_fields, of_value};
 
 pub(crate) fn connection(connection: &Connection) -> Json {
     let reason = match connection {
@@ -19,18 +21,9 @@ pub(crate) fn connection(connection: &Connection) -> Json {
     json!({ "connection": connection.to_string(), "reason": reason })
 }
 
-fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Closed => "closed",
-        Phase::Opening => "opening",
-        Phase::CatchingUp => "catching-up",
-        Phase::Live => "live",
-    }
-}
-
 pub(crate) fn status(status: &Status) -> Json {
     let mut shape = connection(&status.connection);
-    shape["phase"] = json!(phase(status.phase));
+    shape["phase"] = json!(status.phase.name());
     shape["pending"] = json!(status.pending);
     shape["pending_bytes"] = json!(status.pending_bytes);
     shape["parked"] = json!(status.parked);
@@ -184,6 +177,55 @@ pub(crate) fn peer(replica: &ReplicaId, peer: &Peer) -> Json {
     json!({
         "replica": replica.to_string(), "name": peer.name, "state": of_bytes(&peer.state),
     })
+}
+
+pub(crate) fn checkpoint(checkpoint: &Checkpoint) -> Json {
+    json!({
+        "number": checkpoint.number,
+        "label": checkpoint.label,
+        "at_ms": checkpoint.unix_ms,
+        "bytes": checkpoint.bytes,
+        "whole": checkpoint.is_whole,
+    })
+}
+
+pub(crate) fn difference(difference: &Difference) -> Json {
+    json!({
+        "place": place(&difference.place),
+        "old": difference.old.as_ref().map(of_fields),
+        "new": difference.new.as_ref().map(of_fields),
+    })
+}
+
+/// What taking back did: the numbers of the changes, and where it is not known who did what.
+pub(crate) fn reverted(changes: &[u64], unclear: &[Place]) -> Json {
+    let places: Vec<_> = unclear.iter().take(SYNC_LIST_MAX).map(place).collect();
+    json!({ "changes": changes, "more": unclear.len() - places.len(), "unclear": places })
+}
+
+pub(crate) fn feed(page: &FeedPage) -> Json {
+    json!({
+        "entries": page.entries.iter().map(feed_entry).collect::<Vec<_>>(),
+        "next": page.next.to_u64(),
+        "has_more": page.has_more,
+    })
+}
+
+fn feed_entry(entry: &FeedEntry) -> Json {
+    let mut shape = json!({
+        "cursor": entry.cursor.to_u64(),
+        "change": entry.change.to_string(),
+        "place": place(&entry.place),
+        "path": entry.path,
+        "author": entry.author.map(|author| author.to_string()),
+        "at_ms": entry.unix_ms,
+    });
+    for (key, field) in [("old", &entry.old), ("new", &entry.new)] {
+        if let Some(field) = field {
+            shape[key] = of_field(field);
+        }
+    }
+    shape
 }
 
 pub(crate) fn scrubbed(scrubbed: &Scrubbed) -> Json {

@@ -7,7 +7,7 @@ use sync_core::document::{Edit, Refused};
 use sync_core::error::{Misuse, Sure as _};
 use sync_core::session::{
     Backoff, Client, ClientConfig, ClientInput, LogEntry, Now, OutboxItem, OutboxState, Peer,
-    Phase, SavedDocument, decode_log,
+    SavedDocument, decode_log,
 };
 use sync_core::types::{RecordId, SEPARATOR};
 use sync_core::wire::{Claim, HubMessage, decode_hub};
@@ -246,13 +246,7 @@ impl Kernel {
 
     /// How far this document is with the hub: `closed`, `opening`, `catching-up` or `live`.
     pub fn phase(&self) -> String {
-        match opened(self.client.phase(&self.name)) {
-            Phase::Closed => "closed",
-            Phase::Opening => "opening",
-            Phase::CatchingUp => "catching-up",
-            Phase::Live => "live",
-        }
-        .to_owned()
+        opened(self.client.phase(&self.name)).name().to_owned()
     }
 
     /// Who else is online, as the hub tells.

@@ -53,7 +53,7 @@ fn step_to_js(step: Step) -> JsValue {
     match step {
         Step::Join(delta) => object(&[("type", "join".into()), ("pieces", seal_all(delta).into())]),
         // Its store keeps none.
-        Step::Record(_) => JsValue::NULL,
+        Step::Record(_) | Step::Know(_) | Step::Forget(_) => JsValue::NULL,
         Step::Enqueue { item, replaces } => object(&[
             ("type", "enqueue".into()),
             ("item", item_to_js(&item)),

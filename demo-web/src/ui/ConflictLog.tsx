@@ -10,7 +10,7 @@ export function ConflictLog({ onSelect }: Props) {
   const entries = useConflicts().filter((entry) => entry.collection === "notes");
   const toChoose = useClashing().size;
   return (
-    <details className="conflict-log">
+    <details className="fold conflict-log">
       <summary>
         Conflicts <span className="count">{entries.length}</span>
         {toChoose > 0 && <span className="badge conflict">{toChoose} to choose</span>}

@@ -1,5 +1,6 @@
 import type { Note } from "../notes/note";
 import { ConflictLog } from "./ConflictLog";
+import { Copies } from "./Copies";
 import { focusById, focusNote, TITLE_ID } from "./focus";
 import { PlusIcon } from "./icons";
 import { NoteList } from "./NoteList";
@@ -54,6 +55,7 @@ export function Sidebar(props: Props) {
       {notes.length === 0 && <EmptyList searching={total > 0} />}
       <footer className="sidebar-bottom">
         <ConflictLog onSelect={props.onSelect} />
+        <Copies />
         <p className="keys">
           <kbd>n</kbd> new <kbd>↑</kbd>
           <kbd>↓</kbd> move <kbd>/</kbd> search <kbd>Del</kbd> delete

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::notes::Notes;
 use crate::{
-    add, backup, checkpoint, completion, conflicts, edit, export, feed, import, keep, ls, outbox,
-    purge, revert, rm, status, sync, watch,
+    add, backup, checkpoint, completion, conflicts, devices, edit, export, feed, import, keep, ls,
+    outbox, purge, revert, rm, status, sync, watch,
 };
 
 /// Notes that work without a network and sync with a hub.
@@ -18,9 +18,12 @@ pub(crate) struct Args {
     /// The directory with the notes; made if there is none.
     #[arg(long, global = true, value_name = "DIR", env = "NOTES_DATA")]
     pub(crate) data: Option<PathBuf>,
-    /// The hub that `watch`, `sync` and `status` connect to, as http://HOST:PORT.
+    /// The hub that `watch`, `sync`, `status` and `devices` connect to, as http://HOST:PORT.
     #[arg(long, global = true, value_name = "URL", env = "NOTES_HUB")]
     pub(crate) hub: Option<String>,
+    /// What others are told that this device is called.
+    #[arg(long, global = true, value_name = "NAME", env = "NOTES_DEVICE")]
+    pub(crate) device: Option<String>,
     /// The name of the document.
     #[arg(long, global = true, value_name = "NAME", default_value = "notes")]
     pub(crate) doc: String,
@@ -46,6 +49,8 @@ pub(crate) enum Command {
     Watch(watch::Watch),
     /// Show how far everything is.
     Status(status::Status),
+    /// List the other devices, and how much they have of what was written here.
+    Devices(devices::Devices),
     /// Wait until nothing is pending and the hub's state is here.
     Sync(sync::Sync),
     /// Show what waits for the hub; retry, rewrite, park, drop and export it.
@@ -86,7 +91,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it uses the hub.
     pub(crate) fn connects(&self) -> bool {
-        matches!(self, Self::Watch(_) | Self::Sync(_) | Self::Status(_))
+        matches!(self, Self::Watch(_) | Self::Sync(_) | Self::Status(_) | Self::Devices(_))
     }
 
     pub(crate) fn run(&self, notes: &Notes) -> Result<()> {
@@ -97,6 +102,7 @@ impl Command {
             Self::Ls(ls) => ls.run(notes),
             Self::Watch(watch) => watch.run(notes),
             Self::Status(status) => status.run(notes),
+            Self::Devices(devices) => devices.run(notes),
             Self::Sync(sync) => sync.run(notes),
             Self::Outbox(outbox) => outbox.run(notes),
             Self::Conflicts(conflicts) => conflicts.run(notes),

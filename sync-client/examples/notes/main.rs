@@ -6,6 +6,7 @@ mod backup;
 mod checkpoint;
 mod completion;
 mod conflicts;
+mod devices;
 mod edit;
 mod export;
 mod feed;

@@ -45,6 +45,9 @@ impl Notes {
         if let Some(hub) = args.hub.as_ref().filter(|_| args.command.connects()) {
             builder = builder.hub(hub);
         }
+        if let Some(name) = &args.device {
+            builder = builder.device_name(name);
+        }
         let client = builder.open()?;
         let document = client.document(&args.doc)?;
         let notes = document.collection(COLLECTION);

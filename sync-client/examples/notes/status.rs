@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use sync_client::{Connection, Kept, Phase};
+use sync_client::{Connection, Kept};
 
+use crate::devices;
 use crate::notes::Notes;
 use crate::progress::bytes;
 
@@ -28,6 +29,8 @@ impl Status {
         json["heard_ms"] = json!(status.contact.heard_ms);
         json["current_ms"] = json!(status.contact.current_ms);
         json["lag_ms"] = json!(status.lag_ms);
+        let devices = notes.document.devices();
+        json["devices"] = devices.iter().map(devices::json_of).collect();
         json["kept"] = kept.iter().map(kept_json).collect();
         notes.print(&json, || {
             let mut lines = vec![line];
@@ -48,6 +51,7 @@ impl Status {
                 lines.push(format!("last contact with the hub {} ago", time(ago)));
             }
             lines.push(format!("in conflict: {}", status.conflicts));
+            lines.extend(devices.iter().map(|device| devices::line(notes, device)));
             lines.extend(kept.iter().map(kept_line));
             lines
         })
@@ -73,7 +77,7 @@ pub(crate) fn state(notes: &Notes) -> Result<(Json, String)> {
         "document": notes.document.name(),
         "connection": connection,
         "reason": reason,
-        "phase": phase(status.phase),
+        "phase": status.phase.name(),
         "pending": status.pending,
         "pending_bytes": status.pending_bytes,
         "parked": status.parked,
@@ -117,7 +121,7 @@ fn kept_line(kept: &Kept) -> String {
 }
 
 /// A span of time for a person.
-fn time(ms: u64) -> String {
+pub(crate) fn time(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (count, unit) = match seconds {
         0..120 => (seconds, "seconds"),
@@ -126,13 +130,4 @@ fn time(ms: u64) -> String {
         _ => (seconds / 86_400, "days"),
     };
     format!("{count} {unit}")
-}
-
-fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Closed => "closed",
-        Phase::Opening => "opening",
-        Phase::CatchingUp => "catching-up",
-        Phase::Live => "live",
-    }
 }

@@ -24,7 +24,7 @@ use crate::token::TokenSource;
 
 /// How long one attempt may take, up to the upgrade, in milliseconds. Arbitrary: a slow mobile line
 /// takes a few seconds for all the round trips.
-const ATTEMPT_MS_MAX: u64 = 15_000;
+pub(super) const ATTEMPT_MS_MAX: u64 = 15_000;
 
 /// How long a goodbye may take. Arbitrary.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -86,7 +86,6 @@ type Attempt = Pin<Box<dyn Future<Output = Result<(Socket, Option<String>), Line
 pub(super) type Queue = VecDeque<Bytes>;
 
 /// What happens on a line.
-#[derive(Debug)]
 pub(super) enum LineEvent {
     /// The wait is over.
     Due,

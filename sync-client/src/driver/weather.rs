@@ -3,14 +3,14 @@
 //!
 //! All runs in one thread of a runtime whose time goes on when nothing else does, so a minute takes a moment.
 
-mod hub;
+pub(super) mod hub;
 mod proxy;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_core::session::{ClientConfig, Phase};
+use sync_core::session::Phase;
 use sync_core::types::Value;
 use sync_faults::Random;
 use tempfile::TempDir;
@@ -19,16 +19,12 @@ use tokio::time::{Instant, sleep};
 
 use self::hub::{Hub, NOW_MS};
 use self::proxy::{FAULTS, Fault, Proxy};
-use super::Driver;
 use super::line::Dial;
-use crate::clock::{Clock, TimeOfDay};
-use crate::contact::Contacts;
+use super::opened::{DOCUMENT, opened};
+use crate::clock::TimeOfDay;
 use crate::random;
-use crate::shared::{Session, Shared};
-use crate::status::Connection;
-use crate::store::{Loaded, Store, open_file};
+use crate::shared::Shared;
 
-const DOCUMENT: &str = "notes";
 const SET: &str = "words";
 const DEVICES: usize = 3;
 
@@ -50,18 +46,7 @@ impl Device {
         let folder = TempDir::new().unwrap();
         let start = Instant::now();
         let day = TimeOfDay::new(move || NOW_MS + start.elapsed().as_millis() as u64);
-        let mut store = Store::new(open_file(folder.path()).unwrap()).unwrap();
-        let config = ClientConfig { agent: format!("device {number}"), ..ClientConfig::default() };
-        let mut session = Session::new(config);
-        let Loaded { saved, replica, contact } = store.load(DOCUMENT).unwrap();
-        let opening = u64::from_ne_bytes(random::bytes().unwrap());
-        session.open(DOCUMENT, saved, replica, opening).unwrap();
-        store.opened().unwrap();
-        let shared = Shared::new(session, Connection::Connecting, false, Clock::new(day));
-        let shared = Arc::new(shared);
-        shared.lock().contacts = Contacts::from([(DOCUMENT.to_owned(), contact)]);
-        let hub = Some("http://hub".parse().unwrap());
-        let mut driver = Driver::new(shared.clone(), store, hub, None);
+        let (shared, mut driver) = opened(folder.path(), &format!("device {number}"), day, None);
         let proxy = proxy.clone();
         driver.dial = Dial::Made(Arc::new(move || Box::pin(proxy.clone().dial(number))));
         Self { shared, task: tokio::spawn(driver.run()), _folder: folder }

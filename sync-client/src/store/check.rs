@@ -12,7 +12,7 @@ use sync_core::causal::{CausalContext, ReplicaId};
 
 use super::rows::{self, DocumentRow, Key};
 use super::steps::write_document;
-use super::{StoreError, dots, feed, history, tape};
+use super::{StoreError, devices, dots, feed, history, tape};
 use crate::contact::Contact;
 use crate::random;
 
@@ -67,12 +67,7 @@ pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError>
             connection.execute("DELETE FROM entries NOT INDEXED WHERE rowid = ?1", [number])?;
         }
         if !strays.is_empty() {
-            // Of which documents they were is not known.
-            let mut all = connection.prepare("SELECT id FROM documents")?;
-            let mut rows = all.query([])?;
-            while let Some(row) = rows.next()? {
-                lost.push(Lost::Dots(row.get(0)?));
-            }
+            lost.extend(every_document(connection)?);
         }
     }
     for Found { damage: row, at } in damaged_rows(connection)? {
@@ -84,6 +79,11 @@ pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError>
         if let Some(Damage { row, .. }) = structure(connection, None)?.pop() {
             return Err(StoreError::Damaged { table: "structure", row });
         }
+    }
+    // An index may name a document that the table does not have, so this is known once they are made anew.
+    if take_out_of_none(connection)? || !are_known(connection, &lost)? {
+        lost.extend(every_document(connection)?);
+        damage.push(Damage { table: Some("documents"), row: "one that is missing".to_owned() });
     }
     if !damage.is_empty() {
         // What stands open has no checksum: it is found again.
@@ -97,6 +97,46 @@ pub(super) fn repair(connection: &Connection) -> Result<Vec<Damage>, StoreError>
         forget(connection, lost)?;
     }
     Ok(damage)
+}
+
+/// What may be lost where it is not known of which document it was.
+fn every_document(connection: &Connection) -> Result<Vec<Lost>, StoreError> {
+    let mut all = connection.prepare("SELECT id FROM documents NOT INDEXED")?;
+    let numbers = all.query_map([], |row| row.get(0))?;
+    Ok(numbers.map(|number| number.map(Lost::Dots)).collect::<rusqlite::Result<_>>()?)
+}
+
+/// Takes out what stands under a number that no document has: it was of one whose number is another now, and
+/// which looks empty. Says whether something did.
+fn take_out_of_none(connection: &Connection) -> Result<bool, StoreError> {
+    let mut count = 0;
+    let of_documents = [
+        "contexts",
+        "entries",
+        "outbox",
+        "conflicts",
+        "checkpoints",
+        "tape",
+        "undo",
+        "feed",
+        "feeds",
+        "devices",
+    ];
+    for table in of_documents {
+        let sql = format!("DELETE FROM {table} WHERE document NOT IN (SELECT id FROM documents)");
+        count += connection.execute(&sql, [])?;
+    }
+    Ok(count > 0)
+}
+
+/// Whether each document that something was lost of is there.
+fn are_known(connection: &Connection, lost: &[Lost]) -> Result<bool, StoreError> {
+    let mut found = connection.prepare("SELECT 1 FROM documents WHERE id = ?1")?;
+    let number = |lost: &Lost| match *lost {
+        Lost::Level(document) | Lost::Dots(document) => document,
+    };
+    let known = lost.iter().map(|lost| found.exists([number(lost)]));
+    Ok(known.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().all(|is_known| is_known))
 }
 
 /// What a document lacks.
@@ -150,7 +190,7 @@ pub(super) fn structure(
 pub(super) type Look = fn(&Row<'_>) -> Result<(), StoreError>;
 
 /// How each table with a number for each row is read.
-pub(super) const TABLES: [(&str, &str, Look); 9] = [
+pub(super) const TABLES: [(&str, &str, Look); 10] = [
     ("identity", "SELECT body, id FROM identity", |row| {
         let at = Key { table: "identity", key: &1 };
         rows::read_identity(at, row.get_ref(0)?.as_blob()?).map(|_| ())
@@ -173,6 +213,7 @@ pub(super) const TABLES: [(&str, &str, Look); 9] = [
     ("undo", "SELECT position, document, unix_ms, body, position FROM undo", history::look),
     ("feed", "SELECT position, document, unix_ms, body, position FROM feed", feed::look),
     ("feeds", "SELECT document, body, document FROM feeds", feed::look_at_head),
+    ("devices", "SELECT number, fingerprint, body, number FROM devices", devices::look),
 ];
 
 fn damaged_rows(connection: &Connection) -> Result<Vec<Found>, StoreError> {
@@ -237,7 +278,7 @@ pub(super) fn damaged_items(
     after: Option<&ItemKey>,
     limit: i64,
 ) -> Result<(Vec<Found>, Option<ItemKey>), StoreError> {
-    let sql = "SELECT replica, last, body, document FROM outbox
+    let sql = "SELECT replica, last, body, position, document FROM outbox
                WHERE (document, replica, last) > (?1, ?2, ?3)
                ORDER BY document, replica, last LIMIT ?4";
     let mut statement = connection.prepare_cached(sql)?;
@@ -246,7 +287,7 @@ pub(super) fn damaged_items(
     let (mut found, mut key, mut count) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
         let (replica, last, document): (Vec<u8>, i64, i64) =
-            (row.get(0)?, row.get(1)?, row.get(3)?);
+            (row.get(0)?, row.get(1)?, row.get(4)?);
         (key, count) = (Some((document, replica.clone(), last)), count + 1);
         let damage = damage_of("outbox", last, rows::read_outbox_row(row).map(|_| ()));
         let at = At::Item { document, replica, last };
@@ -310,7 +351,10 @@ fn take_out(
                 Ok(None)
             }
             Some("documents") => Ok(Some(Lost::Level(*number))),
-            Some(table @ ("conflicts" | "checkpoints" | "tape" | "undo" | "feed" | "feeds")) => {
+            Some(
+                table @ ("conflicts" | "checkpoints" | "tape" | "undo" | "feed" | "feeds"
+                | "devices"),
+            ) => {
                 let sql = format!("DELETE FROM {table} WHERE rowid = ?1");
                 connection.execute(&sql, [number])?;
                 Ok(None)
@@ -328,17 +372,17 @@ fn take_out(
 /// Forgets how far the hub of a document was followed, so that the two are compared.
 ///
 /// Where dots are lost, what was seen is made again from what is here: what is lacking looks as if it had
-/// never been here, and what was removed is heard of again from whoever knows. What the outbox holds is joined
-/// when the document is opened. From then on it is written under a fresh incarnation, since counters of the
-/// old one may be unknown.
+/// never been here, and what was removed is heard of again from whoever knows. What the outbox holds is
+/// joined when the document is opened. From then on it is written under a fresh incarnation, since counters
+/// of the old one may be unknown.
 fn forget(connection: &Connection, lost: &Lost) -> Result<(), StoreError> {
     let (Lost::Level(document) | Lost::Dots(document)) = *lost;
     let sql = "SELECT name, body FROM documents WHERE id = ?1";
     let row = |row: &Row<'_>| {
         Ok((row.get_ref(0)?.as_bytes()?.to_vec(), row.get_ref(1)?.as_bytes()?.to_vec()))
     };
-    // What stood under a number that no document has was of none.
     let found = connection.query_row(sql, [document], row).optional()?;
+    // What stood there was taken out already.
     let Some((name, body)) = found else { return Ok(()) };
     if matches!(lost, Lost::Dots(_)) {
         make_contexts(connection, document)?;

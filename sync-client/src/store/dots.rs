@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, Params, params};
+use rusqlite::{Connection, Params, params};
 
 use sync_core::causal::{
     CausalContext, Dot, DotRanges, DotStore, Entry, Fingerprints, MemoryStore, RUN_DOTS_MAX,
@@ -150,31 +150,7 @@ impl DocumentStore {
 
     /// Adds an entry of which nothing is here.
     pub(super) fn insert(&self, entry: &Entry) -> Result<(), StoreError> {
-        let insert = "INSERT INTO entries (document, replica, first, last, space, place, body)
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        let replace = "INSERT OR REPLACE INTO entries
-                       (document, replica, first, last, space, place, body)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        let (replica, body) = (entry.replica(), rows::write_entry(entry));
-        let row = params![
-            self.document,
-            replica.as_bytes(),
-            counter(entry.first.counter),
-            counter(entry.last()),
-            entry.label.space(),
-            &*entry.id,
-            body
-        ];
-        self.file.write(|connection| {
-            match connection.prepare_cached(insert)?.execute(row) {
-                // What stands there is nothing that was seen: a context is not as it was written.
-                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                    connection.prepare_cached(replace)?.execute(row)?;
-                }
-                done => drop(done?),
-            }
-            Ok(())
-        })
+        self.file.insert(self.document, entry)
     }
 
     /// Writes an entry anew of which some dots were taken out, or came.

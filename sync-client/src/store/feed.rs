@@ -134,7 +134,7 @@ impl Past {
         }
         let limit = self.keeping.feed.map_or(0, |limits| limits.bytes_max);
         if feed.bytes > limit {
-            self.trim_feed(connection, document, recorded.unix_ms)?;
+            self.trim_feed(connection, document, self.ages.now_ms())?;
         }
         Ok(())
     }

@@ -8,13 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, params};
 
-use sync_core::causal::{DotRanges, ReplicaId};
+use sync_core::causal::{DotRanges, Entry, ReplicaId};
 use sync_sqlite::Database;
 
-use super::{StoreError, rows};
+use super::arriving::Arriving;
+use super::sieve::Sieve;
+use super::{StoreError, copy, rows};
 
 /// After how many steps of SQLite's machine it is asked whether somebody waits. Arbitrary: some microseconds.
 const STEPS_BETWEEN: c_int = 1_000;
+
+/// How many rows are written before the write-ahead log goes into the file as soon as nobody writes.
+/// Arbitrary: some megabytes.
+const LONG_LOG_ROWS: u64 = 4_096;
 
 /// One file, open until it is closed. What is written is in a transaction that the first write begins.
 #[derive(Debug)]
@@ -23,6 +29,12 @@ pub(crate) struct File(Mutex<Option<Inner>>);
 #[derive(Debug)]
 struct Inner {
     database: Database,
+    /// New entries that no statement has written yet.
+    arriving: Arriving,
+    /// What tells of a place that nothing is there, by document.
+    sieves: BTreeMap<i64, Sieve>,
+    /// How many rows had been written when the write-ahead log last went into the file.
+    logged_from: u64,
     /// What of replicas changed in contexts since the last commit, by document.
     seen: BTreeMap<(i64, ReplicaId), Seen>,
     /// Whether a transaction was begun that is not committed. SQLite ends one by itself after some errors,
@@ -43,8 +55,19 @@ struct Seen {
 
 impl File {
     pub(super) fn new(database: Database) -> Self {
-        let (seen, is_begun, failures, is_spoiled) = (BTreeMap::new(), false, 0, false);
-        Self(Mutex::new(Some(Inner { database, seen, is_begun, failures, is_spoiled })))
+        let (arriving, sieves, seen) = (Arriving::default(), BTreeMap::new(), BTreeMap::new());
+        let (logged_from, failures) = (database.total_changes(), 0);
+        let (is_begun, is_spoiled) = (false, false);
+        Self(Mutex::new(Some(Inner {
+            database,
+            arriving,
+            sieves,
+            logged_from,
+            seen,
+            is_begun,
+            failures,
+            is_spoiled,
+        })))
     }
 
     /// Reads, also what is not committed yet.
@@ -54,7 +77,31 @@ impl File {
     ) -> Result<T, StoreError> {
         let mut inner = self.lock();
         let inner = inner.as_mut().ok_or(StoreError::Closed)?;
-        let outcome = read(&inner.database);
+        let outcome = inner.arrive().and_then(|()| read(&inner.database));
+        inner.failures += u64::from(outcome.is_err());
+        outcome
+    }
+
+    /// Whether a document has an entry at a place, also one that is not committed yet.
+    pub(super) fn has_at(
+        &self,
+        document: i64,
+        space: &[u8],
+        place: &[u8],
+    ) -> Result<bool, StoreError> {
+        let mut inner = self.lock();
+        let inner = inner.as_mut().ok_or(StoreError::Closed)?;
+        let found = inner.has_at(document, space, place);
+        inner.failures += u64::from(found.is_err());
+        found
+    }
+
+    /// Adds an entry of which nothing is here. It is written together with others, before anything else is
+    /// read or written.
+    pub(super) fn insert(&self, document: i64, entry: &Entry) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        let inner = inner.as_mut().ok_or(StoreError::Closed)?;
+        let outcome = inner.insert(document, entry);
         inner.failures += u64::from(outcome.is_err());
         outcome
     }
@@ -66,7 +113,8 @@ impl File {
     ) -> Result<T, StoreError> {
         let mut inner = self.lock();
         let inner = inner.as_mut().ok_or(StoreError::Closed)?;
-        let outcome = inner.begin().and_then(|()| write(&inner.database));
+        let begun = inner.begin().and_then(|()| inner.arrive());
+        let outcome = begun.and_then(|()| write(&inner.database));
         inner.failures += u64::from(outcome.is_err());
         if outcome.is_err() {
             inner.spoil();
@@ -77,11 +125,6 @@ impl File {
     /// How many reads and writes have failed so far.
     pub(crate) fn failures(&self) -> u64 {
         self.lock().as_ref().map_or(0, |inner| inner.failures)
-    }
-
-    /// Whether nothing was written that is not committed, and writing goes on.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.lock().as_ref().is_some_and(Inner::is_quiet)
     }
 
     /// Reads while nothing is being written, and gives up where `waiting` is not 0: then there is nothing.
@@ -156,6 +199,7 @@ impl File {
             let inner = inner.as_mut().ok_or(StoreError::Closed)?;
             let was_begun = inner.is_begun;
             inner.begin()?;
+            inner.arrive()?;
             run(&inner.database, "SAVEPOINT trial")?;
             (inner.seen.clone(), was_begun)
         };
@@ -163,6 +207,7 @@ impl File {
         let mut inner = self.lock();
         let inner = inner.as_mut().ok_or(StoreError::Closed)?;
         inner.seen = seen;
+        inner.arriving.clear();
         // A failed write has taken back more than the trial.
         if inner.is_spoiled {
             return outcome.and(Err(StoreError::TakenBack));
@@ -180,14 +225,11 @@ impl File {
         outcome
     }
 
-    /// Copies what is committed, without free pages. Nothing may be uncommitted.
+    /// Copies what is committed, without free pages and without an identity. Nothing may be uncommitted.
     pub(super) fn copy(&self, path: &Path) -> Result<(), StoreError> {
-        let name = path.as_os_str().as_encoded_bytes();
-        let name = std::str::from_utf8(name).map_err(|_| StoreError::BadPath)?;
         let inner = self.lock();
         let inner = inner.as_ref().ok_or(StoreError::Closed)?;
-        inner.database.execute("VACUUM INTO ?1", [name])?;
-        Ok(())
+        copy::write(&inner.database, path)
     }
 
     /// Writes the file anew, without free pages, and empties the write-ahead log. Nothing may be
@@ -199,10 +241,33 @@ impl File {
         Ok(inner.database.checkpoint()?)
     }
 
+    /// Whether so much was written that the write-ahead log is to go into the file.
+    pub(super) fn has_long_log(&self) -> bool {
+        self.lock().as_ref().is_some_and(|inner| {
+            inner.database.total_changes().saturating_sub(inner.logged_from) >= LONG_LOG_ROWS
+        })
+    }
+
+    /// Lets the write-ahead log go into the file, unless something is being written.
+    pub(super) fn shorten_log(&self) {
+        if let Some(inner) = self.lock().as_mut().filter(|inner| inner.is_quiet()) {
+            // Where this fails, the log stays as it is, and a commit tries it again once it is full.
+            let _ = inner.database.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
+            inner.logged_from = inner.database.total_changes();
+        }
+    }
+
+    /// Whether a sieve tells what a document lacks.
+    #[cfg(test)]
+    pub(super) fn has_sieve(&self, document: i64) -> bool {
+        self.lock().as_ref().unwrap().sieves.get(&document).is_some_and(Sieve::is_made)
+    }
+
     /// Takes back what is not committed. Nothing more is written.
     pub(super) fn give_up(&self) {
         if let Some(inner) = &mut *self.lock() {
             inner.seen.clear();
+            inner.arriving.clear();
             inner.spoil();
             if !inner.database.is_autocommit() {
                 // Where even this fails, closing the file does it.
@@ -253,8 +318,72 @@ impl Inner {
         Ok(())
     }
 
+    fn has_at(&mut self, document: i64, space: &[u8], place: &[u8]) -> Result<bool, StoreError> {
+        let sieve = self.sieves.entry(document).or_default();
+        if sieve.lacks(space, place) {
+            return Ok(false);
+        }
+        if self.arriving.has_at(document, space, place) {
+            return Ok(true);
+        }
+        let sql = "SELECT 1 FROM entries WHERE document = ?1 AND space = ?2 AND place = ?3";
+        let is_there =
+            self.database.prepare_cached(sql)?.exists(params![document, space, place])?;
+        if is_there || !sieve.missed() {
+            return Ok(is_there);
+        }
+        let sql = "SELECT ifnull(max(rowid), 0) FROM entries";
+        let rows: i64 = self.database.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        if !sieve.make(rows.unsigned_abs()) {
+            return Ok(false);
+        }
+        let sql = "SELECT space, place FROM entries WHERE document = ?1";
+        let mut read = || -> rusqlite::Result<()> {
+            let mut statement = self.database.prepare_cached(sql)?;
+            let mut found = statement.query([document])?;
+            while let Some(row) = found.next()? {
+                sieve.add(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+            }
+            Ok(())
+        };
+        let read = read();
+        if read.is_err() {
+            // With a part of the places it would say of others that nothing is there.
+            self.sieves.remove(&document);
+            return Ok(read.map(|()| false)?);
+        }
+        self.arriving.of(document).for_each(|entry| sieve.add(entry.label.space(), &entry.id));
+        Ok(false)
+    }
+
+    fn insert(&mut self, document: i64, entry: &Entry) -> Result<(), StoreError> {
+        self.begin()?;
+        if !self.arriving.takes(document) {
+            self.arrive()?;
+        }
+        if let Some(sieve) = self.sieves.get_mut(&document) {
+            sieve.add(entry.label.space(), &entry.id);
+        }
+        self.arriving.push(document, entry.clone());
+        if self.arriving.is_full() { self.arrive() } else { Ok(()) }
+    }
+
+    /// Writes the entries that wait for a statement.
+    fn arrive(&mut self) -> Result<(), StoreError> {
+        if self.arriving.is_empty() {
+            return Ok(());
+        }
+        let written = self.begin().and_then(|()| self.arriving.write(&self.database));
+        if written.is_err() {
+            self.arriving.clear();
+            self.spoil();
+        }
+        written
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
         self.begin()?;
+        self.arrive()?;
         for ((document, replica), seen) in std::mem::take(&mut self.seen) {
             let mut ranges = read_seen(&self.database, document, replica)?.difference(&seen.less);
             ranges.union(&seen.more);
@@ -303,4 +432,34 @@ fn write_seen(
     let body = rows::write_context(replica, ranges);
     connection.prepare_cached(sql)?.execute(params![document, replica.as_bytes(), body])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open_file;
+    use super::*;
+
+    #[test]
+    fn the_log_goes_into_the_file_once_it_is_long_and_nothing_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(super::super::FILE);
+        for (rows, is_long) in
+            [(LONG_LOG_ROWS - 1, false), (LONG_LOG_ROWS, true), (LONG_LOG_ROWS + 1, true)]
+        {
+            let file = File::new(open_file(folder.path()).unwrap());
+            let before = std::fs::metadata(&path).unwrap().len();
+            let sql = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT ?1)
+                       INSERT INTO conflicts SELECT 1, hex(randomblob(9)), x, x'' FROM n";
+            let write = |connection: &Connection| Ok(connection.execute(sql, [rows as i64])?);
+            file.write(write).unwrap();
+            file.shorten_log();
+            file.commit().unwrap();
+            assert_eq!(file.has_long_log(), is_long, "{rows}");
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
+            file.shorten_log();
+            assert!(!file.has_long_log());
+            assert!(std::fs::metadata(&path).unwrap().len() > before);
+            file.close();
+        }
+    }
 }

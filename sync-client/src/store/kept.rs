@@ -111,15 +111,7 @@ pub(super) fn forget_all(connection: &Connection) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::SCHEMA;
-
-    fn memory() -> Connection {
-        let connection = Connection::open_in_memory().unwrap();
-        SCHEMA.migrations.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
-        let sql = "INSERT INTO documents (id, name, body) VALUES (?1, ?1, x'')";
-        (1..3).for_each(|document| assert_eq!(connection.execute(sql, [document]).unwrap(), 1));
-        connection
-    }
+    use crate::store::memory;
 
     fn put(connection: &Connection, document: i64, seen_ms: u64, bytes: u64) {
         let sql = "INSERT INTO conflicts (document, key, seen_ms, body)

@@ -141,14 +141,17 @@ impl Tail {
     }
 }
 
-/// Makes an item one row, with a change to it.
+/// Makes an item one row, with a change to it. An item that is not there is an error: what was to be said of it
+/// would be lost.
 fn change(
     connection: &Connection,
     document: i64,
     key: Dot,
     change: impl FnOnce(&mut OutboxItem),
 ) -> Result<(), StoreError> {
-    let Some((mut item, position)) = take(connection, document, key)? else { return Ok(()) };
+    let Some((mut item, position)) = take(connection, document, key)? else {
+        return Err(StoreError::Missing { table: "outbox", row: key.to_string() });
+    };
     change(&mut item);
     insert(connection, document, position, &item, None)
 }
@@ -163,7 +166,7 @@ fn insert(
     let sql = "INSERT INTO outbox (document, replica, last, position, body)
                VALUES (?1, ?2, ?3, ?4, ?5)";
     let (replica, last) = (item.replica, counter(item.last));
-    let body = rows::write_outbox_row(item, added_to);
+    let body = rows::write_outbox_row(item, added_to, position);
     let row = params![document, replica.as_bytes(), last, position, body];
     connection.prepare_cached(sql)?.execute(row)?;
     Ok(())
@@ -175,8 +178,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::Client;
-    use crate::store::{FILE, SCHEMA};
+    use crate::store::{FILE, memory};
+    use crate::{Client, Error};
 
     /// How many rows a closed file has, and the bytes of the longest.
     fn rows(folder: &TempDir) -> (i64, i64) {
@@ -207,14 +210,6 @@ mod tests {
             let document = client.document("notes").unwrap();
             assert_eq!((document.outbox(), waits.len()), (waits, 1));
         }
-    }
-
-    fn memory() -> Connection {
-        let connection = Connection::open_in_memory().unwrap();
-        SCHEMA.migrations.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
-        let sql = "INSERT INTO documents (id, name, body) VALUES (?1, ?1, x'')";
-        (1..3).for_each(|document| assert_eq!(connection.execute(sql, [document]).unwrap(), 1));
-        connection
     }
 
     fn dot(counter: u64) -> Dot {
@@ -292,5 +287,33 @@ mod tests {
             assert_eq!(items[items.len() - 2].3, OutboxState::Frozen);
             assert_eq!(items.len(), rest.len() + 1);
         }
+    }
+
+    #[test]
+    fn who_says_something_of_an_item_that_is_missing_in_the_file_hears_so_and_keeps_the_change() {
+        let folder = TempDir::new().unwrap();
+        let client = Client::open(folder.path(), "notes").unwrap();
+        let document = client.document("notes").unwrap();
+        document.set_add("s", "x").unwrap().wait_disk().unwrap();
+        let lose = client.inner.shared.with_store(|_, store| {
+            store.file.write(|connection| Ok(connection.execute("DELETE FROM outbox", [])?))?;
+            Ok(store.file.commit()?)
+        });
+        lose.unwrap();
+        let key = client.outbox_page(None, 1).unwrap().items.remove(0).key;
+        client.park_item(&key, "to be seen to").unwrap();
+        let Err(Error::Store(failure)) =
+            document.set_add("s", "y").map(|made| made.wait_disk()).unwrap_or_else(Err)
+        else {
+            panic!("nothing is said")
+        };
+        let is_it = matches!(&*failure, StoreError::Missing { table: "outbox", row } if *row == key.dot.to_string());
+        assert!(is_it && failure.to_string().contains("start again"), "{failure}");
+        assert!(client.shutdown().is_err());
+        drop((client, document));
+        let client = Client::open(folder.path(), "notes").unwrap();
+        let document = client.document("notes").unwrap();
+        assert_eq!(document.set("s").unwrap().len(), 1);
+        document.set_add("s", "z").unwrap().wait_disk().unwrap();
     }
 }

@@ -12,7 +12,8 @@ use sync_core::session::{RecordLevel, Step};
 use super::feed::Feed;
 use super::kept::{self, Keeper, Kept};
 use super::rows::{self, Key, counter};
-use super::{Store, StoreError, Taped, tape};
+use super::{Store, StoreError, Taped, steps, tape};
+use crate::clock::AgeClock;
 
 /// How much is kept of something, and for how long: what is older goes, and then the oldest until the
 /// rest fits.
@@ -67,6 +68,11 @@ impl Default for Keeping {
 /// How often it is looked for what has become too old. Arbitrary.
 const LOOK_MS: u64 = 60 * 60 * 1000;
 
+/// By how much a clock may be ahead of the newest thing in a file that never heard a hub, so that it is
+/// believed: a week, in milliseconds. Arbitrary: less than anything is kept by default. Who opens a file after
+/// a longer time is believed at the next opening, if something was kept since.
+const LEAP_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+
 /// What is kept of the open documents.
 #[derive(Debug, Default)]
 pub(super) struct Past {
@@ -77,8 +83,7 @@ pub(super) struct Past {
     pub(super) feeds: BTreeMap<i64, Feed>,
     /// When it was last looked for what is too old.
     looked_ms: u64,
-    /// By how much times follow a hub that is ahead of this device: nothing is too old because of that.
-    pub(super) hub_ahead_ms: u64,
+    pub(super) ages: AgeClock,
 }
 
 impl Past {
@@ -97,7 +102,7 @@ impl Past {
             }
         } else if let Step::Record(Some(recorded)) = step {
             let unix_ms = recorded.unix_ms;
-            let now_ms = unix_ms.saturating_sub(self.hub_ahead_ms);
+            let now_ms = self.ages.now_ms();
             self.tape(connection, document, unix_ms, |out| Taped::write_change(out, recorded))?;
             self.feed(connection, document, recorded)?;
             if now_ms.saturating_sub(self.looked_ms) >= LOOK_MS {
@@ -138,24 +143,48 @@ impl Past {
 }
 
 impl Store {
-    /// Says up to which limits something is kept, and lets go what is beyond. Before any document is opened.
-    pub(crate) fn keep(&mut self, keeping: Keeping) {
-        self.past.keeping = keeping;
+    /// Says up to which limits something is kept, and by which time; and lets go what is beyond. Before any
+    /// document is opened.
+    pub(crate) fn keep(&mut self, keeping: Keeping, ages: AgeClock) {
+        (self.past.keeping, self.past.ages) = (keeping, ages);
     }
 
-    /// Takes note of how far the hub's clock is ahead of this device's.
-    pub(crate) fn hear_of_time(&mut self, hub_ahead_ms: u64) {
-        self.past.hub_ahead_ms = hub_ahead_ms;
+    /// What time it is at most, as far as the file tells, where this device says a time: that when a hub was
+    /// last heard; and where none ever was, that of the newest thing that is kept, if the device is far behind
+    /// that. From then on something may be too old.
+    pub(crate) fn trusted_ms(&self, unix_ms: u64) -> Result<u64, StoreError> {
+        self.file.read(|connection| {
+            let mut heard = None;
+            for document in steps::documents(connection)? {
+                // What cannot be read is told where it is opened.
+                if let Ok(row) = steps::read_document(connection, document) {
+                    heard = heard.max(row.contact.heard_ms);
+                }
+            }
+            if let Some(heard) = heard {
+                return Ok(heard.min(unix_ms));
+            }
+            let sql = "SELECT max(at) FROM (
+                           SELECT max(seen_ms) AS at FROM conflicts
+                           UNION ALL SELECT max(unix_ms) FROM checkpoints
+                           UNION ALL SELECT max(unix_ms) FROM tape
+                           UNION ALL SELECT max(unix_ms) FROM undo
+                           UNION ALL SELECT max(unix_ms) FROM feed)";
+            let newest: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
+            let newest_ms = newest.map_or(unix_ms, i64::unsigned_abs);
+            let is_likely = unix_ms.saturating_sub(newest_ms) <= LEAP_MS_MAX;
+            Ok(if is_likely { unix_ms } else { newest_ms })
+        })
     }
 
     /// Finds what is kept of an open document. Gives how much of it is to be recorded.
-    pub(crate) fn find_kept(&mut self, name: &str, now_ms: u64) -> Result<RecordLevel, StoreError> {
+    pub(crate) fn find_kept(&mut self, name: &str) -> Result<RecordLevel, StoreError> {
         let document = self.document(name)?;
         let Self { file, past, .. } = self;
         file.write(|connection| {
             past.find_tape(connection, document)?;
             past.find_feed(connection, document)?;
-            past.forget_old(connection, now_ms)
+            past.forget_old(connection, past.ages.now_ms())
         })?;
         Ok(self.record_level(name))
     }

@@ -109,10 +109,8 @@ impl PlaceStore for DocumentStore {
 
     fn begin(&mut self, entry: &Entry) -> Result<bool, StoreError> {
         let (replica, space) = (entry.replica(), entry.label.space());
-        let sql = "SELECT 1 FROM entries WHERE document = ?1 AND space = ?2 AND place = ?3";
-        let at = params![self.document, space, &*entry.id];
         let is_known = self.context().max_of(replica) >= entry.first.counter
-            || self.file.read(|connection| Ok(connection.prepare_cached(sql)?.exists(at)?))?;
+            || self.file.has_at(self.document, space, &entry.id)?;
         if is_known {
             return Ok(false);
         }

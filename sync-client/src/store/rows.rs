@@ -124,8 +124,8 @@ pub(super) fn write_entry(entry: &Entry) -> Vec<u8> {
 
 /// Reads a row of the columns replica, first, last, space, place, body.
 pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry, StoreError> {
-    let (replica, first) = (ReplicaId::from_bytes(row.get(0)?), row.get(1)?);
-    let key = format!("{replica}:{first}");
+    let (replica, first): (_, i64) = (ReplicaId::from_bytes(row.get(0)?), row.get(1)?);
+    let key = format_args!("{replica}:{first}");
     let at = Key { table: "entries", key: &key };
     let entry = take(at, row.get_ref(5)?.as_blob()?, Entry::decode)?;
     let is_same = entry.replica() == replica
@@ -143,9 +143,10 @@ pub(super) struct OutboxRow {
     pub(super) added_to: Option<Dot>,
 }
 
-pub(super) fn write_outbox_row(item: &OutboxItem, added_to: Option<Dot>) -> Vec<u8> {
+pub(super) fn write_outbox_row(item: &OutboxItem, added_to: Option<Dot>, position: i64) -> Vec<u8> {
     let OutboxItem { replica, first, last, changes, state, delta } = item;
-    body(6, |out| {
+    body(7, |out| {
+        pack::int(out, position);
         replica.encode_into(out);
         pack::uint(out, *first);
         pack::uint(out, *last);
@@ -158,12 +159,19 @@ pub(super) fn write_outbox_row(item: &OutboxItem, added_to: Option<Dot>) -> Vec<
     })
 }
 
-/// Reads a row of the columns replica, last, body.
+/// Reads a row of the columns replica, last, body, position. Up to version 3 of the file the body does not
+/// have the position.
 pub(super) fn read_outbox_row(row: &Row<'_>) -> Result<OutboxRow, StoreError> {
-    let (replica, last) = (ReplicaId::from_bytes(row.get(0)?), row.get(1)?);
-    let key = format!("{replica}:{last}");
+    let (replica, last): (_, i64) = (ReplicaId::from_bytes(row.get(0)?), row.get(1)?);
+    let key = format_args!("{replica}:{last}");
     let at = Key { table: "outbox", key: &key };
-    let row = read(at, row.get_ref(2)?.as_blob()?, 6, |reader| {
+    let position: i64 = row.get(3)?;
+    let (row, is_in_place) = take(at, row.get_ref(2)?.as_blob()?, |reader| {
+        let is_in_place = match reader.array()? {
+            6 => true,
+            7 => reader.int()? == position,
+            _ => return Err(Malformed::Encoding { detail: "a row of the outbox" }),
+        };
         let replica = ReplicaId::decode(reader)?;
         let (first, last, changes) = (reader.uint()?, reader.uint()?, reader.narrow()?);
         let (state, added_to) = if reader.kind()? == Kind::Int {
@@ -173,11 +181,11 @@ pub(super) fn read_outbox_row(row: &Row<'_>) -> Result<OutboxRow, StoreError> {
         };
         let delta = decode_delta(reader.bytes()?)?;
         let item = OutboxItem { replica, first, last, changes, state, delta };
-        Ok(OutboxRow { item, added_to })
+        Ok((OutboxRow { item, added_to }, is_in_place))
     })?;
     let is_same = row.item.replica == replica && counter(row.item.last) == last;
     let is_later = row.added_to.is_none_or(|to| to.counter < row.item.last);
-    if is_same && is_later { Ok(row) } else { Err(at.damaged()) }
+    if is_same && is_later && is_in_place { Ok(row) } else { Err(at.damaged()) }
 }
 
 /// Reads a row of the columns key, body.

@@ -7,7 +7,7 @@ use sync_sqlite::seal;
 
 use super::outbox::{self, Tail};
 use super::rows::{self, DocumentRow, counter};
-use super::{StoreError, kept};
+use super::{StoreError, devices, kept};
 
 /// A document that is open.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(super) fn apply(
             let row = read_document(connection, document)?;
             write_document(connection, document, &DocumentRow { replica: *replica, ..row })
         }
+        Step::Know(device) => devices::know(connection, document, device),
+        Step::Forget(replica) => devices::forget(connection, document, *replica),
         Step::Rename(renaming) => {
             outbox::rename(connection, document, &mut held.tail, renaming)?;
             let row = read_document(connection, document)?;

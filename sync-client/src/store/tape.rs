@@ -128,7 +128,7 @@ impl Past {
         let Some(bytes) = self.tapes.get_mut(&document) else { return Ok(()) };
         *bytes += past::append(connection, TAPE, document, unix_ms, write)?;
         if *bytes > self.keeping.tape.bytes_max {
-            let now_ms = unix_ms.saturating_sub(self.hub_ahead_ms);
+            let now_ms = self.ages.now_ms();
             self.trim_tape(connection, document, now_ms)?;
         }
         Ok(())
@@ -287,7 +287,7 @@ impl Store {
             let values = params![position, document, row.unix_ms, body, snapshot];
             connection.prepare_cached(sql)?.execute(values)?;
             past.tapes.entry(document).or_default();
-            past.trim_checkpoints(connection, document, unix_ms)?;
+            past.trim_checkpoints(connection, document, past.ages.now_ms())?;
             Ok(Checkpoint::of((row, head, snapshot.len() as u64)))
         })
     }

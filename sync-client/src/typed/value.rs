@@ -144,6 +144,61 @@ macro_rules! compound {
 compound!(Value, ItemsWriter, MapWriter, it => it, Ok);
 compound!(Option<Field>, Register<ItemsWriter>, Register<MapWriter>, it => it.0, register);
 
+/// What begins to be written piece by piece, for a value and for a field.
+macro_rules! pieces {
+    ($items:ty, $map:ty, $begin:expr) => {
+        type SerializeSeq = $items;
+        type SerializeTuple = $items;
+        type SerializeTupleStruct = $items;
+        type SerializeTupleVariant = $items;
+        type SerializeMap = $map;
+        type SerializeStruct = $map;
+        type SerializeStructVariant = $map;
+
+        fn serialize_seq(self, _: Option<usize>) -> Result<$items, Error> {
+            Ok($begin(ItemsWriter::default()))
+        }
+
+        fn serialize_tuple(self, _: usize) -> Result<$items, Error> {
+            Ok($begin(ItemsWriter::default()))
+        }
+
+        fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<$items, Error> {
+            Ok($begin(ItemsWriter::default()))
+        }
+
+        fn serialize_tuple_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            variant: &'static str,
+            _: usize,
+        ) -> Result<$items, Error> {
+            Ok($begin(ItemsWriter::of(variant)))
+        }
+
+        fn serialize_map(self, _: Option<usize>) -> Result<$map, Error> {
+            Ok($begin(MapWriter::default()))
+        }
+
+        fn serialize_struct(self, _: &'static str, _: usize) -> Result<$map, Error> {
+            Ok($begin(MapWriter::default()))
+        }
+
+        fn serialize_struct_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            variant: &'static str,
+            _: usize,
+        ) -> Result<$map, Error> {
+            Ok($begin(MapWriter::of(variant)))
+        }
+    };
+}
+
+pub(super) use pieces;
+
 fn whole<N: TryInto<i64>>(number: N) -> Result<Value, Error> {
     let number =
         number.try_into().map_err(|_| Error::custom("a whole number is beyond 64 bits signed"));
@@ -161,13 +216,8 @@ macro_rules! whole {
 impl Serializer for ValueWriter {
     type Ok = Value;
     type Error = Error;
-    type SerializeSeq = ItemsWriter;
-    type SerializeTuple = ItemsWriter;
-    type SerializeTupleStruct = ItemsWriter;
-    type SerializeTupleVariant = ItemsWriter;
-    type SerializeMap = MapWriter;
-    type SerializeStruct = MapWriter;
-    type SerializeStructVariant = MapWriter;
+
+    pieces!(ItemsWriter, MapWriter, std::convert::identity);
 
     whole! {
         serialize_i8: i8;
@@ -247,45 +297,5 @@ impl Serializer for ValueWriter {
         value: &T,
     ) -> Result<Value, Error> {
         Ok(named(variant, value.serialize(self)?))
-    }
-
-    fn serialize_seq(self, _: Option<usize>) -> Result<ItemsWriter, Error> {
-        Ok(ItemsWriter::default())
-    }
-
-    fn serialize_tuple(self, _: usize) -> Result<ItemsWriter, Error> {
-        Ok(ItemsWriter::default())
-    }
-
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<ItemsWriter, Error> {
-        Ok(ItemsWriter::default())
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<ItemsWriter, Error> {
-        Ok(ItemsWriter::of(variant))
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<MapWriter, Error> {
-        Ok(MapWriter::default())
-    }
-
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<MapWriter, Error> {
-        Ok(MapWriter::default())
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<MapWriter, Error> {
-        Ok(MapWriter::of(variant))
     }
 }

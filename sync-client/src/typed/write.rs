@@ -7,7 +7,7 @@ use serde::ser::{Error as _, Impossible, Serialize, SerializeMap, SerializeStruc
 use sync_core::types::{Field, Value};
 
 use super::error::Error;
-use super::value::{ItemsWriter, MapWriter, ValueWriter, named};
+use super::value::{ItemsWriter, MapWriter, ValueWriter, named, pieces};
 use super::{COUNT, MEMBERS, TypedError};
 
 /// Fields by name; none where a field is not there.
@@ -234,13 +234,8 @@ macro_rules! as_register {
 impl Serializer for FieldWriter {
     type Ok = Option<Field>;
     type Error = Error;
-    type SerializeSeq = Register<ItemsWriter>;
-    type SerializeTuple = Register<ItemsWriter>;
-    type SerializeTupleStruct = Register<ItemsWriter>;
-    type SerializeTupleVariant = Register<ItemsWriter>;
-    type SerializeMap = Register<MapWriter>;
-    type SerializeStruct = Register<MapWriter>;
-    type SerializeStructVariant = Register<MapWriter>;
+
+    pieces!(Register<ItemsWriter>, Register<MapWriter>, Register);
 
     as_register! {
         serialize_bool: bool;
@@ -304,49 +299,5 @@ impl Serializer for FieldWriter {
         value: &T,
     ) -> Result<Option<Field>, Error> {
         register(named(variant, value.serialize(ValueWriter)?))
-    }
-
-    fn serialize_seq(self, _: Option<usize>) -> Result<Register<ItemsWriter>, Error> {
-        Ok(Register(ItemsWriter::default()))
-    }
-
-    fn serialize_tuple(self, _: usize) -> Result<Register<ItemsWriter>, Error> {
-        Ok(Register(ItemsWriter::default()))
-    }
-
-    fn serialize_tuple_struct(
-        self,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Register<ItemsWriter>, Error> {
-        Ok(Register(ItemsWriter::default()))
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<Register<ItemsWriter>, Error> {
-        Ok(Register(ItemsWriter::of(variant)))
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<Register<MapWriter>, Error> {
-        Ok(Register(MapWriter::default()))
-    }
-
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Register<MapWriter>, Error> {
-        Ok(Register(MapWriter::default()))
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<Register<MapWriter>, Error> {
-        Ok(Register(MapWriter::of(variant)))
     }
 }

@@ -1,9 +1,12 @@
 //! One data directory on a disk that fails, and what must be in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use sync_client::{Builder, Client, Dot, Error, Field, OpenError, RecordId, Written};
+use sync_client::{
+    Builder, Client, DocumentHandle, Dot, Error, FeedError, Field, Limits, OpenError, Place,
+    RecordId, TapeError, Written,
+};
 use sync_faults::{Disk, Random};
 use tempfile::TempDir;
 
@@ -49,25 +52,32 @@ pub(crate) struct Device {
     client: Option<Client>,
     models: Vec<Model>,
     kept: Kept,
+    /// Whether tape, undo and feed are kept.
+    records: bool,
     values: u64,
     /// The first thing that must not be.
     wrong: Option<String>,
 }
 
 impl Device {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(records: bool) -> Self {
         let folder = sync_faults::folder();
         let disk = Disk::mount(folder.path());
         let mut models: Vec<Model> = Vec::new();
         for _ in DOCUMENTS {
             models.push(Model { states: vec![Records::new()], ..Model::default() });
         }
-        Self { folder, disk, client: None, models, kept: Kept::default(), values: 0, wrong: None }
+        let (kept, values, wrong) = (Kept::default(), 0, None);
+        Self { folder, disk, client: None, models, kept, records, values, wrong }
     }
 
     /// Opens the client and holds it to what must be there. Fails where the disk does.
     pub(crate) fn open(&mut self) -> Result<(), String> {
-        let client = builder(self.folder.path()).open().inspect_err(check_open_error);
+        let mut builder = builder(self.folder.path());
+        if self.records {
+            builder = builder.keep_undo(Limits::UNDO).keep_feed(Limits::FEED);
+        }
+        let client = builder.open().inspect_err(check_open_error);
         let client = client.map_err(|error| error.to_string())?;
         for (number, name) in DOCUMENTS.iter().enumerate() {
             let document = client.document(name).unwrap();
@@ -86,9 +96,73 @@ impl Device {
                 }
             }
             self.settle(number, found);
+            if self.records {
+                self.look_at_past(&document)?;
+            }
         }
         self.client = Some(client);
         Ok(())
+    }
+
+    /// Holds what is kept of the past to what is there. Begins a tape where there is none.
+    fn look_at_past(&mut self, document: &DocumentHandle) -> Result<(), String> {
+        let failed = |error: Error| error.to_string();
+        let name = document.name().to_owned();
+        match document.checkpoints().map_err(failed)?.first() {
+            None => drop(document.checkpoint("first").map_err(failed)?),
+            Some(first) => match document.rewind(first.number) {
+                Ok(_) => {}
+                Err(TapeError::Client(error)) => return Err(error.to_string()),
+                Err(wrong) => {
+                    self.wrong.get_or_insert(format!("the tape of {name}: {wrong}"));
+                }
+            },
+        }
+        let mut cursor = match document.feed_begin() {
+            Ok(begin) => begin,
+            Err(FeedError::Client(error)) => return Err(error.to_string()),
+            Err(wrong) => panic!("{wrong}"),
+        };
+        let mut told = BTreeMap::new();
+        loop {
+            match document.feed(cursor, &[COLLECTION], 100) {
+                Ok(page) => {
+                    cursor = page.next;
+                    for entry in page.entries {
+                        let (Place::Record { id, .. }, []) = (&entry.place, &entry.path[..]) else {
+                            continue;
+                        };
+                        told.insert(id.clone(), entry.new.is_some());
+                    }
+                    if !page.has_more {
+                        break;
+                    }
+                }
+                Err(FeedError::Client(error)) => return Err(error.to_string()),
+                Err(wrong) => panic!("{wrong}"),
+            }
+        }
+        // All of the feed is there: each record that came or went did so in it last.
+        let items = document.collection(COLLECTION).list().map_err(failed)?;
+        let found: BTreeSet<_> = items.into_iter().map(|item| item.id).collect();
+        let of_feed = told.into_iter().filter(|(_, is_there)| *is_there).map(|(id, _)| id);
+        if of_feed.collect::<BTreeSet<_>>() != found {
+            self.wrong.get_or_insert(format!("the feed of {name} has other records"));
+        }
+        Ok(())
+    }
+
+    /// Undoes or redoes a change. Gives none where there was nothing to do.
+    fn turn(&mut self, random: &mut Random, number: usize) -> Result<Option<Written>, Error> {
+        let client = self.client.as_ref().expect("it is open");
+        let document = client.document(DOCUMENTS[number]).unwrap();
+        let turned = if random.once_in(3) { document.redo() } else { document.undo() };
+        let Some(written) = turned.inspect_err(check_error)? else { return Ok(None) };
+        let text = |record: &sync_client::Item| record.text("text").unwrap().to_owned();
+        let items = document.collection(COLLECTION).list()?;
+        let state = items.iter().map(|item| (item.id.clone(), text(item))).collect();
+        self.models[number].states.push(state);
+        Ok(Some(written))
     }
 
     /// Takes what was found for the state from here on, if it is one that may be.
@@ -112,6 +186,12 @@ impl Device {
     /// Makes a change and waits until it is on disk, or does not.
     pub(crate) fn change(&mut self, random: &mut Random, waits: bool) -> Result<(), Error> {
         let number = random.index(DOCUMENTS.len());
+        if self.records
+            && random.once_in(4)
+            && let Some(written) = self.turn(random, number)?
+        {
+            return self.made(number, written, waits);
+        }
         let client = self.client.as_ref().expect("it is open");
         let notes = client.document(DOCUMENTS[number]).unwrap().collection(COLLECTION);
         let model = &mut self.models[number];
@@ -135,11 +215,17 @@ impl Device {
             notes.update(&id, fields)
         };
         let written = written.inspect_err(check_error)?;
+        model.states.push(state);
+        self.made(number, written, waits)
+    }
+
+    /// Takes note of a change, whose state is noted.
+    fn made(&mut self, number: usize, written: Written, waits: bool) -> Result<(), Error> {
         if let Some(why) = self.kept.dots.get(&(number, written.dot())) {
             let dot = written.dot();
             self.wrong.get_or_insert(format!("{dot:?} is given again, though it was {why}"));
         }
-        model.states.push(state);
+        let model = &mut self.models[number];
         model.written.push(written.clone());
         model.dots.push(written.dot());
         if waits {

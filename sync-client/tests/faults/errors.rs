@@ -26,7 +26,7 @@ fn count(device: &Device, fault: Fault) -> u64 {
 
 /// One fault at one call, and what comes after it.
 fn run(fault: Fault, at: u64, is_lasting: bool, seed: u64) -> Result<(), String> {
-    let mut device = Device::new();
+    let mut device = Device::new(false);
     let mut random = Random(seed);
     device.disk.fail(fault, at, is_lasting);
     let is_well = life(&mut device);
@@ -66,7 +66,7 @@ fn run(fault: Fault, at: u64, is_lasting: bool, seed: u64) -> Result<(), String>
 
 #[test]
 fn nothing_is_lost_by_a_fault_at_any_call_once_or_for_ever() {
-    let mut device = Device::new();
+    let mut device = Device::new(false);
     assert!(life(&mut device));
     let cases: Vec<(Fault, u64, bool)> = FAULTS
         .into_iter()

@@ -37,6 +37,18 @@ fn flip(file: &[u8], seed: u64) -> (TempDir, usize) {
     (folder, bit)
 }
 
+/// Holds that no counter is given again by which something was written.
+fn check_counters(client: &Client, all: &All, bit: usize) {
+    for (name, (_, outbox)) in DOCUMENTS.iter().zip(all) {
+        let document = client.document(name).unwrap();
+        let replica = document.status().replica;
+        let last = outbox.iter().filter(|item| item.replica == replica).map(|item| item.last).max();
+        let Some(last) = last.map(|last| Dot::new(replica, last)) else { continue };
+        let is_seen = document.read(|document| Ok(document.store().context().contains(last)));
+        assert!(is_seen.unwrap(), "bit {bit}: {last:?} is given again");
+    }
+}
+
 fn read(client: &Client) -> Result<All, Error> {
     let all = DOCUMENTS.iter().map(|name| {
         let document = client.document(name).unwrap();
@@ -109,7 +121,7 @@ fn a_flipped_bit_gives_no_value_that_nobody_wrote_and_is_told_where_it_hides_one
     FLIPS.run(|seed| {
         let (folder, bit) = flip(&file, seed);
         match builder(folder.path()).open() {
-            Ok(client) => match read(&client) {
+            Ok(client) => match read(&client).inspect(|_| check_counters(&client, &all, bit)) {
                 Ok(now) if now == all => {}
                 Ok(now) => {
                     assert!(is_part(&now, &all), "bit {bit} gives data that nobody wrote");

@@ -35,7 +35,7 @@ fn come_back(device: &mut Device, seed: u64) -> Result<(), String> {
 /// A history of one device: it lives, and the power fails at a random call, again and again.
 fn history(seed: u64, syncs: Syncs) -> Result<u64, String> {
     let mut random = Random(seed);
-    let mut device = Device::new();
+    let mut device = Device::new(random.once_in(2));
     device.disk.set_syncs(syncs);
     for _ in 0..CUTS {
         device.disk.cut_at(1 + random.below(400));
@@ -84,17 +84,20 @@ fn life(device: &mut Device) -> bool {
 
 #[test]
 fn the_power_may_fail_at_every_call_of_a_life() {
-    let mut device = Device::new();
-    assert!(life(&mut device));
-    let calls = device.disk.calls().all;
+    let calls = [false, true].map(|records| {
+        let mut device = Device::new(records);
+        assert!(life(&mut device));
+        device.disk.calls().all
+    });
     let every_call = Campaign {
         test: "the_power_may_fail_at_every_call_of_a_life",
-        ordinary: calls,
+        ordinary: 2 * calls[0].max(calls[1]),
         ..HISTORIES
     };
     every_call.run(|seed| {
-        let mut device = Device::new();
-        device.disk.cut_at(1 + seed % calls);
+        let records = seed % 2 == 1;
+        let mut device = Device::new(records);
+        device.disk.cut_at(1 + seed / 2 % calls[usize::from(records)]);
         assert!(life(&mut device) || device.disk.is_off());
         come_back(&mut device, seed).unwrap_or_else(|wrong| panic!("{wrong}"));
         assert!(write(&mut device, &mut Random(seed), 3));

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use sync_client::{Client, Collection, Event, Field, RecordId};
+use sync_client::{Builder, Client, Collection, Event, Field, Keeper, Limits, RecordId};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -30,11 +31,102 @@ impl Clock {
     }
 }
 
-fn open(folder: &Path, hub: &TestHub, clock: &Clock) -> Client {
+fn builder(folder: &Path, clock: &Clock) -> Builder {
     let clock = clock.clone();
     let read = move || clock.0.load(Ordering::Relaxed);
-    let builder = Client::builder(folder).hub(hub.address()).document("notes");
-    builder.time_of_day(read).open().unwrap()
+    Client::builder(folder).document("notes").time_of_day(read)
+}
+
+fn open(folder: &Path, hub: &TestHub, clock: &Clock) -> Client {
+    builder(folder, clock).hub(hub.address()).open().unwrap()
+}
+
+/// How much is kept of the past, by what keeps it.
+fn kept(client: &Client) -> Vec<(Keeper, u64)> {
+    let kept = client.document("notes").unwrap().kept().unwrap();
+    kept.into_iter().map(|kept| (kept.keeper, kept.entries)).collect()
+}
+
+#[tokio::test]
+async fn what_is_kept_is_not_too_old_before_somebody_trustworthy_says_how_late_it_is() {
+    for (has_hub, hears_it) in [(false, false), (true, false), (true, true)] {
+        let hub = TestHub::start();
+        let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        // Everything is of a long time ago, by the hub's clock.
+        let then = Clock::at(HUB_MS - YEAR_MS);
+        let all = |folder: &Path, clock: &Clock| {
+            builder(folder, clock).keep_undo(Limits::UNDO).keep_feed(Limits::FEED)
+        };
+        let folder = folders[0].path();
+        let client = all(folder, &then).open().unwrap();
+        if has_hub {
+            client.shutdown().unwrap();
+            drop(client);
+            let now = Clock::at(HUB_MS);
+            let clash = |client: &Client, text: &str| {
+                let id = RecordId::new("n").unwrap();
+                drop(notes(client).insert_with_id(&id, title(text)).unwrap());
+            };
+            let client = all(folder, &now).hub(hub.address()).offline(true).open().unwrap();
+            let other = open(folders[1].path(), &hub, &now);
+            clash(&client, "one");
+            clash(&other, "other");
+            client.set_offline(false);
+            client.sync(PATIENCE).await.unwrap();
+            until(&client, || kept(&client)[0].1 > 0).await;
+            client.shutdown().unwrap();
+        } else {
+            client.shutdown().unwrap();
+        }
+        let right = Clock::at(if has_hub { HUB_MS } else { HUB_MS - YEAR_MS });
+        let client = all(folder, &right).open().unwrap();
+        let document = client.document("notes").unwrap();
+        document.checkpoint("here").unwrap();
+        document.set_add("s", "x").unwrap().wait_disk().unwrap();
+        let before = kept(&client);
+        assert!(before.iter().all(|(keeper, entries)| {
+            *entries > 0 || (*keeper == Keeper::ConflictLog && !has_hub)
+        }));
+        client.shutdown().unwrap();
+        drop((client, document));
+        // The clock is years ahead, at opening and while it is written.
+        let wrong = Clock::at(HUB_MS + 3 * YEAR_MS);
+        let builder = all(folder, &wrong);
+        let client = if hears_it { builder.hub(hub.address()) } else { builder }.open().unwrap();
+        if hears_it {
+            client.sync(PATIENCE).await.unwrap();
+        }
+        client.document("notes").unwrap().set_add("s", "y").unwrap().wait_disk().unwrap();
+        let more = kept(&client);
+        for ((keeper, before), (_, now)) in before.iter().zip(&more) {
+            assert!(now >= before, "{keeper:?}: {before}, then {now}");
+        }
+        assert_eq!(client.document("notes").unwrap().undo_depth().0 as u64, more[3].1);
+        client.shutdown().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_once_a_hub_has_said_how_late_it_is() {
+    let hub = TestHub::start();
+    let folder = TempDir::new().unwrap();
+    let then = Clock::at(HUB_MS - YEAR_MS);
+    let limits = Limits { age_max: Duration::from_secs(3_600), ..Limits::FEED };
+    let all = |clock: &Clock| builder(folder.path(), clock).keep_undo(limits).keep_feed(limits);
+    let client = all(&then).open().unwrap();
+    client.document("notes").unwrap().set_add("s", "x").unwrap().wait_disk().unwrap();
+    client.shutdown().unwrap();
+    drop(client);
+    let now = Clock::at(HUB_MS);
+    let client = all(&now).open().unwrap();
+    assert_eq!(kept(&client)[3..], [(Keeper::Undo, 1), (Keeper::Feed, 1)]);
+    client.shutdown().unwrap();
+    drop(client);
+    let client = all(&now).hub(hub.address()).open().unwrap();
+    client.sync(PATIENCE).await.unwrap();
+    client.document("notes").unwrap().set_add("s", "y").unwrap().wait_disk().unwrap();
+    assert_eq!(kept(&client)[3..], [(Keeper::Undo, 1), (Keeper::Feed, 1)]);
+    assert_eq!(client.document("notes").unwrap().undo_depth(), (1, 0));
 }
 
 fn notes(client: &Client) -> Collection {

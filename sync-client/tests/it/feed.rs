@@ -311,3 +311,31 @@ fn the_bytes_and_the_age_of_a_feed_are_limited_and_the_oldest_go() {
     let left = document.feed(document.feed_begin().unwrap(), &[], 10).unwrap();
     assert_eq!(left.entries.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_feed_hears_that_it_begins_anew() {
+    type Anew = fn(&Client, &DocumentHandle);
+    let given_up = |client: &Client, _: &DocumentHandle| {
+        let key = client.outbox_page(None, 1).unwrap().items.remove(0).key;
+        client.park_item(&key, "to be given up").unwrap();
+        client.drop_item(&key).unwrap();
+    };
+    let cases: [(&str, Anew); 3] = [
+        ("a purge", |client, _| client.purge().unwrap()),
+        ("a purge of the feed", |_, document| document.purge_feed().unwrap()),
+        ("an item that is given up", given_up),
+    ];
+    for (name, begins_anew) in cases {
+        let folder = TempDir::new().unwrap();
+        let builder = Client::builder(folder.path()).document("notes").keep_feed(Limits::FEED);
+        let client = builder.open().unwrap();
+        let document = client.document("notes").unwrap();
+        document.set_add("s", "x").unwrap().wait_disk().unwrap();
+        let after = document.feed_end().unwrap();
+        let mut next = std::pin::pin!(document.next_feed(after, &[], 100));
+        assert!(futures::poll!(next.as_mut()).is_pending(), "it waits");
+        begins_anew(&client, &document);
+        let heard = timeout(PATIENCE, next).await.expect("it is woken");
+        assert!(matches!(heard, Err(FeedError::Gone)), "{name}: {heard:?}");
+    }
+}

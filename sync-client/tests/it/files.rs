@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::Connection;
-use sync_client::{Client, OpenError, OutboxState};
+use sync_client::{Client, Limits, OpenError, OutboxState};
 use tempfile::TempDir;
 
 use crate::notes::Notes;
@@ -180,6 +180,29 @@ fn a_file_of_the_second_version_is_migrated_and_loses_nothing() {
         let last = document.outbox().pop().unwrap();
         assert!(last.first > expected[2].1);
         expected.push((last.first, last.last, last.changes, last.state));
+    }
+}
+
+#[test]
+fn a_file_of_the_third_version_is_migrated_and_loses_nothing() {
+    let folder = TempDir::new().unwrap();
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/version-3.db");
+    fs::copy(kept, folder.path().join("client.db")).unwrap();
+    for round in 0..2 {
+        let builder = Client::builder(folder.path()).document("notes");
+        let client = builder.keep_undo(Limits::UNDO).keep_feed(Limits::FEED).open().unwrap();
+        let document = client.document("notes").unwrap();
+        let notes = document.collection("notes");
+        let listed = notes.list().unwrap();
+        let of_it = listed.iter().filter(|note| note.text("title") == Some("Of the third version"));
+        assert_eq!((of_it.count(), listed.len()), (1, 9 + round));
+        // What is written much later is an item of its own, and soon after, it is not.
+        assert!(document.outbox().len() >= 4);
+        assert_eq!(notes.conflicts().unwrap().len(), 2);
+        assert_eq!(document.checkpoints().unwrap().len(), 1);
+        assert!(document.devices().is_empty());
+        assert!(client.verify().unwrap().is_empty());
+        notes.insert([("title", "Later".into())]).unwrap().1.wait_disk().unwrap();
     }
 }
 

@@ -12,8 +12,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use sync_core::causal::Dot;
+use sync_core::session::limits::HELD_MS;
 use sync_core::session::{Boot, ConnectionId, Hub, HubInput, HubOutput, MemoryHub, Now};
-use sync_core::wire::{ClientMessage, HubMessage, decode_client, decode_hub};
+use sync_core::wire::{ClientMessage, HubMessage, Token, decode_client, decode_hub};
 
 /// What its clock says, always.
 pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
@@ -168,11 +169,13 @@ impl Inner {
         if let HubInput::Frame(frame) = &input
             && let Ok(ClientMessage::Hello { token, .. }) = decode_client(frame)
         {
-            self.tokens.push(token);
+            self.tokens.push(token.map(|Token(token)| token));
         }
         let Inner { hub, store, .. } = self;
         let now = Now { monotonic_ms: 0, unix_ms: NOW_MS };
         hub.handle(store, now, connection, input).unwrap();
+        // What devices hold is passed on at once.
+        hub.handle_timeout(Now { monotonic_ms: HELD_MS, ..now });
         while let Some(output) = self.hub.poll() {
             let is_held = !self.holds_acknowledgements || is_acknowledgement(&output);
             match &mut self.held {

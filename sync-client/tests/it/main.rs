@@ -5,6 +5,8 @@ mod clocks;
 #[cfg(test)]
 mod copies;
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod feed;
 #[cfg(test)]
 mod files;
@@ -12,6 +14,8 @@ mod files;
 mod guard;
 #[cfg(test)]
 mod hub;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod notes;
 #[cfg(test)]
@@ -22,6 +26,8 @@ mod outside;
 mod purge;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod renames;
 #[cfg(test)]
 mod repair;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sync_client::{Client, Error, Field, OutboxState, RecordId};
+use sync_client::{Client, Collection, Error, Field, Limits, OutboxState, RecordId};
 use sync_faults::{Campaign, Random};
 use tempfile::TempDir;
 
@@ -14,6 +14,7 @@ use crate::sync::{list, open};
 
 const DIRECTORY: &str = "SYNC_CLIENT_TEST_DIRECTORY";
 const FIRST: &str = "SYNC_CLIENT_TEST_FIRST";
+const RECORDS: &str = "SYNC_CLIENT_TEST_RECORDS";
 
 /// How often the writer of one directory is killed. Arbitrary.
 const KILLS: u64 = 10;
@@ -102,49 +103,26 @@ fn a_shutdown_waits_for_everything_that_was_accepted() {
     assert_eq!(client.document("notes").unwrap().status().pending, 500);
 }
 
-/// How often a disk was synced by threads that wrote at the same time, each waiting for each of its changes.
-fn syncs_of_writers(threads: u64, changes: u64) -> u64 {
+/// How often the disk was synced meanwhile, until all is on it.
+fn syncs_of(change: impl FnOnce(&Collection)) -> u64 {
     let folder = sync_faults::folder();
     let disk = sync_faults::Disk::mount(folder.path());
     let client = Client::open(folder.path(), "notes").unwrap();
     let notes = client.document("notes").unwrap().collection("notes");
     let before = disk.calls().syncs;
-    let start = std::sync::Barrier::new(threads as usize);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                start.wait();
-                for _ in 0..changes {
-                    notes.insert(title("x")).unwrap().1.wait_disk().unwrap();
-                }
-            });
-        }
-    });
-    let syncs = disk.calls().syncs - before;
-    assert_eq!(notes.list().unwrap().len() as u64, threads * changes);
+    change(&notes);
     client.shutdown().unwrap();
-    syncs
+    disk.calls().syncs - before
 }
 
+/// Who waits for the same commit as others is tested where the driver's turns are, turn by turn.
 #[test]
-fn writers_that_write_at_the_same_time_share_commits_and_those_who_do_not_wait_all_the_more() {
-    let alone = syncs_of_writers(1, 200);
+fn a_change_that_is_waited_for_is_synced_and_those_that_nobody_waits_for_share_syncs() {
+    let alone = syncs_of(|notes| {
+        (0..200).for_each(|_| notes.insert(title("x")).unwrap().1.wait_disk().unwrap());
+    });
     assert!(alone >= 200, "{alone} syncs for 200 changes that were waited for one by one");
-    let together = syncs_of_writers(8, 25);
-    println!("{together} syncs for 200 changes of 8 threads, {alone} of one");
-    // How many, depends on how many threads the machine runs at a time.
-    assert!(together < alone, "{together} syncs for 200 changes of 8 threads");
-
-    let folder = sync_faults::folder();
-    let disk = sync_faults::Disk::mount(folder.path());
-    let client = Client::open(folder.path(), "notes").unwrap();
-    let notes = client.document("notes").unwrap().collection("notes");
-    let before = disk.calls().syncs;
-    for _ in 0..1_000 {
-        let _ = notes.insert(title("x")).unwrap();
-    }
-    client.shutdown().unwrap();
-    let syncs = disk.calls().syncs - before;
+    let syncs = syncs_of(|notes| (0..1_000).for_each(|_| drop(notes.insert(title("x")).unwrap())));
     println!("{syncs} syncs for 1,000 changes that nobody waited for");
     assert!(syncs < 500, "{syncs} syncs for 1,000 changes that nobody waited for");
 }
@@ -223,12 +201,26 @@ fn is_removal(at: u64) -> bool {
     at % 6 == 5
 }
 
+/// Opens what the endless writer writes; with tape, undo and feed, or without.
+fn open_writer(folder: &Path, records: bool) -> Client {
+    if !records {
+        return Client::open(folder, "notes").unwrap();
+    }
+    let builder = Client::builder(folder).document("notes");
+    let client = builder.keep_undo(Limits::UNDO).keep_feed(Limits::FEED).open().unwrap();
+    let document = client.document("notes").unwrap();
+    if document.checkpoints().unwrap().is_empty() {
+        document.checkpoint("first").unwrap();
+    }
+    client
+}
+
 /// Not a test of its own: writes until it is killed, and says what is on disk.
 #[test]
 fn endless_writer() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
-    let client = Client::open(directory, "notes").unwrap();
+    let client = open_writer(Path::new(&directory), std::env::var_os(RECORDS).is_some());
     let notes = client.document("notes").unwrap().collection("notes");
     for at in first.. {
         let (id, fields) = (id_of(at), title(&at.to_string()));
@@ -243,8 +235,12 @@ fn endless_writer() {
 }
 
 /// Lets the writer go on, kills it once it has said so much, and gives how many changes it said.
-fn kill_writer(directory: &Path, first: u64, said: u64) -> u64 {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+fn kill_writer(directory: &Path, first: u64, said: u64, records: bool) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    if records {
+        child.env(RECORDS, "1");
+    }
+    let mut child = child
         .args(["--exact", "store::endless_writer", "--nocapture"])
         .env(DIRECTORY, directory)
         .env(FIRST, first.to_string())
@@ -271,18 +267,26 @@ fn kill_writer(directory: &Path, first: u64, said: u64) -> u64 {
 fn kills(seed: u64) -> u64 {
     let mut random = Random(seed);
     let folder = sync_faults::folder();
+    let records = random.once_in(2);
     let mut found = 0;
     for round in 0..KILLS {
-        let safe = kill_writer(folder.path(), found, random.below(20));
+        let safe = kill_writer(folder.path(), found, random.below(20), records);
         assert!(safe > found, "the writer got to write in round {round}");
-        let client = Client::open(folder.path(), "notes").unwrap();
-        let records: BTreeMap<_, _> = list(&client)
+        let client = open_writer(folder.path(), records);
+        let stand: BTreeMap<_, _> = list(&client)
             .into_iter()
             .map(|item| (item.id.clone(), item.text("title").unwrap().to_owned()))
             .collect();
         // One change may be on disk that there was no time to tell of.
-        let as_said = [safe, safe + 1].into_iter().find(|changes| written(*changes) == records);
-        found = as_said.unwrap_or_else(|| panic!("{safe} changes were said, {records:?} is there"));
+        let as_said = [safe, safe + 1].into_iter().find(|changes| written(*changes) == stand);
+        found = as_said.unwrap_or_else(|| panic!("{safe} changes were said, {stand:?} is there"));
+        let document = client.document("notes").unwrap();
+        if records {
+            // The past has all that is there, and of each change how to undo it.
+            let first = document.checkpoints().unwrap()[0].number;
+            assert_eq!(document.rewind(first).unwrap().changes as u64, found);
+            assert_eq!(document.undo_depth().0 as u64, found);
+        }
         // Every change that is here waits for the hub too: state and outbox are one transaction.
         let pending = client.document("notes").unwrap().status().pending;
         assert_eq!(pending as u64, found);

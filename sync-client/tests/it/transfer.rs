@@ -1,17 +1,20 @@
 //! Backups of the file, and documents as portable files.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use sync_client::{
     BackupError, Client, EXPORT_BYTES_MAX, Error, Phase, ReplicaId, SyncError, TransferError,
 };
-use sync_core::causal::{Dot, Entry, Label, MemoryStore, PlaceId, Slots};
+use sync_core::causal::{Delta, Dot, Entry, Label, PlaceId, Slots};
+use sync_core::checksum::crc32;
 use sync_core::session::Page;
-use sync_core::snapshot::{Compression, read_snapshot, write_snapshot};
 use sync_core::time::Stamp;
-use sync_core::wire::{DELTA_BYTES_MAX, REPLICAS_MAX};
+use sync_core::wire::{DELTA_BYTES_MAX, REPLICAS_MAX, encode_delta};
 use tempfile::TempDir;
 
 use crate::hub::TestHub;
@@ -157,17 +160,19 @@ fn what_is_no_whole_export_is_refused_and_leaves_nothing() {
         Err(other) => panic!("{other}"),
         Ok(_) => false,
     };
+    assert!(is_damaged(&[&bytes[..], &[0]].concat()));
     for len in 0..bytes.len() {
         // What ends behind the head lacks entries that it counts.
         assert!(is_damaged(&bytes[..len]), "{len} of {}", bytes.len());
     }
-    for at in (0..bytes.len()).filter(|at| *at != 4) {
+    // The byte before the last checksum has bits that stand for nothing.
+    for at in (0..bytes.len()).filter(|at| *at != VERSION_AT && *at != bytes.len() - 5) {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (at % 8);
         assert!(is_damaged(&flipped), "a bit of byte {at}");
     }
     let mut newer = bytes.clone();
-    newer[4] = 2;
+    newer[VERSION_AT] = 2;
     assert!(matches!(document.import(&newer), Err(TransferError::Newer { found: 2, known: 1 })));
     let none = folders[1].path().join("none");
     assert!(matches!(document.import_from(&none), Err(TransferError::Io { .. })));
@@ -181,35 +186,71 @@ fn what_is_no_whole_export_is_refused_and_leaves_nothing() {
     assert_eq!(list(&reader), list(&writer));
 }
 
-/// A snapshot of a document in which so many replicas have written, with one entry of these bytes.
-fn snapshot(replicas: usize, bytes: usize) -> Vec<u8> {
-    let replica = |number: usize| {
-        let mut id = [7; 16];
-        id[..8].copy_from_slice(&(number as u64).to_be_bytes());
-        ReplicaId::from_bytes(id)
-    };
-    let context = (0..replicas).map(|number| Dot::new(replica(number), 1)).collect();
+/// Which byte of an export says its version.
+const VERSION_AT: usize = 7;
+
+/// A file of pieces, as `docs/export.md` has it.
+fn file(pieces: &[Vec<u8>]) -> Vec<u8> {
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+    for piece in pieces {
+        packed.write_all(&(piece.len() as u32).to_le_bytes()).unwrap();
+        packed.write_all(&crc32(piece).to_le_bytes()).unwrap();
+        packed.write_all(piece).unwrap();
+    }
+    let packed = packed.finish().unwrap();
+    [b"SyncDoc\x01", &(packed.len() as u32).to_le_bytes()[..], &packed].concat()
+}
+
+#[test]
+fn files_of_the_first_version_are_read() {
+    for (name, title) in
+        [("export-1.sync", "from a native client"), ("export-1-browser.sync", "from a browser")]
+    {
+        let folder = TempDir::new().unwrap();
+        let client = alone(folder.path());
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files").join(name);
+        client.document("notes").unwrap().import_from(file).unwrap();
+        let listed = list(&client);
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].text("title"), Some(title));
+        assert!(listed[0].members("tags").eq([&"kept".into()]));
+    }
+}
+
+/// An entry of so many bytes.
+fn entry(bytes: usize) -> Entry {
     let slot = vec![0xc0; bytes];
-    let entry = Entry {
+    Entry {
         first: Dot::new(replica(0), 1),
         stamp: Stamp::from_ms(1),
         label: Label::new(b"\x03v", [&b"\x01"[..]]),
         id: PlaceId::new(b""),
         slots: Slots::new([Some(&slot[..])].into_iter()),
-    };
-    write_snapshot(&MemoryStore::load(context, [entry]), Compression::None)
+    }
+}
+
+fn replica(number: usize) -> ReplicaId {
+    let mut id = [7; 16];
+    id[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    ReplicaId::from_bytes(id)
+}
+
+/// A piece in which so many replicas have written, with an entry of so many bytes.
+fn piece(replicas: usize, bytes: usize) -> Delta {
+    let dead = (1..replicas).map(|number| Dot::new(replica(number), 1)).collect();
+    Delta { entries: vec![entry(bytes)].into(), dead, ..Delta::default() }
 }
 
 #[test]
 fn what_no_hub_would_take_is_not_imported() {
-    let large = read_snapshot(&snapshot(1, 100_000), usize::MAX).unwrap().to_delta();
-    let cost = Page::cost(&large.entries[0]) - 100_000;
+    let cost = Page::cost(&entry(100_000)) - 100_000;
     for beyond in [-1isize, 0, 1] {
         let [replicas, bytes] = [REPLICAS_MAX, DELTA_BYTES_MAX - cost]
             .map(|limit| limit.checked_add_signed(beyond).unwrap());
-        for file in [snapshot(replicas, 1), snapshot(1, bytes)] {
+        for piece in [piece(replicas, 1), piece(1, bytes)] {
             let folder = TempDir::new().unwrap();
             let client = alone(folder.path());
+            let file = file(&[encode_delta(&piece)]);
             let imported = client.document("notes").unwrap().import(&file);
             let is_refused = matches!(imported, Err(TransferError::TooLarge { .. }));
             assert_eq!((imported.is_ok(), is_refused), (beyond <= 0, beyond > 0), "{imported:?}");

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use sync_client::{Client, Collection, DocumentHandle, Field, Item, Limits, RecordId, members};
+use sync_client::{
+    Client, Collection, DocumentHandle, Field, Item, ItemKey, Limits, RecordId, members,
+};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -173,4 +175,88 @@ async fn what_others_wrote_since_stays_and_what_is_of_no_effect_is_passed_over()
     assert!(b.undo());
     assert_eq!(text(&b, "title").as_deref(), Some("mine"));
     assert!(!b.undo());
+}
+
+fn parked(device: &Device) -> ItemKey {
+    let key = device.client.outbox_page(None, 100).unwrap().items.pop().unwrap().key;
+    device.client.park_item(&key, "to be seen to").unwrap();
+    key
+}
+
+#[test]
+fn what_was_written_anew_before_it_was_sent_is_still_the_last_change() {
+    for restarts in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let mut device = Device::open(folder.path(), None);
+        let shown = changes(&device, "n");
+        // The last change alone, and then all of them, which are joined.
+        assert!(device.undo());
+        let key = parked(&device);
+        device.client.rewrite_item(&key).unwrap();
+        for round in 0..2 {
+            if restarts {
+                device = device.restart(folder.path());
+            }
+            for state in shown[..shown.len() - 2].iter().rev() {
+                assert!(device.undo());
+                assert_eq!(&device.shown(), state, "round {round}");
+            }
+            assert!(!device.undo());
+            for state in &shown[1..shown.len()] {
+                assert!(device.redo());
+                assert_eq!(&device.shown(), state, "round {round}");
+            }
+            assert!(!device.redo());
+            assert!(device.undo());
+            let key = parked(&device);
+            device.client.rewrite_item(&key).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_no_change_to_undo_and_what_comes_back_clashes_with_nothing() {
+    let hub = TestHub::start();
+    for (rewrites, undoes) in [(false, 0), (false, 1), (true, 0), (true, 1), (false, 2), (true, 2)]
+    {
+        let folder = TempDir::new().unwrap();
+        let device = Device::open(folder.path(), Some(&hub));
+        let (id, _) =
+            device.notes.insert([("title", "first".into()), ("body", "x".into())]).unwrap();
+        let sent = device.notes.update(&id, [("title", "second".into())]).unwrap();
+        timeout(PATIENCE, sent.hub()).await.unwrap().unwrap();
+        device.client.set_offline(true);
+        until(&device.client, || !device.client.connection().is_online()).await;
+        let _ = device.notes.update(&id, [("title", "third".into())]).unwrap();
+        let _ = device.notes.update(&id, [("title", "fourth".into())]).unwrap();
+        let mut key = parked(&device);
+        if rewrites {
+            device.client.rewrite_item(&key).unwrap();
+            let items = device.client.outbox_page(None, 100).unwrap().items;
+            key = items.into_iter().find(|item| item.place_count > 0).unwrap().key;
+            device.client.park_item(&key, "to be given up").unwrap();
+        }
+        assert_eq!(device.document.undo_depth(), (4, 0));
+        device.client.drop_item(&key).unwrap();
+        assert_eq!(device.document.undo_depth(), (2, 0));
+        // Also while what was overwritten is still to come back.
+        for _ in 0..undoes {
+            assert!(device.undo(), "{rewrites} {undoes}");
+        }
+        device.client.set_offline(false);
+        device.client.sync(PATIENCE).await.unwrap();
+        let read = |device: &Device| device.notes.get(&id).unwrap();
+        let title = [Some("second"), Some("first"), None][undoes];
+        until(&device.client, || {
+            read(&device).as_ref().and_then(|item| item.text("title")) == title
+        })
+        .await;
+        assert!(device.notes.conflicts().unwrap().is_empty(), "{rewrites} {undoes}");
+        assert_eq!(read(&device).is_some(), undoes < 2);
+        let folder = TempDir::new().unwrap();
+        let other = Device::open(folder.path(), Some(&hub));
+        other.client.sync(PATIENCE).await.unwrap();
+        assert_eq!(read(&other), read(&device), "{rewrites} {undoes}");
+        assert!(other.notes.conflicts().unwrap().is_empty());
+    }
 }

@@ -81,6 +81,7 @@ impl CausalContext {
 
     /// The counters seen of one replica.
     #[must_use]
+    #[inline]
     pub fn of(&self, replica: ReplicaId) -> Option<&DotRanges> {
         self.position(replica).ok().map(|at| &self.0[at].1)
     }
@@ -93,6 +94,7 @@ impl CausalContext {
 
     /// Whether the dot was seen.
     #[must_use]
+    #[inline]
     pub fn contains(&self, dot: Dot) -> bool {
         self.of(dot.replica).is_some_and(|ranges| ranges.contains(dot.counter))
     }
@@ -119,7 +121,7 @@ impl CausalContext {
 
     /// Adds the dots up to a counter, the first of which is above all of its replica's. Gives false, and
     /// adds nothing, where it is not.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(crate) fn push(&mut self, first: Dot, end: u64) -> bool {
         match self.position(first.replica) {
             Ok(at) => self.0[at].1.push(first.counter, end),
@@ -155,8 +157,10 @@ impl CausalContext {
 
     /// Takes the counters of a replica that is not there. Gives false, and adds nothing, where it is, or
     /// where there is no counter.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(crate) fn put(&mut self, replica: ReplicaId, ranges: DotRanges) -> bool {
         match self.position(replica) {
+            Err(at) if at == self.0.len() && !ranges.is_empty() => self.0.push((replica, ranges)),
             Err(at) if !ranges.is_empty() => self.0.insert(at, (replica, ranges)),
             Ok(_) | Err(_) => return false,
         }

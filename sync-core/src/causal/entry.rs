@@ -224,13 +224,13 @@ impl<'a> EntryView<'a> {
     }
 
     /// The hash of what the dot of a slot says, which has these bytes.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn content(self, at: usize, slot: &[u8]) -> u64 {
         self.slot_hash(self.place_hash(), at, slot)
     }
 
     /// A hash of what all dots of the run say.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn place_hash(self) -> u64 {
         let seed = self.label.space_hash() ^ self.stamp.to_bits().rotate_left(17);
         content::hash(self.id, seed)

@@ -106,7 +106,7 @@ impl Fingerprints {
 
     /// As [`insert`](Self::insert) and [`remove`](Self::remove), where anybody asks for it. Gives what the
     /// dot sums up to.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn change_one(&mut self, dot: Dot, content: u64, is_added: bool) -> RunSum {
         if cfg!(not(feature = "compare")) {
             return RunSum::default();
@@ -114,7 +114,7 @@ impl Fingerprints {
         self.change_dot(dot, content, is_added)
     }
 
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn change_dot(&mut self, dot: Dot, content: u64, is_added: bool) -> RunSum {
         let replica = self.replica_mut(dot.replica);
         let hash = replica.key.wide(dot.counter, content);
@@ -174,17 +174,23 @@ impl Fingerprints {
     }
 
     /// Lessens the total by what the last replica has lost, and drops that when it is empty.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn lessen(&mut self, lost: Total) {
         self.total.hash = self.total.hash.wrapping_sub(lost.hash);
         self.total.count = self.total.count.wrapping_sub(lost.count);
         if self.replicas.get(self.last).is_some_and(|replica| replica.buckets.is_empty()) {
-            self.replicas.remove(self.last);
-            if self.replicas.capacity() > self.replicas.len() * 2 + 4 {
-                self.replicas.shrink_to(self.replicas.len() + 1);
-            }
-            if self.replicas.is_empty() {
-                self.replicas = Vec::new();
-            }
+            self.drop_last();
+        }
+    }
+
+    #[cfg_attr(not(target_arch = "wasm32"), cold)]
+    fn drop_last(&mut self) {
+        self.replicas.remove(self.last);
+        if self.replicas.capacity() > self.replicas.len() * 2 + 4 {
+            self.replicas.shrink_to(self.replicas.len() + 1);
+        }
+        if self.replicas.is_empty() {
+            self.replicas = Vec::new();
         }
     }
 

@@ -26,6 +26,14 @@ impl Joined {
         self.added.is_empty() && self.killed.is_empty() && self.unseen.is_empty()
     }
 
+    /// A delta without what of its entries was not taken from it.
+    #[must_use]
+    pub fn taken_of(&self, delta: &Delta) -> Delta {
+        let taken =
+            self.added.iter().filter_map(|(at, mask)| Some(delta.entries.get(*at)?.only(*mask)));
+        Delta { entries: taken.collect(), ..delta.clone() }
+    }
+
     /// Dots that died here or that were never seen and arrived dead.
     #[must_use]
     pub fn buried(&self) -> CausalContext {

@@ -284,7 +284,7 @@ impl Label {
     }
 
     /// Whether both are of one space.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(crate) fn is_in_space_of(&self, other: &Self) -> bool {
         self.is_same(other) || self.space() == other.space()
     }

@@ -83,7 +83,14 @@ impl DotRanges {
 
     /// Whether the counter is in the set.
     #[must_use]
+    #[inline]
     pub fn contains(&self, counter: u64) -> bool {
+        // Mostly there is one.
+        if crate::small::HAS_SHORTCUTS
+            && let [(start, end)] = self.0[..]
+        {
+            return (start..=end).contains(&counter);
+        }
         let at = self.0.partition_point(|(_, end)| *end < counter);
         self.0.get(at).is_some_and(|(start, _)| *start <= counter)
     }

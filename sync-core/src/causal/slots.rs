@@ -127,6 +127,12 @@ impl Slots {
 
     /// Takes packed slots, after a look at their lengths.
     pub fn from_packed(bytes: &[u8]) -> Result<Self, Malformed> {
+        if crate::small::HAS_SHORTCUTS
+            && let [1, header @ 1..0x80, slot @ ..] = bytes
+            && slot.len() + 1 == usize::from(*header)
+        {
+            return Ok(Self::of(bytes, 1));
+        }
         let mut rest = bytes;
         let slots = Self::take(&mut rest)?;
         if rest.is_empty() {
@@ -228,7 +234,7 @@ impl Slots {
     }
 
     /// Where a slot stands; none for a dead one, or where there is none.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn span_of(&self, slot: usize) -> Option<Span> {
         let packed = self.as_packed();
         let start = skip(packed, 1, slot);
@@ -238,7 +244,7 @@ impl Slots {
     }
 
     /// The bytes of the one slot that stands there.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn bytes_of(&self, span: &Span) -> &[u8] {
         let slot = self.as_packed().get(span.start..span.end).unwrap_or_default();
         match slot {
@@ -291,7 +297,7 @@ impl Slots {
     }
 
     /// Takes slots out that stand there and are live.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn take_span(&mut self, span: &Span) -> Self {
         let part = self.part_of(span, span.mask());
         self.drop_span(span, self.live() & !span.mask());
@@ -304,6 +310,7 @@ impl Slots {
         self.drop_span(span, self.live() & !span.mask());
     }
 
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn part_of(&self, span: &Span, taken: u64) -> Self {
         let packed = self.as_packed();
         let count = packed.first().copied().unwrap_or(0);
@@ -331,6 +338,7 @@ impl Slots {
         Some(Span { first, count, start, end: skip(packed, start, count) })
     }
 
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn drop_span(&mut self, span: &Span, left: u64) {
         let Span { count, start, end, .. } = *span;
         if !self.cut(start, end, count, left) {

@@ -284,3 +284,24 @@ fn compare_fields<'f>(
         path.pop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_depth_of_a_field_is_limited() {
+        for (depth, is_read) in
+            [(FIELD_DEPTH_MAX - 1, true), (FIELD_DEPTH_MAX, true), (FIELD_DEPTH_MAX + 1, false)]
+        {
+            let deepest = Field::Counter(1);
+            let field = (1..depth).fold(deepest, |inner, _| {
+                Field::Map(BTreeMap::from_iter([("a".to_owned(), inner)]))
+            });
+            let mut bytes = Vec::new();
+            encode_field(&field, &mut bytes);
+            let read = decode_field(&mut Reader::new(&bytes), FIELD_DEPTH_MAX);
+            assert_eq!(read.is_ok_and(|read| read == field), is_read, "{depth}");
+        }
+    }
+}

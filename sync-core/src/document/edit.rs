@@ -44,6 +44,8 @@ pub struct Edit<'a, S = MemoryStore> {
     killed: Vec<Entry>,
     /// Removals of what was here in part.
     in_part: Vec<Dot>,
+    /// What it said to be dead that was never here.
+    written_off: CausalContext,
 }
 
 /// What a step of a change gives.
@@ -68,7 +70,8 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         }
         let (seen, next) = (before, before + 1);
         let (killed, in_part) = (take(&mut document.killed), Vec::new());
-        Ok(Self { document, author, before, seen, next, made, killed, in_part })
+        let written_off = CausalContext::default();
+        Ok(Self { document, author, before, seen, next, made, killed, in_part, written_off })
     }
 
     /// Applies the change whole, or not at all if it has failed or is too large.
@@ -125,6 +128,11 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let store = &mut self.document.store;
         store.kill(replica, self.before + 1, self.next - 1, &mut Vec::new())?;
         store.unsee(replica, &DotRanges::of(self.before + 1..=self.next - 1))?;
+        if crate::small::HAS_SHORTCUTS {
+            for (replica, ranges) in self.written_off.iter() {
+                store.unsee(replica, ranges)?;
+            }
+        }
         for entry in self.killed.drain(..) {
             if !is_new(&entry, self.author, self.before) {
                 store.add(entry)?;
@@ -220,6 +228,20 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.step(delta)
     }
 
+    /// Says that dots are dead that were never here.
+    pub(super) fn write_off(&mut self, unseen: CausalContext) -> Step<S> {
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        self.written_off.union(&unseen);
+        for (replica, ranges) in unseen.iter() {
+            self.document.store.see(replica, ranges).map_err(Refused::Store)?;
+        }
+        let mut delta = Delta { dead: unseen, ..Delta::default() };
+        delta.dead.insert(self.take_dot());
+        self.step(delta)
+    }
+
     /// The dot that the next element gets.
     pub(super) fn next_dot(&self) -> Dot {
         Dot::new(self.author.replica, self.next)
@@ -284,6 +306,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     }
 
     /// Notes that an entry, which has the next dots, was put in place of others.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn wrote(&mut self, entry: Entry, dead: CausalContext) {
         self.next = entry.last() + 1;
         self.seen = self.next - 1;

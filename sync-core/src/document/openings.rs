@@ -29,7 +29,7 @@ impl<S: PlaceStore> Document<S> {
         while let Some(first) = next.take()
             && let Some(of) = opening_at(&openings, first)
         {
-            let mark = (of.first != first).then_some(of.opening);
+            let mark = (of.first < first).then_some(of.opening);
             let (to, last) = (successor(replica, first, of.opening), Dot::COUNTER_MAX);
             let mut renaming = Renaming { from: replica, first, last, to, mark };
             let known = self.store.seen(to)?.into_owned();

@@ -15,6 +15,9 @@ impl<S: PlaceStore> Document<S> {
     ) -> Result<(Joined, Vec<usize>, Vec<Entry>), S::Error> {
         let is_broken = broken!(JoinKeepsDead) || broken!(JoinForgetsUnseen);
         let mut taken = Vec::new();
+        if crate::small::HAS_SHORTCUTS {
+            taken.reserve_exact(delta.entries.len().min(delta.dead.range_count()));
+        }
         let (joined, overwritten) = join_over(&mut self.store, delta, killed, |store, entry| {
             if is_broken || delta.dead.is_empty() {
                 return Ok(None);

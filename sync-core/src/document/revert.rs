@@ -12,7 +12,7 @@ use super::{Document, Refused};
 use crate::causal::{CausalContext, Delta, Entry, PlaceId, PlaceStore, ReplicaId};
 use crate::small::BTreeSet;
 use crate::types::place::{Space, is_place};
-use crate::types::{Content, Element, Place};
+use crate::types::{Content, Element, Place, Renaming};
 
 /// What is to be taken back, as it is put together change by change.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ struct Ghost {
 }
 
 /// What is to be taken back, by place: what [`Edit::revert`] writes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reversal {
     places: Vec<((Space, PlaceId), Before)>,
 }
@@ -41,6 +41,14 @@ impl Reversal {
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// The same where a part of a replica's history stands under another one.
+    #[must_use]
+    pub fn renamed(&self, renaming: &Renaming) -> Self {
+        let places =
+            self.places.iter().map(|(place, before)| (place.clone(), before.renamed(renaming)));
+        Self { places: places.collect() }
     }
 
     /// Whether nothing is to be taken back.

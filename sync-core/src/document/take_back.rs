@@ -2,8 +2,8 @@
 
 use super::edit::Edit;
 use super::target::Targets;
-use super::{Document, Kept, Refused};
-use crate::causal::{CausalContext, Delta, Entry, PlaceId, PlaceStore, join};
+use super::{Again, Document, Kept, Refused};
+use crate::causal::{CausalContext, Delta, Dot, Entry, PlaceId, PlaceStore, join};
 use crate::small::{BTreeMap, BTreeSet};
 use crate::types::Place;
 use crate::types::place::Space;
@@ -42,8 +42,13 @@ impl<S: PlaceStore> Document<S> {
 }
 
 impl<S: PlaceStore> Edit<'_, S> {
-    /// Puts fresh dots in place of those that are live of these, with what they say.
-    pub(crate) fn write_again(&mut self, own: &CausalContext) -> Result<(), Refused<S::Error>> {
+    /// Puts fresh dots in place of those that are live of these, with what they say. Gives which stands for
+    /// which.
+    pub(crate) fn write_again(
+        &mut self,
+        own: &CausalContext,
+    ) -> Result<Vec<Again>, Refused<S::Error>> {
+        let mut again = Vec::new();
         let mut places: BTreeMap<(Space, PlaceId), Vec<Entry>> = BTreeMap::new();
         for (replica, ranges) in own.iter() {
             for (start, end) in ranges.iter() {
@@ -56,20 +61,22 @@ impl<S: PlaceStore> Edit<'_, S> {
         }
         for ((space, id), entries) in places {
             let (mut targets, mut gone) = (Targets::default(), CausalContext::default());
+            let mut new = self.next_dot();
             for entry in &entries {
                 for (at, slot) in entry.slots.iter().enumerate() {
-                    let dot =
-                        crate::causal::Dot::new(entry.replica(), entry.first.counter + at as u64);
+                    let dot = Dot::new(entry.replica(), entry.first.counter + at as u64);
                     if let Some(bytes) = slot
                         && own.contains(dot)
                     {
                         targets.push_raw(entry.label.name(at), bytes);
                         gone.insert(dot);
+                        again.push(Again { old: dot, new });
+                        new.counter += 1;
                     }
                 }
             }
             self.write(&space, &id, &mut targets, gone)?;
         }
-        Ok(())
+        Ok(again)
     }
 }

@@ -1,6 +1,5 @@
 //! What a change wants to stand in a place, as names and bytes of slots.
 
-use std::mem::take;
 use std::ops::Range;
 
 use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
@@ -57,13 +56,19 @@ fn end(bytes: &[u8]) -> u32 {
 impl Targets {
     /// Takes everything out, and leaves the memory for the next change.
     pub(super) fn emptied(mut self) -> Self {
-        if self.names.capacity() + self.slots.capacity() > KEPT_BYTES_MAX {
-            return Self::default();
-        }
-        self.names.clear();
-        self.slots.clear();
-        self.leaves.clear();
+        self.empty();
         self
+    }
+
+    #[inline]
+    fn empty(&mut self) {
+        if self.names.capacity() + self.slots.capacity() > KEPT_BYTES_MAX {
+            *self = Self::default();
+        } else {
+            self.names.clear();
+            self.slots.clear();
+            self.leaves.clear();
+        }
     }
 
     pub(super) fn leaves(&self) -> &[Leaf] {
@@ -179,7 +184,7 @@ impl Targets {
             self.push_packed(|slots| value.encode_into(slots));
         }
         let slots = Slots::of_live(&self.slots);
-        *self = take(self).emptied();
+        self.empty();
         slots
     }
 

@@ -12,6 +12,7 @@ pub struct Touched(SmallVec<[(Label, PlaceId); 1]>);
 
 impl Touched {
     /// One place.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn only(label: &Label, id: &PlaceId) -> Self {
         let mut places = SmallVec::new();
         places.push((label.clone(), id.clone()));

@@ -16,7 +16,7 @@ use crate::pack::{self, Reader};
 use crate::types::element::{self, kind};
 use crate::types::opening::reverter;
 use crate::types::place::{Space, is_collection, is_place};
-use crate::types::{Content, Element, Record};
+use crate::types::{Content, Element, Record, Renaming};
 
 /// Whether it is noted what counters stood at that go. Browsers undo nothing yet, and their module is smaller
 /// without.
@@ -90,11 +90,24 @@ pub struct Again {
 }
 
 /// What one place had before a change, and what is left of the change.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Before {
     own: Record,
     killed: Record,
     counts: Vec<Count>,
+}
+
+impl Before {
+    /// The same where a part of a replica's history stands under another one.
+    pub(super) fn renamed(&self, renaming: &Renaming) -> Self {
+        let renamed = |record: &Record| {
+            let mut elements = record.elements().to_vec();
+            elements.iter_mut().for_each(|one| one.claim.dot = renaming.dot(one.claim.dot));
+            Record::of(elements)
+        };
+        let Self { own, killed, counts } = self;
+        Self { own: renamed(own), killed: renamed(killed), counts: counts.clone() }
+    }
 }
 
 /// By place, what a change had replaced and what is left of it.
@@ -141,6 +154,42 @@ impl Undo {
             }
         }
         has_any
+    }
+
+    /// What the change added and what was written anew is still that change's: by the dots that stand for
+    /// it, or where none does, by the last of those. Says whether it had any of that.
+    pub fn follow_rewritten(&mut self, was: &CausalContext, again: &[Again], last: Dot) -> bool {
+        let is_hit = !self.added.intersection(was).is_empty();
+        if is_hit && !self.follow(again) {
+            self.added.insert(last);
+        }
+        is_hit
+    }
+
+    /// Takes dots out that were given up. Says whether the change had any of them.
+    pub fn give_up(&mut self, dots: &CausalContext) -> bool {
+        let is_hit = !self.added.intersection(dots).is_empty();
+        if is_hit {
+            self.added = self.added.difference(dots);
+        }
+        is_hit
+    }
+
+    /// Whether something that the change added is in a document, or has not come back to it yet.
+    pub fn is_left<S: PlaceStore>(&self, document: &Document<S>) -> Result<bool, S::Error> {
+        for (replica, ranges) in self.added.iter() {
+            let seen = document.store().seen(replica)?;
+            if !ranges.difference(&seen).is_empty() {
+                return Ok(true);
+            }
+            for (start, end) in ranges.iter() {
+                let known = document.store().overlapping(replica, start, end)?;
+                if known.iter().any(|entry| !entry.live_ranges().intersection(ranges).is_empty()) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Writes it to the end of some bytes, for storage.
@@ -237,11 +286,19 @@ impl<S: PlaceStore> Document<S> {
 }
 
 impl<S: PlaceStore> Edit<'_, S> {
-    /// Undoes a change of any replica within this one. What others have written since stays. Gives the dots
+    /// Undoes a change of any replica within this one. What others have written since stays. What it wrote
+    /// and is not here, as where it is still to come back from a hub, is dead when it comes. Gives the dots
     /// as which elements of it stand again.
     pub fn undo(&mut self, undo: &Undo) -> Result<Vec<Again>, Refused<S::Error>> {
         let places = self.document().places_of(undo).map_err(Refused::Store)?;
-        self.undo_places(&places, CountedBy::Author)
+        let mut unseen = CausalContext::default();
+        for (replica, ranges) in undo.added.iter() {
+            let seen = self.document().store().seen(replica).map_err(Refused::Store)?;
+            unseen.insert_ranges(replica, &ranges.difference(&seen));
+        }
+        let again = self.undo_places(&places, CountedBy::Author)?;
+        self.write_off(unseen)?;
+        Ok(again)
     }
 
     fn undo_places(

@@ -46,17 +46,27 @@ pub const fn len(number: u64) -> usize {
 /// Takes a number off the front.
 #[inline]
 pub fn read(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    take(bytes).ok_or(BROKEN)
+}
+
+/// As [`read`], for where each instruction counts: says no more than that there is none.
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     match *bytes {
         [byte @ 0..0x80, rest @ ..] => {
             *bytes = rest;
-            Ok(u64::from(*byte))
+            Some(u64::from(*byte))
         }
         [low, high @ 1..0x80, rest @ ..] => {
             *bytes = rest;
-            Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7)
+            Some(u64::from(*low & 0x7f) | u64::from(*high) << 7)
         }
-        _ if crate::small::HAS_SHORTCUTS => read_long(bytes),
-        _ => read_each(bytes, 0, 0),
+        long => {
+            let is_quick = crate::small::HAS_SHORTCUTS;
+            let (number, len) = if is_quick { long_at(long) } else { each_at(long, 0, 0) };
+            *bytes = long.get(len..)?;
+            if len > 0 { Some(number) } else { None }
+        }
     }
 }
 
@@ -66,25 +76,26 @@ const BROKEN: Malformed =
 /// The highest bit of each of eight bytes.
 const MORE: u64 = 0x8080_8080_8080_8080;
 
-fn read_long(bytes: &mut &[u8]) -> Result<u64, Malformed> {
-    let Some(first) = bytes.first_chunk::<8>() else { return read_each(bytes, 0, 0) };
+/// A number and how many bytes it takes; none where there is none.
+#[inline(never)]
+fn long_at(bytes: &[u8]) -> (u64, usize) {
+    let Some(first) = bytes.first_chunk::<8>() else { return each_at(bytes, 0, 0) };
     let word = u64::from_le_bytes(*first);
     let ends = !word & MORE;
-    let len = ends.trailing_zeros() as usize / 8 + 1;
-    let number = packed(word & (u64::MAX >> (64 - 8 * len.min(8))));
     if ends == 0 {
-        return read_each(bytes, 8, number);
+        return each_at(bytes, 8, packed(word));
     }
+    // Everything up to the first byte that ends a number.
+    let own = word & (ends ^ (ends - 1));
+    let len = ends.trailing_zeros() as usize / 8 + 1;
     // No number ends in zeros.
-    if word >> (8 * (len - 1)) & 0x7f == 0 {
-        return Err(BROKEN);
-    }
-    *bytes = &bytes[len..];
-    Ok(number)
+    let is_right = own >> (8 * (len - 1)) != 0;
+    (packed(own), if is_right { len } else { 0 })
 }
 
-/// Takes what is left of a number of which so many bytes are read.
-fn read_each(bytes: &mut &[u8], read: usize, number: u64) -> Result<u64, Malformed> {
+/// As [`long_at`], where so many bytes of the number are read.
+#[inline(never)]
+fn each_at(bytes: &[u8], read: usize, number: u64) -> (u64, usize) {
     let (mut number, mut shift) = (number, 7 * read);
     for (at, byte) in (read..).zip(bytes.get(read..).unwrap_or_default()) {
         number |= u64::from(byte & 0x7f) << shift;
@@ -93,15 +104,14 @@ fn read_each(bytes: &mut &[u8], read: usize, number: u64) -> Result<u64, Malform
             if (shift == 63 && *byte > 1) || (*byte == 0 && shift > 0) {
                 break;
             }
-            *bytes = &bytes[at + 1..];
-            return Ok(number);
+            return (number, at + 1);
         }
         shift += 7;
         if shift > 63 {
             break;
         }
     }
-    Err(BROKEN)
+    (0, 0)
 }
 
 /// The lower seven bits of eight bytes, one behind the other.

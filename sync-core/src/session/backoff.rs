@@ -3,6 +3,10 @@
 /// The longest wait after the first failure, in milliseconds. Arbitrary.
 const FIRST_MS: u32 = 250;
 
+/// How many failures a connection counts as that was of use and ended: the hub may have stopped for all of
+/// its clients at once, and they come back within 2 seconds. Arbitrary.
+const LOST: u32 = 3;
+
 /// The longest wait of all, in milliseconds. Arbitrary: a person who fixes the line sees it work soon.
 const MAX_MS: u32 = 15_000;
 
@@ -17,15 +21,15 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait before the next attempt, in milliseconds: between half and all of a bound that doubles
-    /// with each failure. `live_ms` is for how long the connection that ended was of use.
+    /// The wait before the next attempt, in milliseconds: anything up to a bound that doubles with each
+    /// failure. `live_ms` is for how long the connection that ended was of use.
     pub fn next_ms(&mut self, live_ms: u64, random: u32) -> u32 {
         if live_ms >= STABLE_MS {
-            self.reset();
+            self.failures = LOST;
         }
         let bound = FIRST_MS.saturating_mul(1 << self.failures.min(10)).min(MAX_MS);
         self.failures = self.failures.saturating_add(1);
-        bound / 2 + random % (bound / 2 + 1)
+        random % (bound + 1)
     }
 
     /// Starts over, when somebody asks for an attempt.
@@ -41,15 +45,20 @@ mod tests {
     #[test]
     fn waits_grow_to_the_bound_and_start_over() {
         let mut backoff = Backoff::default();
-        for (failure, bound) in
-            [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000].iter().enumerate()
-        {
-            let wait = backoff.next_ms(STABLE_MS - 1, u32::MAX - 7 * failure as u32);
-            assert!((bound / 2..=*bound).contains(&wait), "{wait} within {bound}");
+        let bounds = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
+        for (failures, bound) in bounds.into_iter().enumerate() {
+            for (random, wait) in [(0, 0), (bound, bound), (bound + 1, 0)] {
+                let mut next = backoff.clone();
+                assert_eq!(next.next_ms(STABLE_MS - 1, random), wait, "after {failures}");
+            }
+            backoff.next_ms(0, 0);
         }
-        assert!(backoff.next_ms(STABLE_MS, 0) <= 250);
-        backoff.next_ms(0, 0);
+        // What was of use has not failed often, whatever was before.
+        for live_ms in [STABLE_MS, STABLE_MS + 1] {
+            assert_eq!(backoff.clone().next_ms(live_ms, 2_000), 2_000);
+            assert_eq!(backoff.next_ms(live_ms, 2_001), 0);
+        }
         backoff.reset();
-        assert!(backoff.next_ms(0, 0) <= 250);
+        assert_eq!(backoff.next_ms(0, 250), 250);
     }
 }

@@ -9,7 +9,13 @@ mod brief;
 mod compare;
 mod conflict_log;
 mod connection;
+#[cfg(not(target_arch = "wasm32"))]
+mod devices;
+#[cfg(target_arch = "wasm32")]
+#[path = "client/no_devices.rs"]
+mod devices;
 mod fork;
+mod held;
 mod outbox;
 mod parked;
 mod progress;
@@ -22,8 +28,9 @@ use std::fmt;
 pub use brief::NOT_HERE;
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
 pub use connection::IN_USE;
-pub use outbox::{OutboxItem, OutboxState, Standing};
-pub use parked::{Immediate, ItemError};
+pub use devices::{Device, DeviceBox};
+pub use outbox::{OutboxItem, OutboxState, OutboxTotals, Standing};
+pub use parked::{Immediate, ItemError, Rewritten};
 pub use progress::Progress;
 pub use record::{RecordLevel, Recorded, RecordedBox};
 pub use store::ClientStore;
@@ -31,6 +38,7 @@ pub use store::ClientStore;
 use self::brief::Taken;
 use self::conflict_log::ConflictLog;
 use self::connection::{Link, Refill};
+use self::devices::Devices;
 use self::outbox::Outbox;
 use self::record::Recording;
 use super::Now;
@@ -43,7 +51,9 @@ use crate::sort::sort_by;
 use crate::time::{HybridClock, Stamp};
 use crate::types::opening::MARK_BYTES;
 use crate::types::{Place, Renaming};
-use crate::wire::{Claim, Cursor, DELTA_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, Packing};
+use crate::wire::{
+    Claim, Cursor, DELTA_BYTES_MAX, NAME_BYTES_MAX, PRESENCE_BYTES_MAX, Packing, Token,
+};
 
 /// Names a batch of steps that the driver stores in one transaction.
 pub type PersistId = u64;
@@ -64,13 +74,10 @@ impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { agent, token, packing } = self;
         let mut shown = f.debug_struct("ClientConfig");
-        shown.field("agent", agent).field("token", &token.as_ref().map(|_| HIDDEN));
+        shown.field("agent", agent).field("token", &token.clone().map(Token));
         shown.field("packing", packing).finish()
     }
 }
-
-/// What is shown in place of a token.
-const HIDDEN: &str = "(hidden)";
 
 /// A document as the driver stored it.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +108,7 @@ pub enum ClientInput {
 }
 
 /// What to do, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ClientOutput {
     /// Send a frame.
     Send(Vec<u8>),
@@ -115,6 +122,18 @@ pub enum ClientOutput {
     },
     /// Something that the application may show.
     Event(ClientEvent),
+}
+
+/// Without the bytes of frames: one of them has the token.
+impl fmt::Debug for ClientOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(frame) => write!(f, "Send({} bytes)", frame.len()),
+            Self::Persist(persist) => f.debug_tuple("Persist").field(persist).finish(),
+            Self::Disconnect { reason } => write!(f, "Disconnect({reason:?})"),
+            Self::Event(event) => f.debug_tuple("Event").field(event).finish(),
+        }
+    }
 }
 
 /// Steps to be stored in one transaction.
@@ -165,6 +184,10 @@ pub enum Step {
     /// What one replica wrote from a counter on stands under another one, in the state and in the outbox
     /// ([`OutboxItem::renamed`]); and forget how far the hub was followed.
     Rename(Renaming),
+    /// Keep what is known of another device, in place of what was known of one of the same fingerprint.
+    Know(DeviceBox),
+    /// Forget the device of this fingerprint.
+    Forget(ReplicaId),
 }
 
 /// What the application may want to know.
@@ -222,6 +245,19 @@ pub enum Phase {
     Live,
 }
 
+impl Phase {
+    /// What programs call it that show it: `closed`, `opening`, `catching-up` or `live`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Opening => "opening",
+            Self::CatchingUp => "catching-up",
+            Self::Live => "live",
+        }
+    }
+}
+
 /// Where a change is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
@@ -263,6 +299,11 @@ struct Opened<S> {
     refill: Refill,
     /// Whether a refill was cut, or may have been before this process began.
     refill_due: bool,
+    /// What the hub is known to lack beside the outbox, or was when the last connection was lost. Only
+    /// where a record can be kept: browsers ask for none of it.
+    lacked: CausalContext,
+    /// Whether a refill was under way when the last connection was lost, or something was imported since.
+    is_cut: bool,
     /// Whether removals of the outbox go apart from a refill: the hub refused them together.
     goes_apart: bool,
     /// No more than a document has replicas.
@@ -270,6 +311,8 @@ struct Opened<S> {
     log: ConflictLog,
     taken: Taken,
     recording: Recording,
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code))]
+    devices: Devices,
     /// Batches that are being stored, in order, and what to do once each is. One that is stored before
     /// an earlier one has nothing left to do; the first one has.
     storing: VecDeque<(PersistId, Option<Then>)>,
@@ -299,6 +342,8 @@ struct Then {
 #[derive(Debug)]
 pub struct Client<S = MemoryStore> {
     config: ClientConfig,
+    /// What others are told that this device is called, where it asks for theirs.
+    name: Option<String>,
     clock: HybridClock,
     documents: SortedMap<String, Box<Opened<S>>>,
     /// Document names by channel number, on this connection.
@@ -319,6 +364,7 @@ impl<S: ClientStore> Client<S> {
     pub fn new(config: ClientConfig) -> Self {
         Self {
             config,
+            name: None,
             clock: HybridClock::default(),
             documents: SortedMap::new(),
             channels: SortedMap::new(),
@@ -355,6 +401,8 @@ impl<S: ClientStore> Client<S> {
             on_disk,
             refill_due: true,
             goes_apart: false,
+            lacked: CausalContext::default(),
+            is_cut: false,
             marked: None,
             given_up: CausalContext::default(),
             renamed: Vec::new(),
@@ -363,6 +411,7 @@ impl<S: ClientStore> Client<S> {
             peers: SortedMap::new(),
             storing: VecDeque::new(),
             recording: Recording::default(),
+            devices: Devices::default(),
         };
         self.documents.insert(name.to_owned(), Box::new(opened));
         self.advance(name)
@@ -451,7 +500,10 @@ impl<S: ClientStore> Client<S> {
         let waits = if is_given_up { Some(true) } else { opened.outbox.waits(dot) };
         let on_disk = opened.on_disk.get(&dot.replica);
         let disk = on_disk.is_none_or(|counter| dot.counter <= *counter);
-        Ok(Receipt { disk, hub: disk && waits.is_none(), parked: waits == Some(true) })
+        // The hub may have lost what it had acknowledged.
+        let is_lacked = S::RECORDS && opened.lacked.contains(dot);
+        let hub = disk && waits.is_none() && !is_lacked;
+        Ok(Receipt { disk, hub, parked: waits == Some(true) })
     }
 
     /// A document as it stands.

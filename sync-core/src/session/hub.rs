@@ -9,15 +9,18 @@ mod brief;
 mod catch_up;
 mod compare;
 mod gaps;
+mod held;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 use self::admission::{Refusal, Terms};
 use self::brief::{dots_of, read_push};
 use self::catch_up::CatchUp;
 use self::compare::Compare;
 pub(super) use self::compare::LIMITS;
+use self::held::Held;
 use super::chunks::ChunkSize;
 use super::hub_store::{Buried, DocumentId, HubStore};
 use super::limits::{CLIENT_SILENCE_MS_MAX, HELLO_MS_MAX, SHOWN_BYTES_MAX, WRITERS_MAX};
@@ -36,7 +39,7 @@ use crate::wire::{
 pub type ConnectionId = u64;
 
 /// What happened to a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum HubInput {
     /// It was accepted.
     Connected,
@@ -44,6 +47,17 @@ pub enum HubInput {
     Frame(Vec<u8>),
     /// It ended, from either side.
     Disconnected,
+}
+
+/// Without the bytes of frames: one of them has a token.
+impl fmt::Debug for HubInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("Connected"),
+            Self::Frame(frame) => write!(f, "Frame({} bytes)", frame.len()),
+            Self::Disconnected => f.write_str("Disconnected"),
+        }
+    }
 }
 
 /// What to do.
@@ -71,6 +85,7 @@ pub struct Hub {
     connections: BTreeMap<ConnectionId, Connection>,
     rooms: BTreeMap<DocumentId, Room>,
     outputs: VecDeque<HubOutput>,
+    held: Held,
     chunk_size: ChunkSize,
     packing: Packing,
     /// How far ahead of the hub's clock stamps may be, in milliseconds; any, where it is not set.
@@ -112,6 +127,8 @@ struct Channel {
     strange: CausalContext,
     /// Whether it has something else. Nothing more is taken then: the client opens anew.
     is_apart: bool,
+    /// Whether the client asks what other devices hold.
+    asks: bool,
 }
 
 /// Who is there for one document.
@@ -186,14 +203,19 @@ impl Hub {
                 self.connections.insert(connection, state);
                 Ok(())
             }
-            HubInput::Frame(bytes) => match self.handle_frame(store, now, connection, &bytes) {
-                Ok(()) => Ok(()),
-                Err(Stop::Storage(error)) => Err(error),
-                Err(Stop::Fault(fault)) => {
-                    self.close(connection, fault);
-                    Ok(())
+            HubInput::Frame(bytes) => {
+                self.held.reach(store.seq());
+                let handled = self.handle_frame(store, now, connection, &bytes);
+                self.held.reach(store.seq());
+                match handled {
+                    Ok(()) => Ok(()),
+                    Err(Stop::Storage(error)) => Err(error),
+                    Err(Stop::Fault(fault)) => {
+                        self.close(connection, fault);
+                        Ok(())
+                    }
                 }
-            },
+            }
             HubInput::Disconnected => {
                 self.forget(connection);
                 Ok(())
@@ -201,8 +223,9 @@ impl Hub {
         }
     }
 
-    /// Gives up connections that were silent for too long.
+    /// Gives up connections that were silent for too long, and passes on what devices hold.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.pass_on(now);
         let late =
             self.connections.iter().filter(|(_, state)| state.deadline_ms <= now.monotonic_ms);
         for connection in late.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -213,7 +236,8 @@ impl Hub {
     /// When [`handle_timeout`](Self::handle_timeout) is due, by the monotonic clock in milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.connections.values().map(|state| state.deadline_ms).min()
+        let deadlines = self.connections.values().map(|state| state.deadline_ms);
+        deadlines.chain(self.held.due_ms()).min()
     }
 
     /// The next thing to do, in order.
@@ -292,6 +316,10 @@ impl Hub {
             }
             ClientMessage::Brief { channel, dots } => {
                 self.handle_brief(connection, channel, dots).map_err(Stop::Fault)
+            }
+            ClientMessage::Held { channel, replica, seq, name } => {
+                let at = (connection, channel);
+                self.handle_held(now, at, (replica, seq), name).map_err(Stop::Fault)
             }
         }
     }
@@ -382,10 +410,14 @@ impl Hub {
             unsent: writers.into_iter().collect(),
             strange,
             is_apart: false,
+            asks: false,
         };
         state.channels.insert(channel, fresh);
         let room = self.rooms.entry(document).or_default();
         room.members.insert((connection, channel));
+        let rooms = &self.rooms;
+        self.held.open(document, store.seq(), |other| rooms.contains_key(&other));
+        let Some(room) = self.rooms.get(&document) else { return Ok(()) };
         let shown = room.shown.clone();
         self.send(connection, &opened);
         let mut shown_bytes = 0;
@@ -457,8 +489,12 @@ impl Hub {
                 delta.notes.iter().filter(|note| dots.contains(note.dot)).cloned().collect();
             let buried = Buried { dots, notes };
             store.record(document, seq, buried).map_err(Stop::Storage)?;
-            let dots = dots_of(&delta, &joined.killed, named);
-            self.relay(document, (connection, channel), seq, &delta, &dots);
+            self.held.change(document, seq);
+            // Whoever has not come so far takes no other bytes than the hub's.
+            let told = clash.map(|_| joined.taken_of(&delta));
+            let told = told.as_ref().unwrap_or(&delta);
+            let dots = dots_of(told, &joined.killed, named);
+            self.relay(document, (connection, channel), seq, told, &dots);
             seq
         };
         let answer = match clash {

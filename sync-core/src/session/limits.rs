@@ -81,3 +81,23 @@ pub const FOUND_RANGES_MAX: usize = 1 << 16;
 /// Up to how many ranges in a client's context a hub keeps the dead dots of runs for the end of a
 /// catch-up. Arbitrary, below the most that a context on the wire has.
 pub const GAPPED_RANGES_MAX: usize = CONTEXT_RANGES_MAX / 4;
+
+/// How often a client says what it holds, and a hub passes on what others said, at most, in milliseconds.
+/// Arbitrary: soon enough to be watched, and a small part of what the changes themselves take.
+pub const HELD_MS: u64 = 1_000;
+
+/// Of how many documents that nobody has open a hub remembers what devices hold. Arbitrary; those that were
+/// opened the longest ago are forgotten first.
+pub const HELD_DOCUMENTS_MAX: usize = 256;
+
+/// How many devices of a document a client remembers. Arbitrary; those that were heard of the longest ago
+/// are forgotten first.
+pub const DEVICES_MAX: usize = 256;
+
+/// How many levels of a hub's numbers a client tells apart: up to each, it knows which of its own changes a
+/// device holds. Arbitrary; with fewer, more changes count as held a little later.
+pub const LEVELS_MAX: usize = 1_024;
+
+/// How old the time at which a device was heard of may be on disk while it is heard of again, in
+/// milliseconds. Arbitrary.
+pub const DEVICE_MS_MAX: u64 = 60_000;

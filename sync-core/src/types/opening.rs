@@ -96,9 +96,11 @@ pub fn fork(
     found.into_iter().flatten().min()
 }
 
-/// The opening under which a counter was written.
+/// The opening under which a counter was written, or where its mark was superseded the first that is kept:
+/// whoever has that too has the same before it.
 pub(crate) fn opening_at(openings: &[Opening], counter: u64) -> Option<Opening> {
-    openings.iter().rev().find(|one| one.first <= counter).copied()
+    let at = openings.iter().rev().find(|one| one.first <= counter);
+    at.or(openings.first()).copied()
 }
 
 /// As which replica everybody who has it writes again what an opening wrote from a counter on.

@@ -228,14 +228,20 @@ pub(super) fn write_labels(out: &mut Vec<u8>, labels: &[Label]) {
 fn write_dead(out: &mut Vec<u8>, dead: &CausalContext, numbers: impl Iterator<Item = u64>) {
     write(out, dead.replica_count() as u64);
     for ((_, ranges), number) in dead.iter().zip(numbers) {
-        write(out, number);
-        write(out, ranges.range_count() as u64);
-        let mut last = 0;
-        for (start, end) in ranges.iter() {
-            write(out, start - last);
-            write(out, end - start);
-            last = end;
-        }
+        write_ranges(out, number, ranges);
+    }
+}
+
+/// Writes the dead dots of the replica of a number.
+#[inline]
+fn write_ranges(out: &mut Vec<u8>, number: u64, ranges: &DotRanges) {
+    write(out, number);
+    write(out, ranges.range_count() as u64);
+    let mut last = 0;
+    for (start, end) in ranges.iter() {
+        write(out, start - last);
+        write(out, end - start);
+        last = end;
     }
 }
 
@@ -365,11 +371,10 @@ pub fn read_delta(
     dictionary: &Dictionary,
     objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
-    if crate::small::HAS_SHORTCUTS {
-        let mut delta = Delta::default();
-        if single::read_single(bytes, dictionary, objects, &mut delta).is_some() {
-            return Ok(delta);
-        }
+    if crate::small::HAS_SHORTCUTS
+        && let Some(delta) = single::read_single(bytes, dictionary, objects)
+    {
+        return Ok(delta);
     }
     let mut reader = Reader { rest: bytes };
     let delta = reader.read(dictionary, objects)?;

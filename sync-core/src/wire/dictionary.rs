@@ -48,7 +48,7 @@ impl<T: Ord> Table<T> {
         self.items.len()
     }
 
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn number(&self, item: &T) -> Option<usize> {
         if self.items.len() <= FEW {
             return self.items.iter().position(|known| known == item);

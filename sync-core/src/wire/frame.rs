@@ -5,7 +5,9 @@
 //! that are known here, a later version put there, and it is passed over.
 
 use super::contexts::{read_context, read_replicas, write_context, write_replicas};
-use super::message::{Claim, ClientMessage, Cursor, HubMessage, Push, Welcome};
+#[cfg(not(target_arch = "wasm32"))]
+use super::message::Holder;
+use super::message::{Claim, ClientMessage, Cursor, Holders, HubMessage, Push, Token, Welcome};
 #[cfg(feature = "deflate")]
 use super::packed::unpack;
 use super::{
@@ -16,6 +18,7 @@ use crate::causal::ReplicaId;
 use crate::checksum::crc32;
 use crate::error::Malformed;
 use crate::pack::{self, Reader};
+use crate::small::HAS_SHORTCUTS;
 use crate::types::Opening;
 
 /// The most bytes that channel, number and flag add to the delta of a push.
@@ -38,6 +41,7 @@ const CLIENT_SYNC: u8 = 9;
 const BRIEF: u8 = 10;
 #[cfg(feature = "deflate")]
 const CLIENT_PACKED: u8 = 11;
+const CLIENT_HELD: u8 = 12;
 const WELCOME: u8 = 65;
 const OPENED: u8 = 66;
 const CHUNK: u8 = 67;
@@ -52,6 +56,7 @@ const NAMES: u8 = 75;
 const UNRESOLVED: u8 = 76;
 #[cfg(feature = "deflate")]
 const HUB_PACKED: u8 = 77;
+const HUB_HELD: u8 = 78;
 
 impl ClientMessage {
     /// Writes the frame.
@@ -63,7 +68,7 @@ impl ClientMessage {
                 start(&mut out, HELLO, 3 + usize::from(*packs));
                 pack::uint(&mut out, (*version).into());
                 match token {
-                    Some(token) => pack::str(&mut out, token),
+                    Some(Token(token)) => pack::str(&mut out, token),
                     None => pack::nil(&mut out),
                 }
                 pack::str(&mut out, agent);
@@ -107,6 +112,15 @@ impl ClientMessage {
             Self::Brief { channel, dots } => {
                 start_on(&mut out, BRIEF, 2, *channel);
                 pack::bool(&mut out, *dots);
+            }
+            Self::Held { channel, replica, seq, name } => {
+                let name = name.as_ref().filter(|_| HAS_SHORTCUTS);
+                start_on(&mut out, CLIENT_HELD, 3 + usize::from(name.is_some()), *channel);
+                replica.encode_into(&mut out);
+                pack::uint(&mut out, *seq);
+                if let Some(name) = name {
+                    pack::str(&mut out, name);
+                }
             }
         }
         seal(out)
@@ -183,6 +197,10 @@ impl HubMessage {
                 start_on(&mut out, UNRESOLVED, 2, *channel);
                 pack::uint(&mut out, *id);
             }
+            Self::Held { channel, holders } => {
+                start_on(&mut out, HUB_HELD, 2, *channel);
+                write_holders(&mut out, holders);
+            }
         }
         seal(out)
     }
@@ -195,6 +213,9 @@ pub fn decode_client(bytes: &[u8]) -> Result<ClientMessage, Malformed> {
     if kind == CLIENT_PACKED {
         return open_packed(body, &[PUSH], read_client);
     }
+    if kind == CLIENT_HELD {
+        return read_client_held(body);
+    }
     read_client(kind, body)
 }
 
@@ -204,8 +225,8 @@ fn read_client(kind: u8, mut body: Reader<'_>) -> Result<ClientMessage, Malforme
     let message = match kind {
         HELLO => {
             beyond = body.at_least(3)?;
-            let (version, token, agent) =
-                (body.narrow()?, body.option(Reader::str)?.map(str::to_owned), body.str()?);
+            let (version, token, agent) = (body.narrow()?, body.option(Reader::str)?, body.str()?);
+            let token = token.map(|token| Token(token.to_owned()));
             check_len("the agent's name", agent.len(), NAME_BYTES_MAX)?;
             let packs = read_flag(body, &mut beyond)?;
             ClientMessage::Hello { version, token, agent: agent.to_owned(), packs }
@@ -279,6 +300,11 @@ pub fn decode_hub(bytes: &[u8]) -> Result<HubMessage, Malformed> {
     #[cfg(feature = "deflate")]
     if kind == HUB_PACKED {
         return open_packed(body, &[CHUNK, DELTA], read_hub);
+    }
+    // The module for browsers does not ask for it.
+    #[cfg(not(target_arch = "wasm32"))]
+    if kind == HUB_HELD {
+        return read_hub_held(body);
     }
     read_hub(kind, body)
 }
@@ -557,6 +583,62 @@ fn read_openings(reader: &mut Reader<'_>) -> Result<Vec<(ReplicaId, Opening)>, M
         openings.push((replica, Opening { first: reader.uint()?, opening: reader.uint()? }));
     }
     Ok(openings)
+}
+
+fn read_client_held(mut body: Reader<'_>) -> Result<ClientMessage, Malformed> {
+    let beyond = body.at_least(3)?;
+    let (channel, replica) = (body.narrow()?, ReplicaId::decode(&mut body)?);
+    let seq = body.uint()?;
+    let name = (beyond > 0).then(|| read_name(&mut body)).transpose()?;
+    body.skip_all(beyond.saturating_sub(1))?;
+    body.end()?;
+    Ok(ClientMessage::Held { channel, replica, seq, name })
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn read_hub_held(mut body: Reader<'_>) -> Result<HubMessage, Malformed> {
+    let beyond = body.at_least(2)?;
+    let (channel, holders) = (body.narrow()?, read_holders(&mut body)?);
+    body.skip_all(beyond)?;
+    body.end()?;
+    Ok(HubMessage::Held { channel, holders })
+}
+
+fn read_name(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    let name = reader.str()?;
+    check_len("a name", name.len(), NAME_BYTES_MAX)?;
+    Ok(name.to_owned())
+}
+
+#[cfg(target_arch = "wasm32")]
+fn write_holders(_: &mut Vec<u8>, holders: &Holders) {
+    match *holders {}
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn write_holders(out: &mut Vec<u8>, holders: &Holders) {
+    pack::array(out, holders.len());
+    for Holder { replica, seq, age_ms, name } in holders {
+        pack::array(out, 4);
+        replica.encode_into(out);
+        pack::uint(out, *seq);
+        pack::uint(out, *age_ms);
+        pack::str(out, name);
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn read_holders(reader: &mut Reader<'_>) -> Result<Holders, Malformed> {
+    let len = reader.list(ReplicaId::ENCODED_LEN + 4)?;
+    check_len("the devices of a message", len, super::HOLDERS_MAX)?;
+    let mut holders = Vec::with_capacity(len);
+    for _ in 0..len {
+        reader.exactly(4)?;
+        let (replica, seq) = (ReplicaId::decode(reader)?, reader.uint()?);
+        let (age_ms, name) = (reader.uint()?, read_name(reader)?);
+        holders.push(Holder { replica, seq, age_ms, name });
+    }
+    Ok(holders)
 }
 
 fn read_shown(reader: &mut Reader<'_>) -> Result<(String, Vec<u8>), Malformed> {

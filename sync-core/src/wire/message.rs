@@ -1,7 +1,20 @@
 //! What a client and a hub say to each other.
 
+use std::fmt;
+
 use crate::causal::{CausalContext, ReplicaId};
 use crate::types::Opening;
+
+/// Who somebody is, as only they and the hub may know.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+/// Without what it says.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
 
 /// How far a client has followed a hub: the hub's start and the sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +71,7 @@ pub enum ClientMessage {
         /// The version that the client speaks.
         version: u16,
         /// Who this is, where the hub asks for it.
-        token: Option<String>,
+        token: Option<Token>,
         /// What others are shown as who is online.
         agent: String,
         /// Whether it reads packed frames.
@@ -132,7 +145,40 @@ pub enum ClientMessage {
         /// and the hub has not confirmed.
         dots: bool,
     },
+    /// Says up to where everything is on the client's disk.
+    Held {
+        /// The channel.
+        channel: u32,
+        /// A replica that this connection claims: who says so.
+        replica: ReplicaId,
+        /// A sequence number of the hub's present start: all that the document had up to it is here.
+        seq: u64,
+        /// What others are told that this device is called; where it is set, the client asks to be told of
+        /// theirs.
+        name: Option<String>,
+    },
 }
+
+/// What a device holds, as a hub passes it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// As whom the device writes.
+    pub replica: ReplicaId,
+    /// A sequence number of the hub's present start: all that the document had up to it was on the device's
+    /// disk when it said so.
+    pub seq: u64,
+    /// How long ago that was, in milliseconds.
+    pub age_ms: u64,
+    /// What the device calls itself; nothing where it does not say.
+    pub name: String,
+}
+
+/// Devices as a message names them.
+#[cfg(not(target_arch = "wasm32"))]
+pub type Holders = Vec<Holder>;
+/// No devices: the module for browsers does not ask for them, and is smaller without.
+#[cfg(target_arch = "wasm32")]
+pub type Holders = std::convert::Infallible;
 
 /// What the hub says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,9 +279,28 @@ pub enum HubMessage {
         /// The push.
         id: u64,
     },
+    /// What devices said that they hold.
+    Held {
+        /// The channel.
+        channel: u32,
+        /// Of each that has said something new, the last.
+        holders: Holders,
+    },
 }
 
 impl HubMessage {
+    /// Says what devices hold, where there are any.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn held(channel: u32, holders: Vec<Holder>) -> Option<Self> {
+        (!holders.is_empty()).then_some(Self::Held { channel, holders })
+    }
+
+    /// There is no hub in a browser.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn held(_: u32, _: Vec<Holder>) -> Option<Self> {
+        None
+    }
+
     /// The channel, where it is about a document.
     #[must_use]
     pub fn channel(&self) -> Option<u32> {
@@ -250,7 +315,8 @@ impl HubMessage {
             | Self::Presence { channel, .. }
             | Self::Sync { channel, .. }
             | Self::Names { channel, .. }
-            | Self::Unresolved { channel, .. } => Some(*channel),
+            | Self::Unresolved { channel, .. }
+            | Self::Held { channel, .. } => Some(*channel),
         }
     }
 }

@@ -16,9 +16,9 @@ use sync_core::snapshot::{INFLATION_MAX, read_snapshot};
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, Dictionary, HubMessage, MESSAGE_BYTES_MAX,
-    Names, OPENINGS_MAX, PACKED_TIMES_MAX, Packing, Push, VERSION, Welcome, decode_client,
-    decode_hub, encode_delta, write_delta,
+    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, Dictionary, HOLDERS_MAX, Holder, HubMessage,
+    MESSAGE_BYTES_MAX, Names, OPENINGS_MAX, PACKED_TIMES_MAX, Packing, Push, VERSION, Welcome,
+    decode_client, decode_hub, encode_delta, write_delta,
 };
 
 use crate::meter::Meter;
@@ -123,7 +123,7 @@ fn deltas() -> Vec<(&'static str, Delta)> {
 
 /// The types of all messages.
 fn kinds() -> impl Iterator<Item = u8> {
-    (1..=11).chain(65..=77)
+    (1..=12).chain(65..=78)
 }
 
 /// Frames that say how much follows, and end there; and such as nest as deep as they are long.
@@ -179,7 +179,7 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
             "hello",
             ClientMessage::Hello {
                 version: VERSION,
-                token: Some(long),
+                token: Some(sync_core::wire::Token(long)),
                 agent: "a".into(),
                 packs: false,
             },
@@ -210,6 +210,11 @@ fn from_client() -> Vec<(String, Vec<u8>)> {
         messages.push(("sync", ClientMessage::Sync { channel: 1, message }));
     }
     messages.push(("brief", ClientMessage::Brief { channel: 1, dots: true }));
+    for seq in [0, u64::MAX] {
+        let name = Some("n".repeat(128));
+        let held = ClientMessage::Held { channel: 1, replica: replica(0), seq, name };
+        messages.push(("held", held));
+    }
     for (name, delta) in deltas() {
         let delta = encode_delta(&delta);
         messages.push((name, ClientMessage::Push(Push { channel: 1, id: 1, delta, skips: false })));
@@ -233,6 +238,15 @@ fn names(replicas: usize, labels: usize) -> Vec<u8> {
 
 fn from_hub() -> Vec<(String, Vec<u8>)> {
     let channel = 1;
+    let held = |count| {
+        let holder = |at| Holder {
+            replica: replica(at),
+            seq: u64::MAX,
+            age_ms: u64::MAX,
+            name: String::new(),
+        };
+        HubMessage::Held { channel, holders: (1..=count).map(holder).collect() }
+    };
     let of_openings = |context, openings| {
         let resumed = true;
         HubMessage::Opened { channel, context, resumed, openings }
@@ -277,6 +291,8 @@ fn from_hub() -> Vec<(String, Vec<u8>)> {
         ("names, labels", HubMessage::Names { channel, names: names(0, 1_024) }),
         ("names, too many", HubMessage::Names { channel, names: names(12_000, 0) }),
         ("unresolved", HubMessage::Unresolved { channel, id: u64::MAX }),
+        ("held", held(HOLDERS_MAX)),
+        ("held, too many", held(6_000)),
     ];
     for (name, delta) in deltas() {
         let delta = encode_delta(&delta);

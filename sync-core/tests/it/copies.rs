@@ -388,6 +388,26 @@ fn what_a_copy_wrote_under_a_name_that_was_used_is_written_again_and_not_early_c
 }
 
 #[test]
+fn a_copy_that_was_opened_more_often_since_than_marks_are_kept_finds_where_it_parted() {
+    for run in [1, 2] {
+        let mut world = copied(16);
+        // What the original wrote under the opening that the copy was made in has no mark of its own.
+        (0..run).for_each(|at| write(&mut world, 0, &format!("own {at}"), &[("title", "t")]));
+        write(&mut world, 2, "other", &[("title", "t")]);
+        for opening in 0..=MARKS_MAX {
+            world.crash(0);
+            write(&mut world, 0, "often", &[("title", &opening.to_string())]);
+        }
+        meet(&mut world, [2, 0]);
+        for at in 0..3 {
+            assert!(world.fields(at, "own 0").is_some(), "{at}");
+            assert!(world.fields(at, "other").is_some(), "{at}");
+            assert_eq!(world.fields(at, "often").unwrap()["title"], MARKS_MAX.to_string(), "{at}");
+        }
+    }
+}
+
+#[test]
 fn a_run_is_never_parted() {
     let mut world = World::new(1, 1);
     world.connect(0);

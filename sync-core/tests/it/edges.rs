@@ -429,3 +429,34 @@ fn removals_of_many_replicas_fit_into_a_refill() {
     world.disconnect(0);
     world.heal();
 }
+
+#[test]
+fn who_shows_what_holds_a_token_shows_only_that_there_is_one() {
+    use sync_core::session::{Client, ClientConfig, ClientInput, Now};
+    const SECRET: &str = "s3cret";
+    let bytes = format!("{:?}", SECRET.as_bytes());
+    let bytes = bytes.trim_matches(['[', ']']);
+    let config =
+        ClientConfig { agent: "a".into(), token: Some(SECRET.into()), ..ClientConfig::default() };
+    let mut client: Client = Client::new(config.clone());
+    let Ok(()) = client.handle(Now { monotonic_ms: 1, unix_ms: 1 }, ClientInput::Connected);
+    let shown_client = format!("{client:?}");
+    let Some(output) = client.poll() else { panic!("it says hello") };
+    let sync_core::session::ClientOutput::Send(frame) = output.clone() else {
+        panic!("{output:?}")
+    };
+    let hello = sync_core::wire::decode_client(&frame).unwrap();
+    let ClientMessage::Hello { token, .. } = &hello else { panic!("{hello:?}") };
+    assert_eq!(token.as_ref().map(|token| &*token.0), Some(SECRET));
+    let input = HubInput::Frame(frame);
+    for shown in [
+        format!("{config:?}"),
+        format!("{hello:?}"),
+        format!("{output:?}"),
+        format!("{input:?}"),
+        shown_client,
+    ] {
+        assert!(!shown.contains(SECRET) && !shown.contains(bytes), "{shown}");
+    }
+    assert!(format!("{hello:?}").contains("token: Some((hidden))"));
+}

@@ -14,7 +14,7 @@ use sync_core::session::{
 use sync_core::time::Stamp;
 use sync_core::types::{Conflict, Field, Opening, RecordId, Value};
 use sync_core::wire::{
-    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, Dictionary, HubMessage, Push, Welcome,
+    Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, Dictionary, Holder, HubMessage, Push, Welcome,
     decode_client, decode_delta, decode_hub, encode_delta,
 };
 
@@ -154,8 +154,7 @@ pub(crate) fn frame_json(from: &Json, bytes: &[u8]) -> Json {
 pub(crate) fn client_json(message: &ClientMessage) -> Json {
     match message {
         ClientMessage::Hello { version, token, agent, packs } => {
-            let hello =
-                json!({ "type": "hello", "version": version, "token": token, "agent": agent });
+            let hello = json!({ "type": "hello", "version": version, "token": token.as_ref().map(|token| &token.0), "agent": agent });
             with_packs(hello, *packs)
         }
         ClientMessage::Open { channel, document, cursor, context, claims, compares, unsent } => {
@@ -198,6 +197,15 @@ pub(crate) fn client_json(message: &ClientMessage) -> Json {
         }
         ClientMessage::Brief { channel, dots } => {
             json!({ "type": "brief", "channel": channel, "dots": dots })
+        }
+        ClientMessage::Held { channel, replica, seq, name } => {
+            let replica = replica.to_string();
+            let mut held =
+                json!({ "type": "held", "channel": channel, "replica": replica, "seq": seq });
+            if let Some(name) = name {
+                held["name"] = json!(name);
+            }
+            held
         }
         other => panic!("no description of {other:?}"),
     }
@@ -271,6 +279,13 @@ pub(crate) fn hub_json(message: &HubMessage, names: &mut Dictionary) -> Json {
         HubMessage::Unresolved { channel, id } => {
             json!({ "type": "unresolved", "channel": channel, "id": id })
         }
+        HubMessage::Held { channel, holders } => {
+            let holders = holders.iter().map(|Holder { replica, seq, age_ms, name }| {
+                json!([replica.to_string(), seq, age_ms, name])
+            });
+            let holders: Vec<_> = holders.collect();
+            json!({ "type": "held", "channel": channel, "holders": holders })
+        }
         other => panic!("no description of {other:?}"),
     }
 }
@@ -294,17 +309,14 @@ fn chunks(delta: &Delta, cursor: Cursor) -> [HubMessage; 3] {
     })
 }
 
-fn frames() -> Json {
-    let context: CausalContext =
-        [1, 2, 3, 7, 300].into_iter().map(|counter| Dot::new(replica(1), counter)).collect();
-    let delta = sample_deltas().remove(1);
-    let cursor = Cursor { boot: u64::MAX, seq: 70_000 };
+/// A message of each kind that a client says.
+fn client_messages(context: &CausalContext, delta: &Delta, cursor: Cursor) -> Vec<ClientMessage> {
     let claims = vec![Claim { replica: replica(1), opening: 1 << 40 }];
-    let client = [
+    vec![
         ClientMessage::Hello { version: 1, token: None, agent: "a tab".into(), packs: false },
         ClientMessage::Hello {
             version: 1,
-            token: Some("secret".into()),
+            token: Some(sync_core::wire::Token("secret".into())),
             agent: String::new(),
             packs: false,
         },
@@ -328,8 +340,8 @@ fn frames() -> Json {
         },
         ClientMessage::Claim { channel: 2, claims },
         ClientMessage::Release { channel: 2, replicas: vec![replica(1)] },
-        ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(&delta), skips: false }),
-        ClientMessage::Push(Push { channel: 1, id: 2, delta: encode_delta(&delta), skips: true }),
+        ClientMessage::Push(Push { channel: 1, id: 1, delta: encode_delta(delta), skips: false }),
+        ClientMessage::Push(Push { channel: 1, id: 2, delta: encode_delta(delta), skips: true }),
         ClientMessage::ChunkStored { channel: 1, number: 9 },
         ClientMessage::Presence {
             channel: 1,
@@ -340,7 +352,22 @@ fn frames() -> Json {
         ClientMessage::Ping,
         ClientMessage::Sync { channel: 1, message: vec![1, 2, 3] },
         ClientMessage::Brief { channel: 1, dots: true },
-    ];
+        ClientMessage::Held { channel: 1, replica: replica(1), seq: 70_000, name: None },
+        ClientMessage::Held {
+            channel: 1,
+            replica: replica(1),
+            seq: 7,
+            name: Some("laptop".into()),
+        },
+    ]
+}
+
+fn frames() -> Json {
+    let context: CausalContext =
+        [1, 2, 3, 7, 300].into_iter().map(|counter| Dot::new(replica(1), counter)).collect();
+    let delta = sample_deltas().remove(1);
+    let cursor = Cursor { boot: u64::MAX, seq: 70_000 };
+    let client = client_messages(&context, &delta, cursor);
     let openings = vec![(replica(1), Opening { first: 3, opening: u64::MAX })];
     let welcome =
         Welcome { version: 1, hub: 5, boot: u64::MAX, now_ms: 1_700_000_000_000, packs: false };
@@ -365,6 +392,13 @@ fn frames() -> Json {
         HubMessage::Sync { channel: 1, message: vec![2] },
         HubMessage::Names { channel: 1, names: names.encode_since((0, 0)) },
         HubMessage::Unresolved { channel: 1, id: 3 },
+        HubMessage::Held {
+            channel: 1,
+            holders: vec![
+                Holder { replica: replica(1), seq: 7, age_ms: 1_000, name: "laptop".into() },
+                Holder { replica: replica(2), seq: 70_000, age_ms: 0, name: String::new() },
+            ],
+        },
     ];
     let client = client.iter().map(|message| {
         json!({ "from": "client", "hex": hex(&message.encode()), "decoded": client_json(message) })

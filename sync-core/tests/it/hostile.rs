@@ -1,7 +1,9 @@
 //! Frames that no honest peer sends: never a panic, never harm to others.
 
 use proptest::prelude::*;
-use sync_core::causal::{CausalContext, Delta, Dot, Entry, Label, PlaceId, ReplicaId, Slots};
+use sync_core::causal::{
+    CausalContext, Delta, Dot, DotRanges, Entry, Label, PlaceId, ReplicaId, Slots,
+};
 use sync_core::document::Document;
 use sync_core::error::Sure;
 use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now};
@@ -199,6 +201,46 @@ fn a_replica_that_is_not_claimed_is_refused_and_the_connection_goes_on() {
     assert!(refused, "{outputs:?}");
     assert_eq!(bench.fault(1, push(1, 2, 1)), None);
     bench.assert_serves(1);
+}
+
+#[test]
+fn what_a_copy_wrote_as_the_same_dot_is_told_to_nobody() {
+    let mut bench = Bench::new();
+    bench.join(1, 1);
+    bench.join(3, 3);
+    bench.input(1, HubInput::Frame(push(1, 1, 1)));
+    bench.input(1, HubInput::Disconnected);
+    bench.join(2, 1);
+    // What else is in the delta, in the same run or beside it, is told.
+    let named = |names: &[&[u8]], slots: &[Option<&[u8]>]| {
+        let label = Label::new(b"space", names.iter().copied());
+        let slots = Slots::new(slots.iter().copied());
+        Entry { label, slots, ..write(1, 1).entries[0].clone() }
+    };
+    let run = named(&[b"name", b"more"], &[Some(&[1]), Some(&[2])]);
+    let other = named(&[b"name"], &[Some(&[1])]);
+    let beside = write(1, 3).entries[0].clone();
+    for (id, entries, counter) in [(1, vec![run], 2), (2, vec![other, beside], 3)] {
+        let entries = entries.into_iter().collect();
+        let delta = encode_delta(&Delta { entries, ..Delta::default() });
+        let push = Push { channel: 1, id, delta, skips: false };
+        let outputs = bench.say(2, &ClientMessage::Push(push));
+        let mut told = Vec::new();
+        let mut is_refused = false;
+        for output in &outputs {
+            let HubOutput::Send { connection, frame } = output else { panic!("{output:?}") };
+            match (connection, decode_hub(frame)) {
+                (2, Ok(HubMessage::Refused { goes_on: false, .. })) => is_refused = true,
+                (3, Ok(HubMessage::Delta { delta, .. })) => {
+                    let delta = decode_delta(&delta).unwrap();
+                    told.extend(delta.live().iter().map(|(_, ranges)| ranges.clone()));
+                }
+                _ => {}
+            }
+        }
+        assert!(is_refused, "{outputs:?}");
+        assert_eq!(told, [DotRanges::of(counter..=counter)]);
+    }
 }
 
 /// Frames with a right checksum: what gets past it.

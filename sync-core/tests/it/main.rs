@@ -19,6 +19,7 @@ mod fingerprints;
 mod found;
 mod golden;
 mod golden_cases;
+mod held;
 mod hostile;
 mod laws;
 mod limits;

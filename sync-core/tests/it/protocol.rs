@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use sync_core::causal::{LABEL_BYTES_MAX, PLACE_ID_BYTES_MAX, RUN_DOTS_MAX};
 use sync_core::error::Malformed;
 use sync_core::session::limits::{
-    CLIENT_SILENCE_MS_MAX, GAPPED_RANGES_MAX, HELLO_MS_MAX, HUB_SILENCE_MS_MAX, PING_MS,
-    SHOWN_BYTES_MAX, STAMP_AHEAD_MS_MAX, WRITERS_MAX,
+    CLIENT_SILENCE_MS_MAX, GAPPED_RANGES_MAX, HELD_DOCUMENTS_MAX, HELD_MS, HELLO_MS_MAX,
+    HUB_SILENCE_MS_MAX, PING_MS, SHOWN_BYTES_MAX, STAMP_AHEAD_MS_MAX, WRITERS_MAX,
 };
 use sync_core::types::MARKS_MAX;
 use sync_core::wire::{
     CHANNELS_MAX, CHUNK_CREDIT, CLAIMS_MAX, CONTEXT_RANGES_MAX, DELTA_BYTES_MAX,
-    DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, Fault, LABELS_MAX, MESSAGE_BYTES_MAX,
+    DICTIONARY_BYTES_MAX, DICTIONARY_ITEMS_MAX, Fault, HOLDERS_MAX, LABELS_MAX, MESSAGE_BYTES_MAX,
     NAME_BYTES_MAX, OPENINGS_MAX, PACKED_TIMES_MAX, PRESENCE_BYTES_MAX, PUSH_CREDIT, REPLICAS_MAX,
     SYNC_BYTES_MAX, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, SYNC_TRIES_MAX, decode_client,
     decode_hub,
@@ -80,6 +80,7 @@ fn every_limit_has_the_value_of_the_table() {
         ("openings of Opened", OPENINGS_MAX),
         ("bytes of a name", NAME_BYTES_MAX),
         ("bytes of a presence state", PRESENCE_BYTES_MAX),
+        ("devices of Held", HOLDERS_MAX),
         ("bytes of a message of a comparison", SYNC_BYTES_MAX),
         ("bytes of a comparison", SYNC_SESSION_BYTES_MAX as usize),
         ("messages of a comparison", SYNC_MESSAGES_MAX as usize),
@@ -105,6 +106,10 @@ fn the_limits_of_sessions_have_the_values_of_the_text() {
         format!("(the last {MARKS_MAX} of a replica,"),
         format!("as Presence (of at most {} MiB)", SHOWN_BYTES_MAX >> 20),
         format!("than the hub takes: {} hour,", number(STAMP_AHEAD_MS_MAX / 3_600_000)),
+        format!("at most once in {} second; it may leave that out", seconds(HELD_MS)),
+        format!("what they say, at most once in {} second,", seconds(HELD_MS)),
+        format!("and of at most {HELD_DOCUMENTS_MAX} documents that nobody has open"),
+        format!("of at most {HOLDERS_MAX} devices of a document"),
         format!("as that has at most {GAPPED_RANGES_MAX} ranges with the gaps that this leaves"),
     ] {
         assert!(PAGE.contains(&stated), "{stated}");

@@ -11,6 +11,8 @@ use sync_core::session::Recorded;
 use sync_core::time::Stamp;
 use sync_core::types::{Field, Place, RecordId, Value};
 
+use crate::undo::{insert, set, write};
+
 /// One replica with a tape.
 struct Device {
     document: Document,
@@ -105,27 +107,6 @@ impl Device {
 
 fn id(name: &str) -> RecordId {
     RecordId::new(name).unwrap()
-}
-
-fn set(members: &[&str]) -> Field {
-    Field::Set(members.iter().map(|member| Value::from(*member)).collect())
-}
-
-fn insert(edit: &mut Edit<'_>) -> Result<(), Refused> {
-    let note: [(&str, Field); 6] = [
-        ("title", "t".into()),
-        ("body", "b".into()),
-        ("tags", set(&["x", "y"])),
-        ("count", Field::Counter(5)),
-        ("at", Field::Latest(1i64.into())),
-        ("place", Field::Map(BTreeMap::from([("city".to_owned(), "c".into())]))),
-    ];
-    edit.insert("notes", &id("n"), note.iter().map(|(name, field)| (*name, field)))
-}
-
-fn write(name: &str, field: impl Into<Field>) -> impl FnOnce(&mut Edit<'_>) -> Result<(), Refused> {
-    let (name, field) = (name.to_owned(), field.into());
-    move |edit| edit.update("notes", &id("n"), [(name, &field)])
 }
 
 type Step = Box<dyn Fn(&mut Edit<'_>) -> Result<(), Refused>>;

@@ -6,7 +6,7 @@ use crate::world::{DOCUMENT, World};
 use sync_core::causal::ReplicaId;
 use sync_core::error::Sure;
 use sync_core::session::{
-    ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, Now, Receipt, SavedDocument,
+    ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, Now, Phase, Receipt, SavedDocument,
 };
 use sync_core::types::{Field, RecordId};
 use sync_core::wire::{self, HubMessage, Welcome};
@@ -414,6 +414,58 @@ fn a_chunk_is_confirmed_only_once_it_is_on_disk() {
     assert!(world.store_one(1));
     assert!(world.carry(1, true), "the confirmation");
     world.heal();
+}
+
+#[test]
+fn what_a_hub_is_known_to_lack_is_not_said_to_be_there_across_connections() {
+    let mut cuts = 0;
+    for cut in 0..14 {
+        let mut world = World::new(8, 1);
+        world.connect(0);
+        world.write(0, "n", &[("title", "old"), ("body", "b")]);
+        world.settle();
+        let backup = world.store.clone();
+        world.write(0, "m", &[("title", "t")]);
+        world.settle();
+        let dot = world.last_dot(0);
+        let says = |world: &World| {
+            let client = &world.devices[0].client;
+            let receipt = client.receipt(DOCUMENT, dot).unwrap();
+            (receipt.hub, client.is_refilling(DOCUMENT).unwrap(), client.phase(DOCUMENT).unwrap())
+        };
+        assert_eq!(says(&world), (true, false, Phase::Live));
+        world.restart_hub(backup);
+        world.connect(0);
+        let is_there = |world: &World| world.store.state(DOCUMENT).unwrap().context().contains(dot);
+        let mut is_told = false;
+        let mut look = |world: &World| {
+            let (is_on_hub, is_refilling, phase) = says(world);
+            is_told |= matches!(phase, Phase::CatchingUp | Phase::Live);
+            if is_told && !is_there(world) {
+                assert_eq!((is_on_hub, is_refilling), (false, true), "cut after {cut}: {phase:?}");
+            }
+        };
+        for _ in 0..cut {
+            world.carry(0, true);
+            look(&world);
+            while world.carry(0, false) || world.store_one(0) {
+                look(&world);
+            }
+        }
+        let was = is_there(&world);
+        world.disconnect(0);
+        look(&world);
+        cuts += usize::from(!was && says(&world).1);
+        world.connect(0);
+        loop {
+            look(&world);
+            if !(world.carry(0, true) | world.carry(0, false) | world.store_one(0)) {
+                break;
+            }
+        }
+        assert_eq!(says(&world), (true, false, Phase::Live), "cut after {cut}");
+    }
+    assert!(cuts > 1, "{cuts} came while the hub was being filled");
 }
 
 #[test]

@@ -1,28 +1,31 @@
 //! A thousand clients whose hub goes away and comes back: how many attempts to connect come at once.
 //!
-//! Measured over 20 seeds, for a hub that is away for 10 seconds: when it is back, at most 285 clients come
-//! in one second and 12 in 10 ms; without jitter all 1,000 come in the same millisecond. While it is away all
-//! make at most 2,164 attempts in one second, the first, and nobody answers these.
+//! Measured over 20 seeds: where the hub is replaced at once, at most 562 attempts come in one second, 546 of
+//! them find it, and 15 in 10 ms. Where it is away for 10 seconds, at most 739 come in one second while it is
+//! away, and once it is back at most 173 in one second and 7 in 10 ms. Without jitter all 1,000 come in the
+//! same millisecond.
 
 use sync_core::session::Backoff;
 
 use crate::world::Random;
 
 const CLIENTS: usize = 1_000;
-const AWAY_MS: u64 = 10_000;
+
+/// For how long the hub is away: it is replaced, or it has to be mended.
+const AWAY_MS: [u64; 2] = [100, 10_000];
 
 /// How long the longest wait is: nobody comes back later than that after the hub does.
 const WAIT_MS_MAX: u64 = 15_000;
 
 /// When attempts are made, in milliseconds from when the hub goes away, and which of them find it again.
-fn attempts(seed: u64, has_jitter: bool) -> (Vec<u64>, Vec<u64>) {
+fn attempts(seed: u64, away_ms: u64, has_jitter: bool) -> (Vec<u64>, Vec<u64>) {
     let mut random = Random(seed);
     let (mut all, mut back) = (Vec::new(), Vec::new());
     for _ in 0..CLIENTS {
         // It was of use for an hour until then.
         let (mut backoff, mut live_ms, mut now_ms) = (Backoff::default(), 3_600_000, 0);
-        while now_ms < AWAY_MS {
-            let drawn = if has_jitter { random.next() as u32 } else { 0 };
+        while now_ms < away_ms {
+            let drawn = if has_jitter { random.next() as u32 } else { 1 };
             now_ms += u64::from(backoff.next_ms(live_ms, drawn));
             live_ms = 0;
             all.push(now_ms);
@@ -43,21 +46,23 @@ fn peak(mut moments: Vec<u64>, within_ms: u64) -> usize {
 
 #[test]
 fn a_thousand_clients_come_back_without_a_storm_and_would_not_without_jitter() {
-    let mut worst = [0; 3];
-    for seed in 1..=20 {
-        let (all, back) = attempts(seed, true);
-        assert_eq!(back.len(), CLIENTS);
-        assert!(back.iter().all(|at| *at <= AWAY_MS + WAIT_MS_MAX));
-        let peaks = [peak(all, 1_000), peak(back.clone(), 1_000), peak(back, 10)];
-        worst = [0, 1, 2].map(|at| worst[at].max(peaks[at]));
+    for away_ms in AWAY_MS {
+        let mut worst = [0; 3];
+        for seed in 1..=20 {
+            let (all, back) = attempts(seed, away_ms, true);
+            assert_eq!(back.len(), CLIENTS);
+            assert!(back.iter().all(|at| *at <= away_ms + WAIT_MS_MAX));
+            let peaks = [peak(all, 1_000), peak(back.clone(), 1_000), peak(back, 10)];
+            worst = [0, 1, 2].map(|at| worst[at].max(peaks[at]));
+        }
+        println!(
+            "away for {away_ms} ms: most attempts in a second {}, of them back {}, back in 10 ms {}",
+            worst[0], worst[1], worst[2]
+        );
+        assert!(worst[0] <= 8 * CLIENTS / 10, "{worst:?}");
+        assert!(worst[1] <= 6 * CLIENTS / 10, "{worst:?}");
+        assert!(worst[2] <= CLIENTS / 50, "{worst:?}");
+        let (_, back) = attempts(1, away_ms, false);
+        assert_eq!(peak(back, 1), CLIENTS, "without jitter all come at once");
     }
-    println!(
-        "most attempts in a second {}, of them back {}, back in 10 ms {}",
-        worst[0], worst[1], worst[2]
-    );
-    assert!(worst[0] <= 3 * CLIENTS, "{worst:?}");
-    assert!(worst[1] <= 3 * CLIENTS / 10, "{worst:?}");
-    assert!(worst[2] <= CLIENTS / 50, "{worst:?}");
-    let (_, back) = attempts(1, false);
-    assert_eq!(peak(back, 1), CLIENTS, "without jitter all come at once");
 }

@@ -75,7 +75,7 @@ fn id() -> RecordId {
     RecordId::new("n").unwrap()
 }
 
-fn set(members: &[&str]) -> Field {
+pub(crate) fn set(members: &[&str]) -> Field {
     Field::Set(members.iter().map(|member| Value::from(*member)).collect())
 }
 
@@ -90,12 +90,15 @@ fn note() -> Vec<(&'static str, Field)> {
     ]
 }
 
-fn insert(edit: &mut Edit<'_>) -> Result<(), Refused> {
+pub(crate) fn insert(edit: &mut Edit<'_>) -> Result<(), Refused> {
     let note = note();
     edit.insert("notes", &id(), note.iter().map(|(name, field)| (*name, field)))
 }
 
-fn write(name: &str, field: impl Into<Field>) -> impl FnOnce(&mut Edit<'_>) -> Result<(), Refused> {
+pub(crate) fn write(
+    name: &str,
+    field: impl Into<Field>,
+) -> impl FnOnce(&mut Edit<'_>) -> Result<(), Refused> {
     let (name, field) = (name.to_owned(), field.into());
     move |edit| edit.update("notes", &id(), [(name, &field)])
 }

@@ -8,7 +8,7 @@ use sync_core::error::{Misuse, Sure};
 use sync_core::session::{
     Boot, ChunkSize, Client, ClientConfig, ClientInput, ClientOutput, ConnectionId, Hub, HubInput,
     HubOutput, IN_USE, MemoryHub, NOT_HERE, Now, OutboxItem, OutboxState, Persist, Phase,
-    SavedDocument, Step,
+    SavedDocument, Standing, Step,
 };
 use sync_core::types::{Field, Opening, RecordId, Value};
 use sync_core::wire::Packing;
@@ -402,6 +402,15 @@ impl World {
                 ClientOutput::Event(_) => {}
             }
         }
+        let totals = device.client.totals(DOCUMENT).unwrap();
+        let (mut changes, mut bytes) = ([0; 2], [0; 2]);
+        for (item, standing) in device.client.standings(DOCUMENT).unwrap() {
+            let at = usize::from(matches!(standing, Standing::Waiting | Standing::Parked { .. }));
+            changes[at] += item.changes as usize;
+            bytes[at] += item.delta.cost();
+        }
+        assert_eq!([totals.pending, totals.parked], changes, "device {at}");
+        assert!(totals.pending_bytes >= bytes[0] && totals.parked_bytes >= bytes[1]);
     }
 }
 
@@ -411,7 +420,7 @@ fn apply(disk: &mut SavedDocument, replica: &mut ReplicaId, step: Step) {
         Step::Join(delta) => {
             disk.store.join(&delta);
         }
-        Step::Record(_) => {}
+        Step::Record(_) | Step::Know(_) | Step::Forget(_) => {}
         Step::Enqueue { item, replaces } => {
             assert!(item.first <= item.last && !item.delta.is_empty(), "an item says nothing");
             let at = disk.outbox.iter().position(|known| Some(known.key()) == replaces);

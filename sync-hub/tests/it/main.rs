@@ -8,6 +8,8 @@ mod compare;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod poison;

@@ -12,7 +12,7 @@ use sync_core::time::Stamp;
 use sync_core::types::{MARKS_MAX, Opening};
 use sync_core::wire::Cursor;
 use sync_faults::Random;
-use sync_hub::{BOOTS_MAX, SqliteHub, StoreError};
+use sync_hub::{BOOTS_MAX, COUNTED_DOCUMENTS_MAX, SqliteHub, StoreError};
 use tempfile::TempDir;
 
 fn replica(number: u8) -> ReplicaId {
@@ -310,6 +310,26 @@ fn the_bytes_of_a_document_are_about_what_its_entries_cost_and_counted_again_aft
     drop(hub);
     let bytes = open(folder.path()).bytes(document).unwrap();
     assert!((cost * 9 / 10..cost * 11 / 10).contains(&bytes), "{bytes} of {cost}");
+}
+
+#[test]
+fn the_documents_of_which_the_bytes_are_remembered_are_limited() {
+    for beyond in [-1isize, 0, 1] {
+        let folder = TempDir::new().unwrap();
+        let mut hub = open(folder.path());
+        hub.begin().unwrap();
+        let first = hub.open("first").unwrap();
+        assert_eq!(hub.bytes(first).unwrap(), 0);
+        let delta = Writers::default().insert(0, &mut Random(1));
+        push(&mut hub, first, &delta);
+        for number in 1..COUNTED_DOCUMENTS_MAX.checked_add_signed(beyond).unwrap() {
+            let other = hub.open(&format!("d{number}")).unwrap();
+            assert_eq!(hub.bytes(other).unwrap(), 0);
+        }
+        let is_counted_again = hub.bytes(first).unwrap() > 0;
+        assert_eq!(is_counted_again, beyond > 0, "{beyond}");
+        hub.commit().unwrap();
+    }
 }
 
 #[test]

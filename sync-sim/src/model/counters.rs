@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::causal::Dot;
+use sync_core::causal::{Dot, ReplicaId};
+use sync_core::types::Share;
 
 use super::{Change, ChangeId, Model};
 use crate::kernel::{Brought, Counter};
@@ -15,6 +16,13 @@ impl Change {
         };
         let share = self.live.iter().find(is_it).map(|brought| brought.counter);
         share.map_or((self.first, self.last), |share| (share, share))
+    }
+
+    /// The share of the opening that made it: what that added up of earlier ones stands behind it.
+    fn own_share(&self, (place, path): &Counter) -> Option<(u64, Share)> {
+        let of_it = |brought: &&Brought| (&brought.place, &brought.field) == (place, path);
+        let mut of_it = self.live.iter().filter(of_it);
+        of_it.find_map(|brought| Some((brought.counter, brought.share?)))
     }
 }
 
@@ -59,13 +67,54 @@ impl Model {
         }
         counts
     }
+
+    /// The counters of which a change added up what earlier openings of its replica had counted, while a copy
+    /// went on with one of these: what was added up is in the copy's share too, or hides that.
+    pub(crate) fn added_up_apart(
+        &self,
+        document: usize,
+        is_there: impl Fn(ChangeId, &Change, &Counter) -> bool,
+    ) -> BTreeSet<Counter> {
+        let is_known = |(id, change): (ChangeId, &Change), counter: &Counter| {
+            (change.document, change.is_void) == (document, false) && is_there(id, change, counter)
+        };
+        let mut apart = BTreeSet::new();
+        for (id, change) in self.changes.iter().enumerate() {
+            for brought in change.live.iter().filter(|brought| brought.share.is_some()) {
+                let counter = (brought.place.clone(), brought.field.clone());
+                let Some((first, own)) = change.own_share(&counter) else { continue };
+                if brought.counter == first || !is_known((id, change), &counter) {
+                    continue;
+                }
+                let mut taken: BTreeMap<ReplicaId, (u64, u64)> = BTreeMap::new();
+                for (_, before) in
+                    change.kills.iter().flat_map(|dot| self.all_brought(document, *dot))
+                {
+                    let of_it = (&before.place, &before.field) == (&counter.0, &counter.1);
+                    if let Some(share) =
+                        before.share.filter(|share| of_it && share.owner != own.owner)
+                    {
+                        let (up, down) = taken.entry(share.owner).or_default();
+                        (*up, *down) = (share.up.max(*up), share.down.max(*down));
+                    }
+                }
+                let goes_on = |other: &Change| {
+                    let (_, share) = other.own_share(&counter)?;
+                    let (up, down) = taken.get(&share.owner)?;
+                    Some(share.up > *up || share.down > *down)
+                };
+                let mut others = self.changes.iter().enumerate();
+                if others.any(|other| is_known(other, &counter) && goes_on(other.1) == Some(true)) {
+                    apart.insert(counter);
+                }
+            }
+        }
+        apart
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use sync_core::causal::ReplicaId;
-    use sync_core::types::Share;
-
     use super::*;
     use crate::kernel::Accepted;
     use crate::model::{Effects, Maker};
@@ -119,6 +168,59 @@ mod tests {
         {
             let counts = model.counts(0, |id, _, _| id < there, |dot| Some(dot.counter) == lost);
             assert_eq!(counts.get(&counter()), Some(&count), "{there} there, {lost:?} lost");
+        }
+    }
+
+    /// Adds a change of a replica that brings these shares in the place of these dots.
+    fn count(model: &mut Model, dot: Dot, shares: &[(ReplicaId, u64)], kills: &[Dot]) {
+        let live = (dot.counter..).zip(shares).map(|(at, (owner, up))| {
+            let (place, field) = counter();
+            let share = Some(Share { owner: *owner, up: *up, down: 0 });
+            Brought {
+                counter: at,
+                content: 0,
+                place,
+                field,
+                is_member: false,
+                share,
+                copy_of: None,
+            }
+        });
+        let accepted = Accepted {
+            replica: dot.replica,
+            first: dot.counter,
+            last: dot.counter + shares.len() as u64 - 1,
+            live: live.collect(),
+            removed: Vec::new(),
+            kills: kills.to_vec(),
+            is_joined: false,
+        };
+        model.accept(0, accepted, Effects::default(), Maker::default()).unwrap();
+    }
+
+    #[test]
+    fn what_is_added_up_while_a_copy_goes_on_with_a_part_of_it_is_known_and_nothing_else() {
+        let [oldest, next, own, copy] = [1, 2, 3, 4].map(|one| ReplicaId::from_bytes([one; 16]));
+        // Which opening a copy goes on with, and how far that has come.
+        for (owner, up, is_apart) in [
+            (oldest, 3, true),
+            (next, 5, true),
+            (oldest, 2, false),
+            (next, 4, false),
+            (own, 9, false),
+            (copy, 9, false),
+        ] {
+            let mut model = Model::new(1);
+            count(&mut model, Dot::new(OWNER, 1), &[(oldest, 2)], &[]);
+            count(&mut model, Dot::new(OWNER, 2), &[(next, 4)], &[]);
+            count(&mut model, Dot::new(copy, 1), &[(owner, up)], &[]);
+            let taken = [Dot::new(OWNER, 1), Dot::new(OWNER, 2)];
+            assert_eq!(model.added_up_apart(0, |_, _, _| true), BTreeSet::new());
+            count(&mut model, Dot::new(OWNER, 3), &[(own, 1), (oldest, 6)], &taken);
+            let apart = model.added_up_apart(0, |_, _, _| true);
+            assert_eq!(apart.contains(&counter()), is_apart, "{owner} at {up}");
+            // A copy that went with every disk leaves the sum as it is.
+            assert_eq!(model.added_up_apart(0, |id, _, _| id != 2), BTreeSet::new());
         }
     }
 }

@@ -17,22 +17,27 @@ use crate::hub::Hub;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let has_valgrind = Command::new("valgrind").arg("--version").output().is_ok();
     let trials = vec![
         Trial::test("the_lines_of_the_readme_run", the_lines_of_the_readme_run),
-        Trial::test("a_program_works_with_the_static_library", || notes(Library::Static, &[])),
-        Trial::test("a_program_works_with_the_shared_library", || notes(Library::Shared, &[])),
-        Trial::test("a_program_leaks_nothing_and_reads_nothing_that_is_not_there", valgrind)
-            .with_kind(if has_valgrind { "" } else { "valgrind is not installed" })
-            .with_ignored_flag(!has_valgrind),
+        Trial::test("a_program_works_with_the_static_library", || run(NOTES, Library::Static, &[])),
+        Trial::test("a_program_works_with_the_shared_library", || run(NOTES, Library::Shared, &[])),
+        checked("a_program_leaks_nothing_and_reads_nothing_that_is_not_there", NOTES),
+        Trial::test("what_was_is_taken_back_from_c", || run(PAST, Library::Static, &[])),
+        checked("taking_back_leaks_nothing_and_reads_nothing_that_is_not_there", PAST),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// The C program that goes through everything.
-fn notes(library: Library, wrapper: &[&str]) -> Result<(), Failed> {
+/// Goes through everything but what the other one goes through.
+const NOTES: &str = "tests/programs/notes.c";
+
+/// Goes through undo, checkpoints, the feed and tokens.
+const PAST: &str = "tests/programs/past.c";
+
+/// Runs a program with a folder and a hub of its own.
+fn run(source: &str, library: Library, wrapper: &[&str]) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
-    let program = compile("tests/programs/notes.c", library, folder.path())?;
+    let program = compile(source, library, folder.path())?;
     let hub = Hub::start(&folder.path().join("hub"))?;
     let [data, command] = [folder.path().join("data"), program];
     std::fs::create_dir(&data)?;
@@ -46,12 +51,21 @@ fn notes(library: Library, wrapper: &[&str]) -> Result<(), Failed> {
     Ok(())
 }
 
-fn valgrind() -> Result<(), Failed> {
+/// A program under valgrind.
+fn checked(name: &str, source: &'static str) -> Trial {
+    let is_there = Command::new("valgrind").arg("--version").output().is_ok();
     // What the library keeps for the life of the process is no leak.
-    let kinds =
-        ["--show-leak-kinds=definite,indirect", "--errors-for-leak-kinds=definite,indirect"];
-    let checks = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full"];
-    notes(Library::Static, &[&checks[..], &kinds[..]].concat())
+    const VALGRIND: [&str; 6] = [
+        "valgrind",
+        "--quiet",
+        "--error-exitcode=99",
+        "--leak-check=full",
+        "--show-leak-kinds=definite,indirect",
+        "--errors-for-leak-kinds=definite,indirect",
+    ];
+    Trial::test(name, move || run(source, Library::Static, &VALGRIND))
+        .with_kind(if is_there { "" } else { "valgrind is not installed" })
+        .with_ignored_flag(!is_there)
 }
 
 fn the_lines_of_the_readme_run() -> Result<(), Failed> {

@@ -14,10 +14,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// What its clock says at first.
-pub(super) const NOW_MS: u64 = 1_800_000_000_000;
+pub(in crate::driver) const NOW_MS: u64 = 1_800_000_000_000;
 
 #[derive(Clone)]
-pub(super) struct Hub(Arc<Mutex<Inner>>);
+pub(in crate::driver) struct Hub(Arc<Mutex<Inner>>);
 
 struct Inner {
     session: session::Hub,
@@ -29,7 +29,7 @@ struct Inner {
 
 impl Hub {
     /// A hub that gives up connections which are silent.
-    pub(super) fn start() -> Self {
+    pub(in crate::driver) fn start() -> Self {
         let hub = Self(Arc::new(Mutex::new(Inner {
             session: session::Hub::new(),
             store: MemoryHub::new(Boot { hub: 1, boot: 1 }),
@@ -56,7 +56,7 @@ impl Hub {
     }
 
     /// Starts again, with what was on its disk and without connections.
-    pub(super) fn restart(&self, boot: u64) {
+    pub(in crate::driver) fn restart(&self, boot: u64) {
         self.with(|inner| {
             inner.session = session::Hub::new();
             inner.store.restart(boot);
@@ -64,8 +64,14 @@ impl Hub {
         });
     }
 
-    pub(super) async fn serve(self, stream: DuplexStream) {
+    pub(in crate::driver) async fn serve(self, stream: DuplexStream) {
+        self.serve_late(stream, Duration::ZERO).await;
+    }
+
+    /// Listens some time after the upgrade.
+    pub(in crate::driver) async fn serve_late(self, stream: DuplexStream, late: Duration) {
         let Ok(mut socket) = accept_async(stream).await else { return };
+        sleep(late).await;
         let (line, mut frames) = mpsc::unbounded_channel();
         let connection = self.with(|inner| {
             inner.last += 1;

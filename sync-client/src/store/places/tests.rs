@@ -1,6 +1,7 @@
 //! Documents over SQLite against documents in memory: the same changes, the same answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use sync_core::causal::{Delta, DotStore, EntryView, MemoryStore, PlaceStore, ReplicaId};
 use sync_core::document::{Author, Document, Edit, Refused};
@@ -203,6 +204,53 @@ fn a_document_over_sqlite_is_the_document_in_memory() {
         }
     }
     assert!(clashes > 0, "nothing clashed");
+}
+
+#[test]
+fn records_that_come_in_great_number_are_told_from_those_that_were_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |folder: &Path| Store::new(open_file(folder).unwrap()).unwrap();
+    let mut file = open(folder.path());
+    let mut random = Random(1);
+    // Two documents of the same ids, of which each has others.
+    let mut twins = [1, 2].map(|number: u8| Twins {
+        replica: ReplicaId::from_bytes([number; 16]),
+        sqlite: Document::new(file.load(&number.to_string()).unwrap().saved.store),
+        memory: Document::default(),
+    });
+    for step in 0..60 {
+        for twin in &mut twins {
+            let mut actions = Vec::new();
+            for _ in 0..45 {
+                let id = RecordId::new(format!("{}", random.below(2_000))).unwrap();
+                let value = Value::Int(random.below(9) as i64);
+                actions.push(match random.below(8) {
+                    0 if random.below(9) == 0 => Action::Remove(id),
+                    _ => Action::Insert(id, value.into()),
+                });
+            }
+            // A record that is not there cannot be removed: then nothing of the change is done.
+            let _ = twin.change(step, &actions);
+            if step % 20 == 19 {
+                twin.check();
+            }
+        }
+        if step % 7 == 0 {
+            file.commit().unwrap();
+        }
+        if step == 25 {
+            assert!(file.file().has_sieve(1) && file.file().has_sieve(2));
+            file.commit().unwrap();
+            drop(file);
+            file = open(folder.path());
+            for (number, twin) in (1..).zip(&mut twins) {
+                let loaded = file.load(&format!("{number}")).unwrap();
+                twin.sqlite = Document::new(loaded.saved.store);
+            }
+        }
+    }
+    assert!(file.file().has_sieve(1) && file.file().has_sieve(2));
+    twins.iter().for_each(Twins::check);
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl MemoryStore {
     }
 
     /// The number of a replica, a fresh one where it has none.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn number_of(&mut self, replica: ReplicaId) -> usize {
         match self.find_writer(replica) {
             Ok(at) => self.numbers[at].1 as usize,
@@ -44,7 +45,7 @@ impl MemoryStore {
 
     /// The number of a replica, and where a run stands among its runs that is behind all that was seen of
     /// it; that is seen by this. Gives nothing, and sees nothing, where the run is not behind all.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn see_next(&mut self, first: Dot, last: u64) -> Option<(u32, Position)> {
         let writer = self.number_of(first.replica);
         let runs = &self.writers[writer].runs;
@@ -132,6 +133,7 @@ impl MemoryStore {
         }
     }
 
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn space(&self, space: &[u8]) -> Result<usize, usize> {
         match &self.spaces[..] {
             [only] if *only.name == *space => Ok(0),
@@ -139,6 +141,7 @@ impl MemoryStore {
         }
     }
 
+    #[inline]
     pub(super) fn ids_of(&self, space: &[u8]) -> Option<&Sorted> {
         self.space(space).ok().map(|at| &self.spaces[at].ids)
     }

@@ -2,19 +2,19 @@
 //! follows from it is known beforehand, so the row is looked up once and nothing is looked at twice.
 
 use super::MemoryStore;
-use super::labels::Place;
+use super::labels::{Exchange, Place};
 use super::rows::Row;
 use crate::causal::slots::Span;
-use crate::causal::{CausalContext, Dot, Entry, Label, Overwrite};
+use crate::causal::{CausalContext, Dot, Entry, Overwrite};
 
-/// What an entry takes the place of.
-struct Exchanged {
-    row: u32,
-    span: Span,
-    left: Label,
-    taken: Label,
-    /// The label of the entry, as it is kept.
-    new: Label,
+/// Which live dot an entry may take the place of.
+enum Replaced<'a> {
+    /// This one.
+    One(Dot),
+    /// One of these.
+    Among(&'a CausalContext),
+    /// Whichever there is, if that says something else.
+    Any,
 }
 
 impl MemoryStore {
@@ -31,7 +31,8 @@ impl MemoryStore {
             Some(dead) => self.row_of_dot(dead),
             None => self.row_of(entry.label.space(), &entry.id),
         };
-        let done = head.and_then(|head| self.overwrite_at(head, entry, dead, killed, needed));
+        let replaced = dead.map_or(Replaced::Any, Replaced::One);
+        let done = head.and_then(|head| self.overwrite_at(head, entry, replaced, killed, needed));
         done.unwrap_or(Overwrite::StepByStep)
     }
 
@@ -45,9 +46,11 @@ impl MemoryStore {
         killed: &mut Vec<Entry>,
         needed: u8,
     ) -> Option<Dot> {
-        let (head, dot) = self.replaced_by(entry, dead)?;
-        let done = self.overwrite_at(head, entry, Some(dot), Some(killed), needed);
-        Some(dot).filter(|_| matches!(done, Some(Overwrite::Done(_))))
+        let head = self.row_of(entry.label.space(), &entry.id)?;
+        match self.overwrite_at(head, entry, Replaced::Among(dead), Some(killed), needed)? {
+            Overwrite::Done(dot) => Some(dot),
+            Overwrite::Same | Overwrite::StepByStep => None,
+        }
     }
 
     /// Does it, by a row of the object, or nothing.
@@ -55,36 +58,44 @@ impl MemoryStore {
         &mut self,
         head: u32,
         entry: &Entry,
-        dead: Option<Dot>,
+        replaced: Replaced<'_>,
         killed: Option<&mut Vec<Entry>>,
         needed: u8,
     ) -> Option<Overwrite> {
         let Entry { first, label, id, slots, .. } = entry;
         let new = slots.only_slot().filter(|_| label.len() == 1)?;
-        let exchanged = self.exchanged(head, entry, needed)?;
-        let known = self.view(exchanged.row);
-        let slot = exchanged.span.first();
+        let (row, span) = self.exchanged(head, entry, needed)?;
+        let known = self.view(row);
+        let slot = span.first();
         let old = Dot::new(known.first.replica, known.first.counter + slot as u64);
-        let bytes = known.slots.bytes_of(&exchanged.span);
-        match dead {
-            Some(dead) if dead != old => return None,
-            None if bytes == new => return Some(Overwrite::Same),
-            Some(_) | None => {}
+        let bytes = known.slots.bytes_of(&span);
+        match replaced {
+            Replaced::One(dot) if dot != old => return None,
+            Replaced::Among(dots) if !dots.contains(old) => return None,
+            Replaced::Any if bytes == new => return Some(Overwrite::Same),
+            Replaced::One(_) | Replaced::Among(_) | Replaced::Any => {}
         }
         let (was, is) = (known.content(slot, bytes), entry.view().content(0, new));
+        let known = self.rows.of(row);
+        let exchange = self.labels.exchange(&known.label, known.slots.live(), label);
+        let Exchange { place: Place::At { left, taken, .. }, new: label, .. } = exchange else {
+            return None;
+        };
+        let (label, left) = (label.clone(), left.clone());
+        let killed = killed.map(|killed| (killed, taken.clone()));
         let (writer, at) = self.see_next(*first, first.counter)?;
         let sum = self.fingerprints.change_one(*first, is, true);
-        let Exchanged { row, span, left, taken, new } = exchanged;
         let (id, stamp, counter) = (id.clone(), entry.stamp, first.counter);
-        let (label, slots) = (new, slots.clone());
+        let slots = slots.clone();
         self.link_to(row, Row { id, stamp, counter, label, slots, sum, writer, next: 0 }, at);
-        self.take_slot(row, &span, was, (left, taken), killed);
+        self.take_slot(row, &span, was, left, killed);
         Some(Overwrite::Done(old))
     }
 
-    /// What an entry takes the place of, if there is nothing else to it, by a row of the object.
+    /// The row and the slot that an entry takes the place of, if there is nothing else to it, by a row of the
+    /// object.
     #[inline]
-    fn exchanged(&mut self, head: u32, entry: &Entry, needed: u8) -> Option<Exchanged> {
+    fn exchanged(&mut self, head: u32, entry: &Entry, needed: u8) -> Option<(u32, Span)> {
         let row = self.rows.of(head);
         let is_of_it = row.id == entry.id && row.label.is_in_space_of(&entry.label);
         let is_plain = entry.label.name(0).first();
@@ -97,14 +108,9 @@ impl MemoryStore {
         loop {
             let row = rows.of(number);
             has_needed |= row.label.tags().has_plainly(needed);
-            let exchange = labels.exchange(&row.label, row.slots.live(), &entry.label);
-            match &exchange.place {
+            match labels.exchange(&row.label, row.slots.live(), &entry.label).place {
                 Place::Nowhere => {}
-                Place::At { slot, left, taken } if found.is_none() => {
-                    let (left, taken) = (left.clone(), taken.clone());
-                    let (span, new) = (row.slots.span_of(*slot)?, exchange.new.clone());
-                    found = Some(Exchanged { row: number, span, left, taken, new });
-                }
+                Place::At { slot, .. } if found.is_none() => found = Some((number, slot)),
                 Place::At { .. } | Place::Unclear => return None,
             }
             number = row.next;
@@ -114,29 +120,15 @@ impl MemoryStore {
         }
         let is_open = !self.open.is_empty()
             && self.open.contains(&(entry.label.space().into(), entry.id.clone()));
-        found.filter(|_| has_needed && !is_open)
-    }
-
-    /// A row of the object of an entry of one dot, and the first live dot there of its name, if that is among
-    /// some.
-    #[inline]
-    fn replaced_by(&self, entry: &Entry, dead: &CausalContext) -> Option<(u32, Dot)> {
-        let Entry { label, id, slots, .. } = entry;
-        let name = if slots.len() == 1 { label.name(0) } else { return None };
-        let head = self.row_of(label.space(), id)?;
-        let found = self.rows.ring(head).find_map(|row| {
-            let known = self.view(row);
-            let slot = known.label.names().position(|known| known == name)?;
-            Some(Dot::new(known.first.replica, known.first.counter + slot as u64))
-        });
-        found.filter(|dot| dead.contains(*dot)).map(|dot| (head, dot))
+        let (row, slot) = found.filter(|_| has_needed && !is_open)?;
+        Some((row, rows.of(row).slots.span_of(slot)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causal::{DotStore, PlaceId, PlaceStore, ReplicaId, Slots};
+    use crate::causal::{DotStore, Label, PlaceId, PlaceStore, ReplicaId, Slots};
     use crate::error::Sure;
     use crate::time::Stamp;
 

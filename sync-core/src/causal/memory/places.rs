@@ -22,9 +22,13 @@ impl MemoryStore {
     /// Shows every row of an object at once, by one of them.
     #[inline]
     fn show_ring(&self, first: u32, show: &mut dyn FnMut(&[EntryView<'_>])) {
-        // Mostly there is one.
-        if self.rows.of(first).next == first {
+        // Mostly there is one, or two.
+        let second = self.rows.of(first).next;
+        if second == first {
             return show(&[self.view(first)]);
+        }
+        if crate::small::HAS_SHORTCUTS && self.rows.of(second).next == first {
+            return show(&[self.view(first), self.view(second)]);
         }
         let mut entries: SmallVec<[EntryView<'_>; 4]> = SmallVec::new();
         self.rows.ring(first).for_each(|row| entries.push(self.view(row)));

@@ -22,7 +22,7 @@ impl MemoryStore {
     }
 
     /// Puts a row behind another one of its object; `at` is where it stands among the runs.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn link_to(&mut self, known: u32, row: Row, at: Position) {
         let (writer, counter) = (row.writer as usize, row.counter);
         let number = self.link_behind(known, row);
@@ -31,6 +31,7 @@ impl MemoryStore {
     }
 
     /// Puts a row behind another one of its object.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn link_behind(&mut self, known: u32, mut row: Row) -> u32 {
         row.next = self.rows.of(known).next;
         let number = self.rows.add(row);
@@ -107,6 +108,7 @@ impl MemoryStore {
 
     /// Takes a row out, with its dots, but for the index of objects. Gives the next row of its object, and
     /// what it was.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn take_row(&mut self, number: u32) -> (u32, Entry) {
         let known = self.rows.of(number);
         if let Ok(run) = self.run(known.writer as usize, known.counter) {
@@ -145,22 +147,22 @@ impl MemoryStore {
         taken
     }
 
-    /// Takes a slot that is live out of a row that has the label `left` then, and gives it to `killed`, if
-    /// that is there. What it said has the hash `was`.
-    #[inline]
+    /// Takes a slot that is live out of a row that has the label `left` then, and gives it to `killed` under a
+    /// label, if that is there. What it said has the hash `was`.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn take_slot(
         &mut self,
         number: u32,
         span: &Span,
         was: u64,
-        (left, taken): (Label, Label),
-        killed: Option<&mut Vec<Entry>>,
+        left: Label,
+        killed: Option<(&mut Vec<Entry>, Label)>,
     ) {
         let Self { rows, writers, fingerprints, .. } = self;
         let Row { id, stamp, counter, label, slots, writer, sum, .. } = rows.of_mut(number);
         if slots.live() == span.mask() {
             let taken = self.unlink(number);
-            if let Some(killed) = killed {
+            if let Some((killed, _)) = killed {
                 killed.push(taken);
             }
             return;
@@ -169,9 +171,9 @@ impl MemoryStore {
         let dot = Dot::new(first.replica, first.counter + span.first() as u64);
         *sum = sum.minus(fingerprints.change_one(dot, was, false));
         *label = left;
-        if let Some(killed) = killed {
+        if let Some((killed, label)) = killed {
             let slots = slots.take_span(span);
-            killed.push(Entry { first, stamp: *stamp, label: taken, id: id.clone(), slots });
+            killed.push(Entry { first, stamp: *stamp, label, id: id.clone(), slots });
         } else {
             slots.drop_out(span);
         }

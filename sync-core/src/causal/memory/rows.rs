@@ -30,10 +30,15 @@ impl Row {
     }
 }
 
+/// Rows in a piece of memory that never moves.
+type Page = Box<[Option<Row>; PAGE_ROWS]>;
+
 /// Rows by number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rows {
-    pages: Vec<Vec<Option<Row>>>,
+    pages: Vec<Page>,
+    /// How many numbers were given, in the order of the pages.
+    given: usize,
     free: Vec<u32>,
     count: usize,
 }
@@ -48,7 +53,7 @@ impl Rows {
         self.count
     }
 
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn of(&self, number: u32) -> &Row {
         let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);
         self.pages[page][at].as_ref().expect("the indexes name rows that are there")
@@ -57,7 +62,7 @@ impl Rows {
     /// The row of a number, if there is one.
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&Row> {
-        self.pages.get(number as usize / PAGE_ROWS)?.get(number as usize % PAGE_ROWS)?.as_ref()
+        self.pages.get(number as usize / PAGE_ROWS)?[number as usize % PAGE_ROWS].as_ref()
     }
 
     /// The rows of an object, beginning with this one.
@@ -67,24 +72,29 @@ impl Rows {
         std::iter::successors(Some(first), next)
     }
 
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn of_mut(&mut self, number: u32) -> &mut Row {
         let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);
         self.pages[page][at].as_mut().expect("the indexes name rows that are there")
     }
 
+    #[inline]
     pub(super) fn add(&mut self, row: Row) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| self.fresh());
         self.count += 1;
-        if let Some(number) = self.free.pop() {
-            self.pages[number as usize / PAGE_ROWS][number as usize % PAGE_ROWS] = Some(row);
-            return number;
+        self.pages[number as usize / PAGE_ROWS][number as usize % PAGE_ROWS] = Some(row);
+        number
+    }
+
+    /// A number that was never given.
+    #[inline]
+    fn fresh(&mut self) -> u32 {
+        if self.given == self.pages.len() * PAGE_ROWS {
+            let page: Box<[_]> = std::iter::repeat_with(|| None).take(PAGE_ROWS).collect();
+            self.pages.extend(Page::try_from(page));
         }
-        if self.pages.last().is_none_or(|page| page.len() == PAGE_ROWS) {
-            self.pages.push(Vec::with_capacity(PAGE_ROWS));
-        }
-        let page = self.pages.len() - 1;
-        self.pages[page].push(Some(row));
-        (page * PAGE_ROWS + self.pages[page].len() - 1) as u32
+        self.given += 1;
+        (self.given - 1) as u32
     }
 
     /// Adds the first row of an object.
@@ -94,6 +104,7 @@ impl Rows {
         number
     }
 
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn remove(&mut self, number: u32) -> Row {
         let (page, at) = (number as usize / PAGE_ROWS, number as usize % PAGE_ROWS);
         let row = self.pages[page][at].take();
@@ -137,7 +148,7 @@ mod tests {
         let counter = |rows: &Rows, number| rows.get(number).map(|row| row.counter);
         for number in 0..count {
             assert_eq!(counter(&rows, number), Some(number.into()));
-            assert_eq!(rows.of(number).counter, number.into());
+            assert_eq!(rows.of(number).counter, u64::from(number));
         }
         assert_eq!(counter(&rows, count), None);
         // What comes takes the place of what went.

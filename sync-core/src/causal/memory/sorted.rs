@@ -168,7 +168,23 @@ impl Sorted {
     }
 
     /// Puts a row where [`find`](Self::find) said that it would stand.
+    #[inline]
     pub(super) fn insert(&mut self, position: Position, key: u64, row: u32) {
+        // Rows of one replica mostly come in order.
+        if crate::small::HAS_SHORTCUTS
+            && let Some(Chunk { keys, rows }) = self.chunks.get_mut(position.chunk)
+            && position.at == keys.len()
+            && (1..CHUNK_MAX).contains(&position.at)
+        {
+            keys.push(key);
+            rows.push(row);
+        } else {
+            self.insert_anywhere(position, key, row);
+        }
+    }
+
+    #[cfg_attr(not(target_arch = "wasm32"), inline(never))]
+    fn insert_anywhere(&mut self, position: Position, key: u64, row: u32) {
         let Position { mut chunk, mut at } = position;
         if self.chunks.is_empty() {
             self.firsts.push(key);

@@ -153,9 +153,9 @@ impl<S: PlaceStore> Edit<'_, S> {
     }
 }
 
-/// How many shares of earlier openings of one replica are added up in a counter. Arbitrary: what a copy
-/// counted under an opening before all of these, unknown to all others, may be lost in what was added up
-/// since. A share of an opening whose mark is forgotten is nobody's, and stays: one for every 25 openings
+/// How many shares of earlier openings of one replica are added up in a counter. Arbitrary: where a copy
+/// goes on with an opening before all of these, unknown to the others, what it counts may be lost in what
+/// was added up since, or that counts twice. A share of an opening whose mark is forgotten is nobody's, and stays: one for every 25 openings
 /// that count.
 const SHARES_MAX: usize = 8;
 

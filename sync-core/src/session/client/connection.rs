@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::brief::Brief;
 use super::compare::Compare;
+use super::held::Held;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
@@ -15,13 +16,13 @@ use crate::document::Change;
 use crate::session::Now;
 use crate::session::chunks::{ChunkSize, split, split_entries};
 use crate::session::limits::{
-    HELD_BYTES_MAX, HUB_SILENCE_MS_MAX, PACKED_PUSH_BYTES_MAX, PING_MS, PUSH_BYTES_MAX,
+    HELD_BYTES_MAX, HELD_MS, HUB_SILENCE_MS_MAX, PACKED_PUSH_BYTES_MAX, PING_MS, PUSH_BYTES_MAX,
     REFILL_RANGES_MAX,
 };
-use crate::small::SortedMap;
+use crate::small::{HAS_SHORTCUTS, SortedMap};
 use crate::wire::{
     CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, DELTA_BYTES_MAX, HubMessage, PUSH_CREDIT,
-    Packing, REPLICAS_MAX, VERSION, decode_hub,
+    Packing, REPLICAS_MAX, Token, VERSION, decode_hub,
 };
 
 /// Why a client hangs up that wrote as a replica which is in use elsewhere.
@@ -35,12 +36,14 @@ const REFUSED: &str = "the hub refused a change that went with what it lacks; op
 pub(super) struct Connection {
     state: Transport,
     /// Which start of the hub this is, once it has welcomed this connection.
-    boot: u64,
+    pub(super) boot: u64,
     /// Which frames are packed: none before the hub has said that it reads such.
     packing: Packing,
     /// When to ping and when to give up, by the monotonic clock.
     ping_ms: u64,
     silent_ms: u64,
+    /// When to say what is held, by the same.
+    pub(super) held_ms: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,7 @@ pub(super) struct Link {
     /// How many bytes of entries have come in chunks, and about how many are to come.
     pub(super) received: u64,
     pub(super) left: u64,
+    pub(super) holds: Held,
 }
 
 /// Why a message is not taken.
@@ -125,8 +129,8 @@ impl<S: ClientStore> Client<S> {
     /// milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let Connection { state, ping_ms, silent_ms, .. } = &self.connection;
-        (*state != Transport::Down).then_some((*ping_ms).min(*silent_ms))
+        let Connection { state, ping_ms, silent_ms, held_ms, .. } = &self.connection;
+        (*state != Transport::Down).then_some((*ping_ms).min(*silent_ms).min(*held_ms))
     }
 
     /// Whether the hub has welcomed this connection.
@@ -141,7 +145,7 @@ impl<S: ClientStore> Client<S> {
         self.connection.packing = Packing::NONE;
         self.hear(now);
         let ClientConfig { agent, token, packing } = self.config.clone();
-        let packs = packing.is_some();
+        let (token, packs) = (token.map(Token), packing.is_some());
         self.send(&ClientMessage::Hello { version: VERSION, token, agent, packs });
     }
 
@@ -151,6 +155,9 @@ impl<S: ClientStore> Client<S> {
         for (name, opened) in &mut self.documents {
             if matches!(opened.link.phase, Phase::CatchingUp | Phase::Live) {
                 opened.refill_due = opened.is_refilling();
+                if S::RECORDS {
+                    opened.is_cut |= opened.refill_due;
+                }
             }
             opened.link = Link::default();
             opened.document.store_mut().drop_sums();
@@ -175,7 +182,12 @@ impl<S: ClientStore> Client<S> {
         }
         if now.monotonic_ms >= self.connection.silent_ms {
             self.disconnect("the hub is silent");
-        } else if now.monotonic_ms >= self.connection.ping_ms {
+            return;
+        }
+        if now.monotonic_ms >= self.connection.held_ms {
+            self.tell_held(now);
+        }
+        if now.monotonic_ms >= self.connection.ping_ms {
             self.connection.ping_ms = now.monotonic_ms.saturating_add(PING_MS);
             self.send(&ClientMessage::Ping);
         }
@@ -255,6 +267,10 @@ impl<S: ClientStore> Client<S> {
             HubMessage::Sync { channel: _, message } => self.handle_sync(name, &message),
             HubMessage::Names { channel: _, names } => self.handle_names(name, &names),
             HubMessage::Unresolved { channel: _, id } => self.handle_unresolved(name, id),
+            HubMessage::Held { channel: _, holders } => {
+                self.handle_held(now, name, holders);
+                Ok(())
+            }
         }
     }
 
@@ -276,9 +292,21 @@ impl<S: ClientStore> Client<S> {
             Phase::Closed | Phase::Opening => {}
             Phase::CatchingUp if opened.link.compare.is_some() => {}
             Phase::CatchingUp | Phase::Live => {
+                // The first word does not wait.
+                if opened.link.phase == Phase::Live && opened.link.holds.is_silent() {
+                    self.connection.held_ms = 0;
+                }
                 self.update_brief(name);
                 self.cut_refill(name)?;
                 self.send_pushes(name)?;
+                if S::RECORDS
+                    && let Some(opened) = self.documents.get_mut(name)
+                    && !opened.lacked.is_empty()
+                    && !opened.is_refilling()
+                    && !opened.is_cut
+                {
+                    opened.lacked = CausalContext::default();
+                }
             }
         }
         Ok(())
@@ -325,6 +353,9 @@ impl<S: ClientStore> Client<S> {
         opened.link.phase = Phase::CatchingUp;
         opened.link.told = context.clone();
         let mut lacking = opened.settled(&opened.link.said).difference(context);
+        if S::RECORDS {
+            (opened.is_cut, opened.lacked) = (false, lacking.clone());
+        }
         if resumed && broken!(NoCompareOnResume) {
             lacking = CausalContext::default();
         }
@@ -389,6 +420,9 @@ impl<S: ClientStore> Client<S> {
         if let Some(cursor) = cursor {
             opened.link.phase = Phase::Live;
             opened.follow(cursor, &mut steps);
+            if HAS_SHORTCUTS && self.name.is_some() {
+                opened.caught_up(cursor.seq);
+            }
         }
         if let Some(author) = renewed {
             self.renew(name, author);
@@ -421,6 +455,9 @@ impl<S: ClientStore> Client<S> {
         if opened.link.phase == Phase::Live || broken!(CursorByLiveDelta) {
             opened.follow(cursor, &mut steps);
         }
+        if HAS_SHORTCUTS && self.name.is_some() {
+            opened.is_back(seq, delta);
+        }
         if let Some(author) = renewed {
             self.renew(name, author);
         }
@@ -437,7 +474,18 @@ impl<S: ClientStore> Client<S> {
         let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         let sent = opened.link.under_way.remove(&id).ok_or("the hub confirmed an unknown push")?;
         let mut steps = Vec::new();
+        if let Some(refill) = sent.refill.filter(|_| HAS_SHORTCUTS && self.name.is_some()) {
+            opened.is_back(seq, &refill);
+        }
         for key in sent.keys {
+            if HAS_SHORTCUTS
+                && self.name.is_some()
+                && let Some(item) = opened.outbox.find(key)
+            {
+                let mut dots = CausalContext::default();
+                dots.insert_range(item.replica, item.first, item.last);
+                opened.is_at_hub(seq, &dots);
+            }
             if opened.outbox.settle(key) {
                 steps.push(Step::Settle(key));
             }
@@ -689,6 +737,9 @@ impl<S: ClientStore> Client<S> {
     fn hear(&mut self, now: Now) {
         self.connection.ping_ms = now.monotonic_ms.saturating_add(PING_MS);
         self.connection.silent_ms = now.monotonic_ms.saturating_add(HUB_SILENCE_MS_MAX);
+        // What this frame brings may move the cursor.
+        let held_ms = now.monotonic_ms.saturating_add(HELD_MS);
+        self.connection.held_ms = self.connection.held_ms.min(held_ms);
     }
 
     pub(super) fn disconnect(&mut self, reason: &str) {

@@ -8,6 +8,7 @@ use super::connection::IN_USE;
 use super::{Claimed, Client, ClientEvent, ClientStore, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
 use crate::document::Refused;
+use crate::error::Misuse;
 use crate::small::SortedMap;
 use crate::sort::sort_by;
 use crate::types::{Opening, Renaming, fork};
@@ -59,6 +60,7 @@ impl<S: ClientStore> Client<S> {
         for renaming in &renamings {
             then.enqueued.extend(opened.rename(renaming)?);
             steps.push(Step::Rename(*renaming));
+            opened.rename_at_devices(renaming, &mut steps);
         }
         let fresh = opened.author.filter(|fresh| Some(*fresh) != author);
         steps.extend(fresh.map(Step::Renew));
@@ -89,6 +91,12 @@ impl<S: ClientStore> Client<S> {
         };
         delta.dead.iter().any(|(replica, ranges)| is_hit(replica, ranges))
             || delta.entries.iter().any(|entry| is_hit(entry.replica(), &entry.live_ranges()))
+    }
+
+    /// What stands under another replica, of what was written here in this run; in the order in which that was
+    /// found.
+    pub fn renamings(&self, document: &str) -> Result<&[Renaming], Misuse> {
+        Ok(&self.opened(document)?.renamed)
     }
 
     /// Makes what another tab of this profile did: it found that a copy wrote as a replica of it.
@@ -134,11 +142,18 @@ impl<S: ClientStore> Opened<S> {
             let own = self.document.openings(replica)?;
             let (seen, seen_there) =
                 (self.document.store().context().of(replica), context.of(replica));
-            if let (Some(seen), Some(seen_there)) = (seen, seen_there)
-                && let Some(first) = fork((&own, seen), (&theirs, seen_there))
-            {
-                found.push((replica, first));
+            let (Some(seen), Some(seen_there)) = (seen, seen_there) else { continue };
+            let mut first = fork((&own, seen), (&theirs, seen_there));
+            // A mark that may have been superseded here, but that something else stands for.
+            for one in theirs.iter().filter(|one| !own.contains(one)) {
+                let at = one.first;
+                if first.is_none_or(|first| at < first)
+                    && !self.document.store().overlapping(replica, at, at)?.is_empty()
+                {
+                    first = Some(at);
+                }
             }
+            found.extend(first.map(|first| (replica, first)));
         }
         Ok(found)
     }
@@ -152,6 +167,7 @@ impl<S: ClientStore> Opened<S> {
             let Dot { replica, counter } = renaming.dot(Dot::new(from, counter));
             self.on_disk.insert(to, if replica == to { counter } else { 0 });
         }
+        self.given_up = renaming.context(&self.given_up);
         self.renamed.push(*renaming);
         // Others name something else by the old dots.
         self.taken.forget();

@@ -1,5 +1,7 @@
 //! The outbox: deltas accepted here and not yet acknowledged by the hub.
 
+use std::cell::Cell;
+
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::causal::{CausalContext, Delta, Dot, Entry, ReplicaId};
@@ -247,9 +249,51 @@ impl Slot {
     }
 }
 
-/// The items in order.
+/// How much waits for the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxTotals {
+    /// How many changes are to be sent, or were and the hub has not answered.
+    pub pending: usize,
+    /// No less than the bytes of these on the wire.
+    pub pending_bytes: usize,
+    /// How many changes are set aside, or depend on one that is.
+    pub parked: usize,
+    /// No less than the bytes of these on the wire.
+    pub parked_bytes: usize,
+}
+
+impl OutboxTotals {
+    fn of(slot: &Slot) -> Self {
+        let (changes, bytes) = (slot.item.changes as usize, slot.cost);
+        if slot.waits {
+            Self { parked: changes, parked_bytes: bytes, ..Self::default() }
+        } else {
+            Self { pending: changes, pending_bytes: bytes, ..Self::default() }
+        }
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            pending: self.pending + other.pending,
+            pending_bytes: self.pending_bytes + other.pending_bytes,
+            parked: self.parked + other.parked,
+            parked_bytes: self.parked_bytes + other.parked_bytes,
+        }
+    }
+
+    fn less(self, other: Self) -> Self {
+        Self {
+            pending: self.pending - other.pending,
+            pending_bytes: self.pending_bytes - other.pending_bytes,
+            parked: self.parked - other.parked,
+            parked_bytes: self.parked_bytes - other.parked_bytes,
+        }
+    }
+}
+
+/// The items in order, and how much they are where that is known.
 #[derive(Debug, Default)]
-pub(super) struct Outbox(Vec<Slot>);
+pub(super) struct Outbox(Vec<Slot>, Cell<Option<OutboxTotals>>);
 
 impl Outbox {
     pub(super) fn new(items: Vec<OutboxItem>) -> Self {
@@ -280,8 +324,28 @@ impl Outbox {
         self.find_waiting();
     }
 
+    /// How much waits. What it takes to know that follows what has changed since.
+    pub(super) fn totals(&self) -> OutboxTotals {
+        let sum =
+            || self.0.iter().map(OutboxTotals::of).fold(OutboxTotals::default(), OutboxTotals::add);
+        let totals = self.1.get().unwrap_or_else(sum);
+        self.1.set(Some(totals));
+        totals
+    }
+
+    /// Takes note that a slot is another one than it was, or has come or gone.
+    fn retotal(&self, old: Option<OutboxTotals>, new: Option<OutboxTotals>) {
+        if let Some(totals) = self.1.get().filter(|_| DEPENDENTS_WAIT) {
+            let totals = old.into_iter().fold(totals, OutboxTotals::less);
+            self.1.set(Some(new.into_iter().fold(totals, OutboxTotals::add)));
+        }
+    }
+
     /// Finds what depends on an item that is set aside: it waits with that.
     pub(super) fn find_waiting(&mut self) {
+        if DEPENDENTS_WAIT {
+            self.1.set(None);
+        }
         let mut held = Held::default();
         for slot in &mut self.0 {
             slot.waits = slot.is_parked() || (DEPENDENTS_WAIT && held.has(&slot.item.delta));
@@ -359,6 +423,7 @@ impl Outbox {
         let (changes, state, cost) = (1, OutboxState::Pending, delta.cost());
         let newest_ms = newest_ms(&delta);
         let item = OutboxItem { replica, first, last, changes, state, delta };
+        let old = self.0.last().filter(|_| DEPENDENTS_WAIT).map(OutboxTotals::of);
         if let Some(slot) = self.0.last_mut()
             && slot.waits == waits
             && slot.newest_ms.abs_diff(newest_ms) <= STAMP_AHEAD_MS_MAX
@@ -369,15 +434,17 @@ impl Outbox {
             let replaces = (!broken!(ReplacesInSilence)).then_some(replaces);
             slot.is_stored = false;
             slot.cost += cost;
-            if in_part {
-                slot.item.add(item.clone());
-                return (item, replaces);
-            }
+            let added = in_part.then(|| item.clone());
             slot.item.add(item);
-            return (slot.item.clone(), replaces);
+            let item = added.unwrap_or_else(|| slot.item.clone());
+            self.retotal(old, self.0.last().map(OutboxTotals::of));
+            return (item, replaces);
         }
+        // What of the last one was overwritten may have been looked for.
+        self.retotal(old, self.0.last().map(OutboxTotals::of));
         let (is_stored, is_sent) = (false, false);
         self.0.push(Slot { item: item.clone(), cost, newest_ms, is_stored, is_sent, waits });
+        self.retotal(None, self.0.last().map(OutboxTotals::of));
         (item, None)
     }
 
@@ -525,9 +592,16 @@ impl Outbox {
         })
     }
 
+    pub(super) fn find(&self, key: Dot) -> Option<&OutboxItem> {
+        self.iter().find(|item| item.key() == key)
+    }
+
     /// Takes an item out. Says whether it was there.
     pub(super) fn settle(&mut self, key: Dot) -> bool {
         let before = self.0.len();
+        if DEPENDENTS_WAIT && let Some(slot) = self.0.iter().find(|slot| slot.item.key() == key) {
+            self.retotal(Some(OutboxTotals::of(slot)), None);
+        }
         self.0.retain(|slot| slot.item.key() != key);
         self.0.len() < before
     }

@@ -1,10 +1,10 @@
 //! What an application does with what waits in its outbox: looks at it, sets it aside, sends it again,
 //! writes it anew, gives it up.
 
-use super::outbox::{OutboxItem, OutboxState, Standing};
+use super::outbox::{OutboxItem, OutboxState, OutboxTotals, Standing};
 use super::{Client, ClientStore, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, Note};
-use crate::document::{Author, Refused};
+use crate::document::{Again, Author, Refused};
 use crate::error::Misuse;
 use crate::session::Now;
 use crate::time::Stamp;
@@ -21,6 +21,17 @@ const NOWHERE: Cursor = Cursor { boot: 0, seq: 0 };
 /// A store in which what a session changes is what will be on disk, so that the steps of a batch need not
 /// say it again.
 pub trait Immediate: ClientStore {}
+
+/// An item that was written anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// What it had written, all of which is dead.
+    pub was: CausalContext,
+    /// Which dots stand for those of it that were live.
+    pub again: Vec<Again>,
+    /// The item that takes its place; the old one where nothing of it was live.
+    pub key: Dot,
+}
 
 /// Why nothing was done with an item of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +71,11 @@ impl<S: ClientStore> Client<S> {
         Ok(self.opened(document)?.outbox.standings())
     }
 
+    /// How much waits for the hub.
+    pub fn totals(&self, document: &str) -> Result<OutboxTotals, Misuse> {
+        Ok(self.opened(document)?.outbox.totals())
+    }
+
     /// Sets an item aside that was never sent. What depends on it waits with it.
     pub fn park_item(
         &mut self,
@@ -97,15 +113,16 @@ impl<S: ClientStore> Client<S> {
     }
 
     /// Writes again what an item that was set aside wrote and is still there, as a change of now. The item's
-    /// own dots die with it, so nobody ever has both.
+    /// own dots die with it, so nobody ever has both. Gives which dots stand for which.
     pub fn rewrite_item(
         &mut self,
         now: Now,
         document: &str,
         key: Dot,
-    ) -> Result<(), ItemError<S::Error>> {
+    ) -> Result<Rewritten, ItemError<S::Error>> {
         let stamp = self.clock.tick(now.unix_ms);
         let opened = self.opened_mut(document)?;
+        let old = key;
         let item = opened.parked(key)?.clone();
         let replica = opened.author()?;
         let (author, first) = (Author { replica, stamp }, opened.next_dot(replica));
@@ -151,12 +168,13 @@ impl<S: ClientStore> Client<S> {
         for item in items.iter().cloned().chain(behind) {
             steps.push(Step::Enqueue { item, replaces: None });
         }
-        opened.outbox.exchange(key, items);
+        let key = items.first().map_or(key, OutboxItem::key);
+        opened.outbox.exchange(old, items);
         opened.given_up.union(&own);
         self.persist(document, steps, then);
         self.tell_changed(document, edited.touched.places());
         self.tell_status(document);
-        Ok(())
+        Ok(Rewritten { was: own, again: edited.value, key })
     }
 }
 

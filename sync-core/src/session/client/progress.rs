@@ -33,9 +33,12 @@ impl<S: ClientStore> Client<S> {
         Ok((link.phase == Phase::CatchingUp).then_some(Progress { received, total }))
     }
 
-    /// Whether the hub has not yet confirmed what it lacks beside the outbox.
+    /// Whether the hub has not yet confirmed what it lacks beside the outbox, also where the connection was
+    /// lost over that. Before the first connection it is not known.
     pub fn is_refilling(&self, document: &str) -> Result<bool, Misuse> {
-        Ok(self.opened(document)?.is_refilling())
+        let opened = self.opened(document)?;
+        let is_told = matches!(opened.link.phase, Phase::CatchingUp | Phase::Live);
+        Ok(opened.is_refilling() || (opened.is_cut && !is_told))
     }
 
     /// Joins what came neither from here nor from the hub, as from a file. It stands for itself: of what
@@ -53,6 +56,8 @@ impl<S: ClientStore> Client<S> {
     ) -> Result<(), Refused<S::Error>> {
         let opened = self.opened_mut(document)?;
         let mut steps = Vec::new();
+        opened.is_cut = true;
+        opened.lacked.union(&delta.context().difference(&opened.link.told));
         let joined = opened.join_remote(now, delta, &mut steps);
         let (change, renewed) = joined.map_err(Refused::Store)?;
         if let Some(author) = renewed {

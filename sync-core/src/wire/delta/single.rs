@@ -3,14 +3,14 @@
 
 use super::{
     ID_FULL, ID_OF_DEAD, ID_OF_DOT, ID_SAME, IdWriter, Named, Names, Objects, check_bytes,
-    checked_with, nth_range, take, write_dead,
+    checked_with, nth_range, take, write_ranges,
 };
 use crate::causal::{
-    Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Note, PLACE_ID_BYTES_MAX, PlaceId, ReplicaId,
-    Slots,
+    CausalContext, Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Note, PLACE_ID_BYTES_MAX,
+    PlaceId, ReplicaId, Slots,
 };
-use crate::pack::varint::{read, unzigzag, write, zigzag};
-use crate::small::SmallVec;
+use crate::pack::varint::{self, unzigzag, write, zigzag};
+use crate::small::Few;
 use crate::time::Stamp;
 use crate::wire::Dictionary;
 
@@ -33,9 +33,6 @@ pub(super) fn write_single(
     else {
         return false;
     };
-    let of_dead: Option<SmallVec<[usize; 2]>> =
-        dead.iter().map(|(replica, _)| number(&replica)).collect();
-    let Some(of_dead) = of_dead else { return false };
     let named = match (IdWriter { dead, names, last: None }).name(label.space(), id) {
         Named::OfDot { replica, counter, .. } => match number(&replica) {
             Some(number) => Named::OfDot { replica, number: number as u64, counter },
@@ -43,9 +40,17 @@ pub(super) fn write_single(
         },
         named @ (Named::InFull | Named::Same | Named::OfDead(_)) => named,
     };
+    let start = out.len();
     // No replica and no label stands at the front.
     out.extend_from_slice(&[0, 0]);
-    write_dead(out, dead, of_dead.into_iter().map(|number| number as u64));
+    write(out, dead.replica_count() as u64);
+    for (replica, ranges) in dead.iter() {
+        let Some(number) = number(&replica) else {
+            out.truncate(start);
+            return false;
+        };
+        write_ranges(out, number as u64, ranges);
+    }
     out.extend_from_slice(&[entries.len() as u8, notes.len() as u8]);
     write(out, label_number as u64);
     write(out, replica as u64);
@@ -60,17 +65,16 @@ pub(super) fn write_single(
     true
 }
 
-/// Reads such a delta whose names the dictionary has, into one that is empty. Gives nothing where it is
-/// another one, or anything is wrong with it: reading its columns says what.
+/// Reads such a delta whose names the dictionary has. Gives nothing where it is another one, or anything is
+/// wrong with it: reading its columns says what.
 pub(super) fn read_single(
     bytes: &[u8],
     dictionary: &Dictionary,
     objects: &dyn Objects,
-    delta: &mut Delta,
-) -> Option<()> {
+) -> Option<Delta> {
     let (replicas, labels) = (dictionary.replica_table(), dictionary.label_table());
     let mut rest = bytes.strip_prefix(&[0, 0])?;
-    let Delta { entries, dead, notes } = delta;
+    let mut dead = CausalContext::default();
     for _ in 0..few(&mut rest, DEAD_REPLICAS_MAX)? {
         let replica = *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?;
         few(&mut rest, 1).filter(|ranges| *ranges == 1)?;
@@ -100,7 +104,7 @@ pub(super) fn read_single(
                     *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?,
                     number(&mut rest)?,
                 ),
-                range => nth_range(dead, range - ID_OF_DEAD).ok()?,
+                range => nth_range(&dead, range - ID_OF_DEAD).ok()?,
             };
             let (of, id) = objects.object_of(dot)?;
             let is_it = of.is_in_space_of(label)
@@ -111,7 +115,8 @@ pub(super) fn read_single(
     let dot = Dot::new(replica, counter);
     if is_note {
         let is_right = rest.is_empty() && label.is_empty() && dead.contains(dot);
-        is_right.then(|| notes.push(Note { dot, stamp, label: label.clone(), id }))
+        let note = || Few::one(Note { dot, stamp, label: label.clone(), id });
+        is_right.then(|| Delta { entries: Few::new(), dead, notes: note() })
     } else {
         let slots = Slots::from_packed(rest).ok()?;
         let last = counter.checked_add(slots.len() as u64)?.checked_sub(1)?;
@@ -121,9 +126,8 @@ pub(super) fn read_single(
             && label.byte_count() <= LABEL_BYTES_MAX
             && counter > 0
             && last <= Dot::COUNTER_MAX;
-        is_right.then(|| {
-            entries.push(Entry { first: dot, stamp, label: label.clone(), id, slots });
-        })
+        let entry = || Few::one(Entry { first: dot, stamp, label: label.clone(), id, slots });
+        is_right.then(|| Delta { entries: entry(), dead, notes: Few::new() })
     }
 }
 
@@ -132,7 +136,7 @@ const DEAD_REPLICAS_MAX: u8 = 2;
 
 #[inline]
 fn number(bytes: &mut &[u8]) -> Option<u64> {
-    read(bytes).ok()
+    varint::take(bytes)
 }
 
 /// A count of one byte, if it is not larger than that.
@@ -170,10 +174,9 @@ mod tests {
             dictionary.learn(&delta);
             let mut bytes = Vec::new();
             write_delta(&mut bytes, &delta, &dictionary, &InFull);
-            let mut read = Delta::default();
-            let is_single = read_single(&bytes, &dictionary, &InFull, &mut read).is_some();
-            assert_eq!(is_single, count <= DEAD_REPLICAS_MAX, "{count} replicas");
-            assert!(!is_single || read == delta);
+            let read = read_single(&bytes, &dictionary, &InFull);
+            assert_eq!(read.is_some(), count <= DEAD_REPLICAS_MAX, "{count} replicas");
+            assert!(read.is_none_or(|read| read == delta));
             assert_eq!(read_delta(&bytes, &dictionary, &InFull), Ok(delta), "in columns too");
         }
     }
