@@ -20,10 +20,6 @@ const REST_TIMES: u32 = 4;
 /// waited for.
 pub(crate) const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Which part of the time of the last commit the next one waits for those who shared it, or came too late
-/// for it, where somebody waits for it. A writer who is alone is never waited for.
-const GATHER_PART: u32 = 2;
-
 /// How old contacts on disk may be when something else is stored, in milliseconds. Arbitrary.
 pub(crate) const CONTACT_MS_MAX: u64 = 60_000;
 
@@ -165,7 +161,9 @@ impl Committer {
         }
         let (end, took) = (Instant::now(), begun.elapsed());
         self.rests_until = end + took.saturating_mul(REST_TIMES).min(REST_MAX);
-        self.gathers_until = end + (took / GATHER_PART).min(REST_MAX);
+        // As long as it took, the next one waits for those who shared it, or came too late for it, where
+        // somebody waits for it. A writer who is alone is never waited for.
+        self.gathers_until = end + took.min(REST_MAX);
         self.expected = awaited + changing();
         let mut is_busy = is_storing;
         while let Some(job) = state.jobs.take() {
