@@ -261,8 +261,7 @@ impl DotRanges {
     }
 }
 
-const GAPS_BROKEN: Malformed =
-    Malformed::Inconsistent { what: "ranges are sorted, disjoint and apart" };
+const GAPS_BROKEN: Malformed = Malformed::Inconsistent { what: "ranges are sorted and apart" };
 
 impl FromIterator<(u64, u64)> for DotRanges {
     fn from_iter<I: IntoIterator<Item = (u64, u64)>>(iter: I) -> Self {

@@ -29,7 +29,7 @@ use crate::wire::{
 pub const IN_USE: &str = "a replica of this client is in use elsewhere; opening again";
 
 /// Why a client hangs up whose refill was refused with what the outbox has to go with it.
-const REFUSED: &str = "the hub refused a change that went with what it lacks; opening again";
+const REFUSED: &str = "the hub refused a part of what it lacks; opening again";
 
 /// The transport, for all documents.
 #[derive(Debug, Default)]
@@ -217,7 +217,7 @@ impl<S: ClientStore> Client<S> {
                 return Err("the hub sent a second welcome".into());
             }
             if welcome.version != VERSION {
-                return Err("the hub speaks another version of the protocol".into());
+                return Err("the hub speaks another version".into());
             }
             self.connection.state = Transport::Up;
             self.connection.boot = welcome.boot;
@@ -346,9 +346,9 @@ impl<S: ClientStore> Client<S> {
     }
 
     fn handle_opened(&mut self, name: &str, context: &CausalContext, resumed: bool) -> Heard<S> {
-        let opened = self.documents.get_mut(name).ok_or("the hub opened an unknown document")?;
+        let opened = self.documents.get_mut(name).ok_or("the hub named an unknown document")?;
         if opened.link.phase != Phase::Opening {
-            return Err("the hub opened a document twice".into());
+            return Err("the hub opened a channel twice".into());
         }
         opened.link.phase = Phase::CatchingUp;
         opened.link.told = context.clone();
