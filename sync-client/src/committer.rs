@@ -123,7 +123,7 @@ impl Committer {
         let is_due = is_storing && self.are_contacts_older(now, CONTACT_MS_MAX);
         let notes_contacts = std::mem::take(&mut self.notes_contacts) || is_due;
         if !is_storing && !notes_contacts && state.jobs.is_empty() {
-            (state.backlog, self.due) = (0, None);
+            (state.backlog, state.awaited, self.due) = (0, 0, None);
             return false;
         }
         let begun = Instant::now();
@@ -234,24 +234,27 @@ impl Shared {
     /// to the driver.
     pub(crate) fn store_now(&self) {
         let now = self.now();
-        let mut state = self.lock();
-        state.awaited += 1;
-        let mut committer = self.committer();
-        let committer =
-            committer.as_mut().filter(|_| state.jobs.is_empty() && state.check().is_ok());
-        let Some(committer) = committer else {
-            drop(state);
-            return self.wake.notify_one();
+        let stored = {
+            let mut state = self.lock();
+            state.awaited += 1;
+            let mut committer = self.committer();
+            let committer =
+                committer.as_mut().filter(|_| state.jobs.is_empty() && state.check().is_ok());
+            committer.map(|committer| {
+                let was_long = committer.quiet_since.is_some();
+                let is_busy = committer.store_changes(&mut state, now, || self.changing());
+                if is_busy {
+                    // What the session says to what was stored; it may have more to be stored.
+                    committer.poll(&mut state);
+                }
+                let events = committer.take_events(&state);
+                let is_over = committer.is_over() && (was_long || committer.quiet_since.is_none());
+                (events, is_busy, is_over)
+            })
         };
-        let was_long = committer.quiet_since.is_some();
-        let is_busy = committer.store_changes(&mut state, now, || self.changing());
-        if is_busy {
-            // What the session says to what was stored; it may have more to be stored.
-            committer.poll(&mut state);
-        }
-        committer.take_events(&state).into_iter().for_each(|event| self.tell(Some(event)));
-        let is_over = committer.is_over() && (was_long || committer.quiet_since.is_none());
-        drop(state);
+        // Whoever is woken may want the locks.
+        let Some((events, is_busy, is_over)) = stored else { return self.wake.notify_one() };
+        events.into_iter().for_each(|event| self.tell(Some(event)));
         if is_busy {
             self.tell_turn();
         }

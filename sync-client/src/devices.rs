@@ -148,18 +148,20 @@ impl DocumentHandle {
     }
 
     /// How safe a change is that was made here, now or before a restart: by its last dot, as
-    /// [`Written::dot`] gives it.
+    /// [`Written::dot`] gives it. After a repair of the file it may be too hopeful of the hub until the hub was
+    /// heard.
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] where the change was not made here; [`Error::Closed`] once the client has ended.
+    /// [`Error::Misuse`] where the change was not made here, or is not here under that dot any more: a copy of
+    /// this database wrote something else under it, or a repair took it out; [`Error::Closed`] once the client
+    /// has ended.
     pub fn receipt(&self, dot: Dot) -> Result<Receipt, Error> {
         let state = self.inner.shared.lock();
         let own = state.session.replica(&self.name)?;
-        if !own.is_kin(&dot.replica) {
-            return Err(
-                Misuse::BadName { what: "the replica of a change that was made here" }.into()
-            );
+        let is_here = state.session.document(&self.name)?.store().context().contains(dot);
+        if !own.is_kin(&dot.replica) || !is_here {
+            return Err(Misuse::BadName { what: "the dot of a change that was made here" }.into());
         }
         Ok(state.receipt(&self.name, dot)?)
     }

@@ -7,7 +7,7 @@ import { comeBack } from "./comeback.js";
 import type { Environment } from "./environment.js";
 import { SyncError, storageError } from "./errors.js";
 import { foldLog, isDue } from "./fold.js";
-import type { Handle, Kernel, Now, Output } from "./kernel.js";
+import { renamed, type Handle, type Kernel, type Now, type Output } from "./kernel.js";
 import { laterRenamings, readNews, type News } from "./read.js";
 import { Deferred, Receipts } from "./receipts.js";
 import { check } from "./slot.js";
@@ -165,14 +165,30 @@ export class Engine {
   /** Stores what came from a file, and takes it. Resolves once it is on disk. */
   async import(pieces: readonly Uint8Array[]): Promise<void> {
     const held = this.isHeld;
-    await this.run(async () => {
-      await this.store.transact("readwrite", async (tables) => {
-        this.slot = await check(tables, this.slot);
-        const { doc, slot } = this.slot;
-        await tables.addLog({ doc, slot, held, pieces, imported: true });
-      });
-      this.drive((kernel, now) => kernel.rejoin(now, pieces));
+    const refused = await this.run(async () => {
+      try {
+        const stored = await this.store.transact("readwrite", async (tables) => {
+          this.slot = await check(tables, this.slot);
+          const { doc, slot } = this.slot;
+          // What other tabs have put under other replicas stands so in the file's pieces too.
+          const renamings = laterRenamings(await tables.head(doc), slot, this.seen);
+          const mine = renamings.reduce((all: readonly Uint8Array[], one) => renamed(all, one), pieces);
+          await tables.addLog({ doc, slot, held, pieces: mine, imported: true });
+          return { pieces: mine, renamings };
+        });
+        this.drive((kernel, now) => {
+          for (const renaming of stored.renamings) kernel.call((handle) => handle.rename(renaming));
+          kernel.rejoin(now, stored.pieces);
+        });
+        return undefined;
+      } catch (error) {
+        const reason = storageError(error);
+        // A file that there is no room for leaves everything as it was.
+        if (reason.code !== "quota") throw reason;
+        return reason;
+      }
     });
+    if (refused) throw refused;
     if (!held) this.events.stored();
     this.refresh();
   }

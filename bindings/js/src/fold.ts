@@ -33,7 +33,8 @@ export async function foldLog(store: Store, doc: string): Promise<void> {
     const pieces = fold([...(snapshot?.pieces ?? []), ...rows.flatMap((row) => row.pieces)]);
     if (pieces === undefined) return;
     const newSnapshot: SnapshotRow = { doc, pieces };
-    const newHead: HeadRow = { ...head, doc, upto, pieceCount: pieces.length };
+    const imported = rows.filter((row) => row.imported).at(-1);
+    const newHead: HeadRow = { ...head, doc, upto, pieceCount: pieces.length, ...(imported && { importedUpto: imported.id }) };
     tables.table("snapshots").put(newSnapshot);
     tables.table("heads").put(newHead);
     for (const row of rows) tables.table("log").delete(row.id);

@@ -75,7 +75,7 @@ export async function readNews(tables: Tables, doc: string, slot: number, seen: 
     slots,
     cursor,
     seen: rows.at(-1)?.id ?? from,
-    isImported: rows.some((row) => row.imported && !row.held),
+    isImported: (head?.importedUpto ?? 0) > seen || rows.some((row) => row.imported && !row.held),
     rowCount: await tables.logCount(doc),
     snapshotPieceCount: head?.pieceCount ?? 0,
   };

@@ -42,6 +42,8 @@ export interface HeadRow {
   readonly doc: string;
   readonly upto: number;
   readonly pieceCount: number;
+  /** The last row of the log that came from a file and was folded since; absent where none was. */
+  readonly importedUpto?: number;
   /** The last of what was stored as a fresh replica; absent where there is nothing. */
   readonly renamings?: readonly RenamingRow[];
 }

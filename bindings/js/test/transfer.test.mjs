@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { EXPORT_BYTES_MAX, PIECES_MAX, readExport } from "../dist/transfer.js";
+import { writes } from "./support/fake.mjs";
 import { Profile, plain, settle, until } from "./support/profile.mjs";
 
 const HEAD = [...new TextEncoder().encode("SyncDoc"), 1];
@@ -139,6 +140,24 @@ test("what is no whole export is refused, says why, and changes nothing", async 
   await reader.close();
   await assert.rejects(reader.import(file), { code: "closed" });
   await assert.rejects(reader.export(), { code: "closed" });
+});
+
+test("a file that there is no room for leaves everything as it was, and writing goes on", async () => {
+  const writer = await new Profile().tab().open("a");
+  writer.collection("notes").insert({ title: "from a file" });
+  const file = await writer.export();
+  const tab = new Profile().tab();
+  const reader = await tab.open("a");
+  const before = reader.collection("notes").insert({ title: "before" });
+  await before.disk;
+  const stop = writes.failWith(new DOMException("full", "QuotaExceededError"));
+  await assert.rejects(reader.import(file), { code: "quota" });
+  assert.equal(stop(), true);
+  assert.equal(reader.status().failure, undefined);
+  await reader.collection("notes").insert({ title: "after" }).disk;
+  assert.deepEqual(plain(reader.collection("notes")).map(({ title }) => title), ["before", "after"]);
+  await reader.import(file);
+  assert.equal(reader.collection("notes").list().length, 3);
 });
 
 test("a file is as large as it may be, and no larger", async () => {

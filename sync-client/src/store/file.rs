@@ -208,6 +208,8 @@ impl File {
         let inner = inner.as_mut().ok_or(StoreError::Closed)?;
         inner.seen = seen;
         inner.arriving.clear();
+        // What was taken out within is there again, and a sieve may not know it.
+        inner.sieves.clear();
         // A failed write has taken back more than the trial.
         if inner.is_spoiled {
             return outcome.and(Err(StoreError::TakenBack));
@@ -268,6 +270,7 @@ impl File {
         if let Some(inner) = &mut *self.lock() {
             inner.seen.clear();
             inner.arriving.clear();
+            inner.sieves.clear();
             inner.spoil();
             if !inner.database.is_autocommit() {
                 // Where even this fails, closing the file does it.

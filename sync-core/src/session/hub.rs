@@ -31,8 +31,8 @@ use crate::time::{Stamp, TIME_MS_MIN};
 use crate::types::Opening;
 use crate::wire::{
     CHANNELS_MAX, CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Cursor, Dictionary, Fault,
-    HubMessage, OPENINGS_MAX, PUSH_CREDIT, Packing, Push, VERSION, Welcome, decode_client,
-    encode_delta, write_delta,
+    HubMessage, OPENINGS_MAX, PUSH_CREDIT, Packing, Push, REPLICAS_MAX, VERSION, Welcome,
+    decode_client, encode_delta, write_delta,
 };
 
 /// Names one connection, for ever, within one run of the hub.
@@ -679,6 +679,14 @@ impl Hub {
             let state = self.channel(connection, channel)?;
             state.unsent.insert(replica);
             state.claims.insert(replica, opening);
+            if state.unsent.len() > REPLICAS_MAX {
+                let (found, limit) = (state.unsent.len() as u64, REPLICAS_MAX as u64);
+                return Err(Fault::TooLarge {
+                    what: "the number of replicas claimed",
+                    found,
+                    limit,
+                });
+            }
             if state.claims.len() > CLAIMS_MAX {
                 let (found, limit) = (state.claims.len() as u64, CLAIMS_MAX as u64);
                 return Err(Fault::TooLarge { what: "the number of claims", found, limit });
@@ -736,6 +744,7 @@ impl Hub {
                 self.rooms.remove(&state.document);
             }
         }
+        self.held.limit(|document| self.rooms.contains_key(&document));
     }
 
     fn channel(&mut self, connection: ConnectionId, channel: u32) -> Result<&mut Channel, Fault> {

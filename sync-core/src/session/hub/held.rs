@@ -51,8 +51,7 @@ impl Held {
         self.seq = seq;
     }
 
-    /// Takes note that somebody opens a document, at this sequence number. Forgets what was opened the
-    /// longest ago where it is too much.
+    /// Takes note that somebody opens a document, at this sequence number.
     pub(super) fn open(
         &mut self,
         document: DocumentId,
@@ -63,12 +62,19 @@ impl Held {
         let opened = self.opened;
         let fresh = || Holders { changed: seq, ..Holders::default() };
         self.documents.entry(document).or_insert_with(fresh).opened = opened;
-        let others = || self.documents.iter().filter(|(other, _)| !is_open(**other));
-        if others().count() > HELD_DOCUMENTS_MAX {
-            let oldest = others().min_by_key(|(_, holders)| holders.opened);
-            if let Some(oldest) = oldest.map(|(other, _)| *other) {
-                self.documents.remove(&oldest);
+        self.limit(is_open);
+    }
+
+    /// Forgets what was opened the longest ago of what nobody has open, where it is too much.
+    pub(super) fn limit(&mut self, is_open: impl Fn(DocumentId) -> bool) {
+        loop {
+            let others = || self.documents.iter().filter(|(other, _)| !is_open(**other));
+            if others().count() <= HELD_DOCUMENTS_MAX {
+                return;
             }
+            let oldest = others().min_by_key(|(_, holders)| holders.opened);
+            let Some(oldest) = oldest.map(|(other, _)| *other) else { return };
+            self.documents.remove(&oldest);
         }
     }
 
