@@ -172,9 +172,9 @@ export class Engine {
           const { doc, slot } = this.slot;
           // What other tabs have put under other replicas stands so in the file's pieces too.
           const renamings = laterRenamings(await tables.head(doc), slot, this.seen);
-          const mine = renamings.reduce((all: readonly Uint8Array[], one) => renamed(all, one), pieces);
-          await tables.addLog({ doc, slot, held, pieces: mine, imported: true });
-          return { pieces: mine, renamings };
+          const parted = renamings.reduce((all: readonly Uint8Array[], one) => renamed(all, one), pieces);
+          await tables.addLog({ doc, slot, held, pieces: parted, imported: true });
+          return { pieces: parted, renamings };
         });
         this.drive((kernel, now) => {
           for (const renaming of stored.renamings) kernel.call((handle) => handle.rename(renaming));

@@ -11,8 +11,9 @@ use crate::world::Random;
 
 const CLIENTS: usize = 1_000;
 
-/// For how long the hub is away: it is replaced, or it has to be mended.
-const AWAY_MS: [u64; 2] = [100, 10_000];
+/// For how long the hub is away, in milliseconds, and how many may find it again within one second: it is
+/// replaced, or it has to be mended.
+const AWAY: [(u64, usize); 2] = [(100, 600), (10_000, 300)];
 
 /// How long the longest wait is: nobody comes back later than that after the hub does.
 const WAIT_MS_MAX: u64 = 15_000;
@@ -46,7 +47,7 @@ fn peak(mut moments: Vec<u64>, within_ms: u64) -> usize {
 
 #[test]
 fn a_thousand_clients_come_back_without_a_storm_and_would_not_without_jitter() {
-    for away_ms in AWAY_MS {
+    for (away_ms, back_max) in AWAY {
         let mut worst = [0; 3];
         for seed in 1..=20 {
             let (all, back) = attempts(seed, away_ms, true);
@@ -60,7 +61,7 @@ fn a_thousand_clients_come_back_without_a_storm_and_would_not_without_jitter() {
             worst[0], worst[1], worst[2]
         );
         assert!(worst[0] <= 8 * CLIENTS / 10, "{worst:?}");
-        assert!(worst[1] <= 6 * CLIENTS / 10, "{worst:?}");
+        assert!(worst[1] <= back_max, "{worst:?}");
         assert!(worst[2] <= CLIENTS / 50, "{worst:?}");
         let (_, back) = attempts(1, away_ms, false);
         assert_eq!(peak(back, 1), CLIENTS, "without jitter all come at once");
