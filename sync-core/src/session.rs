@@ -20,7 +20,7 @@ pub use client::{
     Persist, PersistId, Phase, Progress, Receipt, RecordLevel, Recorded, RecordedBox, Rewritten,
     SavedDocument, Side, Standing, Step, decode_log, encode_log,
 };
-pub use hub::{ConnectionId, Hub, HubInput, HubOutput};
+pub use hub::{ConnectionId, Counts, Documents, Grant, Hub, HubInput, HubOutput, Rule};
 pub use hub_store::{Boot, Buried, DocumentId, HubStore, Page};
 pub use memory_hub::MemoryHub;
 

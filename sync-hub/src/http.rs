@@ -1,12 +1,14 @@
 //! What the hub says in plain HTTP: the upgrade to WebSocket, its health, and static files.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -17,6 +19,8 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tower_http::services::ServeDir;
 
+use crate::doors::{Place, may_enter};
+use crate::metrics::TurnedAway;
 use crate::options::Options;
 use crate::socket;
 use crate::writer::WriterHandle;
@@ -27,20 +31,32 @@ const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; 
     connect-src 'self' ws: wss:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; \
     frame-ancestors 'none'";
 
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// What the handlers share.
 #[derive(Debug, Clone)]
 struct Shared {
     writer: WriterHandle,
+    options: Arc<Options>,
+    /// Whether the hub is on this machine alone.
+    is_loopback: bool,
     /// Held by each connection for as long as it lives.
     alive: mpsc::Sender<()>,
 }
 
 /// The routes of a hub.
-pub(crate) fn router(options: &Options, writer: WriterHandle, alive: mpsc::Sender<()>) -> Router {
+pub(crate) fn router(
+    options: &Arc<Options>,
+    is_loopback: bool,
+    writer: WriterHandle,
+    alive: mpsc::Sender<()>,
+) -> Router {
     let router = Router::new()
         .route("/sync", get(upgrade))
         .route("/health", get(health))
-        .with_state(Shared { writer, alive });
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Shared { writer, options: options.clone(), is_loopback, alive });
     match &options.static_dir {
         Some(folder) => {
             let files = Router::new().fallback_service(ServeDir::new(folder));
@@ -68,6 +84,26 @@ async fn health(State(shared): State<Shared>) -> Response {
     (code, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
+/// Whether clients may be sent here, and if not, why.
+async fn ready(State(shared): State<Shared>) -> Response {
+    let (code, text) = if shared.writer.health().is_failing.load(Ordering::Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "the storage fails: nothing is taken; the log says why\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    };
+    (code, [(CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+/// What is counted, for Prometheus.
+async fn metrics(State(shared): State<Shared>) -> Response {
+    match shared.writer.health().metrics.text() {
+        Ok(text) => {
+            ([(CONTENT_TYPE, METRICS_TYPE), (CACHE_CONTROL, "no-store")], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
 /// Makes a WebSocket of the connection (RFC 6455, section 4.2).
 async fn upgrade(State(shared): State<Shared>, mut request: Request) -> Response {
     let headers = request.headers();
@@ -80,17 +116,27 @@ async fn upgrade(State(shared): State<Shared>, mut request: Request) -> Response
         return (StatusCode::UPGRADE_REQUIRED, headers, "a WebSocket is expected here\n")
             .into_response();
     };
+    if let Some(origin) = headers.get(ORIGIN) {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let origin = origin.to_str().unwrap_or_default();
+        if !may_enter(origin, host, &shared.options.origins, shared.is_loopback) {
+            shared.writer.health().metrics.turned_away(TurnedAway::Origin);
+            tracing::warn!(origin, "a page of this origin may not connect; allow it by --origin");
+            let body = "pages of this origin may not connect to this hub\n";
+            return (StatusCode::FORBIDDEN, body).into_response();
+        }
+    }
     let upgrade = hyper::upgrade::on(&mut request);
+    let place = request.extensions_mut().remove::<Arc<Place>>();
     tokio::spawn(async move {
-        let Shared { writer, alive } = shared;
+        let Shared { writer, options, alive, .. } = shared;
         match upgrade.await {
             Ok(upgraded) => {
-                let (connection, receiver) = writer.connect();
-                socket::serve(TokioIo::new(upgraded), connection, &writer, receiver).await;
+                socket::serve(TokioIo::new(upgraded), &writer, options.keys.as_ref()).await;
             }
             Err(error) => tracing::debug!("an upgrade failed: {error}"),
         }
-        drop(alive);
+        drop((place, alive));
     });
     let headers =
         [(UPGRADE, "websocket"), (CONNECTION, "Upgrade"), (SEC_WEBSOCKET_ACCEPT, accept.as_str())];
@@ -116,4 +162,28 @@ async fn with_headers(request: Request, next: Next) -> Response {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::writer;
+
+    #[tokio::test]
+    async fn a_hub_that_cannot_store_is_not_ready_and_says_why() {
+        let folder = TempDir::new().unwrap();
+        let options = Arc::new(Options::new(folder.path()));
+        let writer = writer::start(&options).unwrap().handle;
+        let alive = mpsc::channel(1).0;
+        let shared = Shared { writer, options, is_loopback: true, alive };
+        for (is_failing, status) in
+            [(false, StatusCode::OK), (true, StatusCode::SERVICE_UNAVAILABLE)]
+        {
+            shared.writer.health().is_failing.store(is_failing, Ordering::Relaxed);
+            assert_eq!(ready(State(shared.clone())).await.status(), status);
+            assert_eq!(health(State(shared.clone())).await.status(), status);
+        }
+    }
 }

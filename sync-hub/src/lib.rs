@@ -13,9 +13,12 @@
 //! # }
 //! ```
 
+mod access;
 mod clock;
+mod doors;
 mod http;
 mod meter;
+mod metrics;
 mod options;
 mod outgoing;
 mod server;
@@ -23,6 +26,10 @@ mod socket;
 mod store;
 mod writer;
 
+pub use access::{
+    Claims, KEYS_MAX, SECRET_BYTES_MIN, TokenError, TokenKeys, inspect, secret, sign,
+};
+pub use meter::HELLO_BYTES_MAX;
 pub use options::{Limits, Options};
 pub use server::{HEADER_BYTES_MAX, HubError, HubServer};
 pub use store::{BOOTS_MAX, COUNTED_DOCUMENTS_MAX, Damage, SqliteDocument, SqliteHub, StoreError};

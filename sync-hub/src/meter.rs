@@ -15,6 +15,9 @@ use tokio::time::{Sleep, sleep};
 use crate::clock::Clock;
 use crate::options::Limits;
 
+/// The most bytes that are read of a connection before it is let in: a hello with its token. Arbitrary.
+pub const HELLO_BYTES_MAX: usize = 16 * 1024;
+
 /// A socket whose incoming frames are counted against a token bucket.
 #[derive(Debug)]
 pub(crate) struct FrameMeter<S> {
@@ -23,13 +26,20 @@ pub(crate) struct FrameMeter<S> {
     frames: FrameCounter,
     bucket: Bucket,
     pause: Option<Pin<Box<Sleep>>>,
+    /// How many more bytes are read, where that is limited.
+    left: Option<usize>,
 }
 
 impl<S> FrameMeter<S> {
     pub(crate) fn new(inner: S, clock: Clock, limits: &Limits) -> Self {
         let now_ms = clock.now().monotonic_ms;
         let bucket = Bucket::new(limits.frames_per_second, limits.frames_burst, now_ms);
-        Self { inner, clock, frames: FrameCounter::default(), bucket, pause: None }
+        Self { inner, clock, frames: FrameCounter::default(), bucket, pause: None, left: None }
+    }
+
+    /// Reads no more than so many bytes, or any number.
+    pub(crate) fn read_at_most(&mut self, bytes: Option<usize>) {
+        self.left = bytes;
     }
 }
 
@@ -45,6 +55,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameMeter<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        if let Some(left) = &mut self.left {
+            let Some(rest) = left.checked_sub(buf.filled().len() - before) else {
+                return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+            };
+            *left = rest;
+        }
         let frames = self.frames.count(&buf.filled()[before..]);
         let now_ms = self.clock.now().monotonic_ms;
         self.pause = self.bucket.take(frames, now_ms).map(|pause| Box::pin(sleep(pause)));

@@ -4,14 +4,21 @@ use std::path::PathBuf;
 
 use sync_core::session::limits::STAMP_AHEAD_MS_MAX;
 
+use crate::access::TokenKeys;
+
 /// Where a hub keeps its data, what it serves beside the protocol, and its limits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// The folder of the database. It is made if there is none.
     pub data_dir: PathBuf,
     /// A folder of files to serve at `/`.
     pub static_dir: Option<PathBuf>,
+    /// The keys of tokens. Without them, anybody may read and write everything.
+    pub keys: Option<TokenKeys>,
+    /// The origins of web pages that may connect, beside those that the hub serves itself, and on this
+    /// machine alone all of this machine.
+    pub origins: Vec<String>,
     /// What connections may cost.
     pub limits: Limits,
 }
@@ -19,13 +26,33 @@ pub struct Options {
 impl Options {
     /// A hub with the usual limits and nothing at `/`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), static_dir: None, limits: Limits::default() }
+        Self {
+            data_dir: data_dir.into(),
+            static_dir: None,
+            keys: None,
+            origins: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 
     /// Serves the files of a folder at `/`.
     #[must_use]
     pub fn with_static_dir(mut self, static_dir: impl Into<PathBuf>) -> Self {
         self.static_dir = Some(static_dir.into());
+        self
+    }
+
+    /// Lets only those in who have a token that is signed with one of these keys.
+    #[must_use]
+    pub fn with_keys(mut self, keys: TokenKeys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Lets web pages of this origin connect, as `https://app.example`.
+    #[must_use]
+    pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
         self
     }
 
@@ -40,6 +67,11 @@ impl Options {
 /// What connections and documents may cost. All defaults are arbitrary but for what they say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// The most connections at a time. Those beyond are turned away.
+    pub connections_max: usize,
+    /// The most connections at a time of one address, or of one network of 64 bits in IPv6. This machine's
+    /// own do not count: a proxy stands there.
+    pub connections_per_address_max: usize,
     /// The most bytes that wait to be sent on one connection. Beyond them it is closed as too slow.
     pub outgoing_bytes_max: usize,
     /// The most bytes of one connection that wait to be handled; then it is read no further.
@@ -62,6 +94,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections_max: 20_000,
+            connections_per_address_max: 256,
             outgoing_bytes_max: 4 * 1024 * 1024,
             incoming_bytes_max: 1024 * 1024,
             incoming_bytes_max_in_all: 64 * 1024 * 1024,

@@ -4,17 +4,21 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tower::ServiceExt;
 
+use crate::doors::{Doors, Place};
 use crate::http;
 use crate::options::Options;
 use crate::socket::{CLOSE_WAIT, LINGER_WAIT};
@@ -41,6 +45,12 @@ pub enum HubError {
     /// The system refused something.
     #[error("the system refused: {0}")]
     Io(#[from] io::Error),
+    /// Without tokens anybody could read and write everything.
+    #[error(
+        "without tokens a hub listens on this machine alone, and {0} is not that; \
+         make a key with `sync-hub token key FILE` and give it as --token-key FILE"
+    )]
+    OpenToAll(SocketAddr),
     /// The thread that writes ended by itself; the log says why.
     #[error("the writer ended unexpectedly")]
     WriterEnded,
@@ -50,16 +60,25 @@ pub enum HubError {
 #[derive(Debug)]
 pub struct HubServer {
     listener: TcpListener,
-    options: Options,
+    options: Arc<Options>,
+    is_loopback: bool,
     writer: Running,
 }
 
 impl HubServer {
     /// Opens the storage. Connections that come before [`run`](Self::run) wait.
     pub fn open(listener: TcpListener, options: Options) -> Result<Self, HubError> {
+        let address = listener.local_addr()?;
+        let is_loopback = address.ip().to_canonical().is_loopback();
+        if options.keys.is_none() && !is_loopback {
+            return Err(HubError::OpenToAll(address));
+        }
         std::fs::create_dir_all(&options.data_dir)?;
         let writer = writer::start(&options)?;
-        Ok(Self { listener, options, writer })
+        if options.keys.is_none() {
+            tracing::warn!("no tokens: everybody on this machine may read and write everything");
+        }
+        Ok(Self { listener, options: options.into(), is_loopback, writer })
     }
 
     /// Where it listens.
@@ -70,17 +89,29 @@ impl HubServer {
     /// Serves until `shutdown` is ready, then closes every connection, brings everything to the disk
     /// and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), HubError> {
-        let Self { listener, options, writer: Running { handle, thread, mut ended } } = self;
+        let Self { listener, options, is_loopback, writer } = self;
+        let Running { handle, thread, mut ended } = writer;
         let (alive, mut all_ended) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(());
-        let router = http::router(&options, handle.clone(), alive.clone());
+        let router = http::router(&options, is_loopback, handle.clone(), alive.clone());
+        let doors = Doors::new(&options.limits);
+        let metrics = handle.health().metrics.clone();
         let accepting = accept_all(
             || listener.accept(),
-            |(stream, _)| {
+            |(stream, peer)| {
+                let place = match doors.enter(peer.ip()) {
+                    Ok(place) => place,
+                    Err(full) => {
+                        tracing::warn!(?full, "a connection was turned away");
+                        metrics.turned_away(full);
+                        return;
+                    }
+                };
                 // Small frames are to leave at once; without it they only leave later.
                 let _ = stream.set_nodelay(true);
                 let (router, stopping) = (router.clone(), stopping.clone());
-                tokio::spawn(serve_connection(stream, router, stopping, alive.clone()));
+                let place = Arc::new(place);
+                tokio::spawn(serve_connection(stream, router, stopping, place, alive.clone()));
             },
         );
         let result = tokio::select! {
@@ -126,9 +157,14 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
     mut stopping: watch::Receiver<()>,
+    place: Arc<Place>,
     alive: mpsc::Sender<()>,
 ) {
-    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        // A WebSocket keeps it for as long as it lives.
+        request.extensions_mut().insert(place.clone());
+        router.clone().oneshot(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_WAIT)
@@ -153,6 +189,7 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 mod tests {
     use std::cell::RefCell;
     use std::io::Write as _;
+    use std::net::Ipv4Addr;
 
     use tempfile::TempDir;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -169,9 +206,10 @@ mod tests {
         let running = writer::start(&options).unwrap();
         let (alive, _all_ended) = mpsc::channel(1);
         let (_stop, stopping) = watch::channel(());
-        let router = http::router(&options, running.handle, alive.clone());
+        let place = Doors::new(&options.limits).enter(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let router = http::router(&Arc::new(options), true, running.handle, alive.clone());
         let (ours, mut peer) = duplex(1 << 16);
-        tokio::spawn(serve_connection(ours, router, stopping, alive));
+        tokio::spawn(serve_connection(ours, router, stopping, place.into(), alive));
         let start = Instant::now();
         peer.write_all(b"GET /health HTTP/1.1\r\nconnection: close\r\n").await.unwrap();
         let (mut reading, mut writing) = tokio::io::split(peer);

@@ -1,5 +1,6 @@
 //! One WebSocket connection: frames in to the writer, frames out from its queue.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +8,19 @@ use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use sync_core::error::Malformed;
-use sync_core::session::ConnectionId;
-use sync_core::wire::{Fault, MESSAGE_BYTES_MAX};
+use sync_core::session::limits::HELLO_MS_MAX;
+use sync_core::session::{ConnectionId, Grant};
+use sync_core::wire::{ClientMessage, Fault, MESSAGE_BYTES_MAX, VERSION, decode_client};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
-use crate::meter::FrameMeter;
+use crate::access::TokenKeys;
+use crate::meter::{FrameMeter, HELLO_BYTES_MAX};
 use crate::outgoing::{FRAME_OVERHEAD_BYTES, Outgoing, Queue, Receiver, cost};
 use crate::writer::{Event, Permits, WriterHandle};
 
@@ -26,19 +30,83 @@ pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// How long it may take then to end its side.
 pub(crate) const LINGER_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a connection may take to say who it is.
+const HELLO_WAIT: Duration = Duration::from_millis(HELLO_MS_MAX);
+
 /// The bytes of the buffers that each connection has for reading and for writing. Measured elsewhere:
 /// with 4 KiB an idle connection costs 10 KB, with the library's default 138 KB.
 const BUFFER_BYTES: usize = 4 * 1024;
 
 type Socket<S> = WebSocketStream<FrameMeter<S>>;
 
-/// Serves a connection until it has ended.
+/// Serves a connection until it has ended. Where there are keys, nobody else hears of it before its token
+/// was accepted.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
-    connection: ConnectionId,
     writer: &WriterHandle,
-    receiver: Receiver,
+    keys: Option<&TokenKeys>,
 ) {
+    let mut socket = web_socket(io, writer).await;
+    let admitted = match keys {
+        Some(keys) => {
+            socket.get_mut().read_at_most(Some(HELLO_BYTES_MAX));
+            let admitted = timeout(HELLO_WAIT, admit(&mut socket, writer, keys)).await;
+            socket.get_mut().read_at_most(None);
+            admitted.unwrap_or_else(|_| Err(Some(Fault::Timeout("no hello has come".into()))))
+        }
+        None => Ok(None),
+    };
+    match admitted {
+        Ok(admitted) => {
+            let (connection, receiver) = writer.connect(admitted);
+            converse(socket, connection, writer, receiver).await;
+        }
+        Err(fault) => {
+            if let Some(fault) = fault {
+                tracing::info!(code = fault.close_code(), "not let in: {fault}");
+                writer.health().metrics.closed(fault.close_code());
+                let closing = socket.send(Message::Close(Some(close_frame(&fault))));
+                // It may not read, or be gone.
+                let _ = timeout(CLOSE_WAIT, closing).await;
+            }
+            let _ = timeout(LINGER_WAIT, linger(&mut socket)).await;
+        }
+    }
+}
+
+/// What a connection that is let in may do, and its hello. The error is none where it has ended.
+pub(crate) type Admitted = Option<(Grant, Vec<u8>)>;
+
+/// Reads the first message and looks at its token.
+async fn admit<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut Socket<S>,
+    writer: &WriterHandle,
+    keys: &TokenKeys,
+) -> Result<Admitted, Option<Fault>> {
+    let frame = loop {
+        match socket.next().await {
+            Some(Ok(message)) => {
+                if let Some(bytes) = binary(message)? {
+                    break bytes;
+                }
+            }
+            Some(Err(error)) => return Err(fault_of(&error)),
+            None => return Err(None),
+        }
+    };
+    let hello = decode_client(&frame).map_err(Fault::from)?;
+    let ClientMessage::Hello { version, token, .. } = hello else {
+        return Err(Some(Fault::OutOfOrder("the first message is a hello".into())));
+    };
+    if version != VERSION {
+        return Err(Some(Fault::Version { offered: version, spoken: VERSION }));
+    }
+    let token = token.as_ref().map(|token| token.0.as_str());
+    let grant = keys.check(token, writer.clock().now().unix_ms)?;
+    Ok(Some((grant, frame.into())))
+}
+
+async fn web_socket<S: AsyncRead + AsyncWrite + Unpin>(io: S, writer: &WriterHandle) -> Socket<S> {
     let limits = writer.limits();
     let io = FrameMeter::new(io, writer.clock(), limits);
     let config = WebSocketConfig::default()
@@ -47,7 +115,16 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .max_write_buffer_size(BUFFER_BYTES + 2 * MESSAGE_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
+}
+
+/// Passes on what both sides say.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: Socket<S>,
+    connection: ConnectionId,
+    writer: &WriterHandle,
+    receiver: Receiver,
+) {
     let (mut sink, mut stream) = socket.split();
     let Receiver { queue, ending } = receiver;
     tokio::select! {
@@ -70,7 +147,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     writer.send(Event::Disconnected(connection));
     if let Ok(mut socket) = stream.reunite(sink) {
         // Nothing is left to say if this fails.
-        let _ = tokio::time::timeout(LINGER_WAIT, linger(&mut socket)).await;
+        let _ = timeout(LINGER_WAIT, linger(&mut socket)).await;
     }
 }
 
@@ -92,9 +169,7 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
                 sent
             }
             Outgoing::Close(fault) => {
-                let reason = fault.close_reason().into();
-                let frame = CloseFrame { code: fault.close_code().into(), reason };
-                let _ = sink.send(Message::Close(Some(frame))).await;
+                let _ = sink.send(Message::Close(Some(close_frame(&fault)))).await;
                 return;
             }
         };
@@ -115,15 +190,10 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     let incoming_max = writer.limits().incoming_bytes_max;
     let waiting = Arc::new(Semaphore::new(incoming_max));
     while let Some(message) = stream.next().await {
-        let bytes = match message {
-            Ok(Message::Binary(bytes)) => bytes,
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
-            Ok(Message::Close(_)) => return None,
-            Ok(Message::Text(_)) => {
-                let what = "messages are binary frames";
-                return Some(Fault::Malformed(Malformed::Inconsistent { what }));
-            }
-            Err(error) => return fault_of(&error),
+        let bytes = match message.map_err(|error| fault_of(&error)).and_then(binary) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => continue,
+            Err(fault) => return fault,
         };
         let cost = (bytes.len() + FRAME_OVERHEAD_BYTES).min(incoming_max);
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
@@ -135,12 +205,33 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     None
 }
 
+/// The message in a frame, if it has one. The error is none where the peer ends the connection.
+fn binary(message: Message) -> Result<Option<Bytes>, Option<Fault>> {
+    match message {
+        Message::Binary(bytes) => Ok(Some(bytes)),
+        Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
+        Message::Close(_) => Err(None),
+        Message::Text(_) => {
+            let what = "messages are binary frames";
+            Err(Some(Fault::Malformed(Malformed::Inconsistent { what })))
+        }
+    }
+}
+
+fn close_frame(fault: &Fault) -> CloseFrame {
+    CloseFrame { code: fault.close_code().into(), reason: fault.close_reason().into() }
+}
+
 /// The fault that an error of the WebSocket library stands for; none where the peer is gone.
 fn fault_of(error: &Error) -> Option<Fault> {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
             let (found, limit) = (*size as u64, *max_size as u64);
             Some(Fault::TooLarge { what: "a frame", found, limit })
+        }
+        Error::Io(error) if error.kind() == ErrorKind::QuotaExceeded => {
+            let limit = HELLO_BYTES_MAX as u64;
+            Some(Fault::TooLarge { what: "a hello", found: limit + 1, limit })
         }
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
         | Error::ConnectionClosed
@@ -192,7 +283,8 @@ mod tests {
         let (ours, peer) = duplex(64);
         let ended = tokio::spawn(async move {
             let start = Instant::now();
-            serve(ours, 1, &writer, receiver).await;
+            let socket = web_socket(ours, &writer).await;
+            converse(socket, 1, &writer, receiver).await;
             start.elapsed()
         });
         (sender, peer, ended)
@@ -238,6 +330,30 @@ mod tests {
         assert!(sender.send(vec![0; 1_000].into()));
         sender.close(Fault::GoingAway);
         assert_eq!(ended.await.unwrap(), CLOSE_WAIT + LINGER_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_say_hello_in_time_is_not_let_in() {
+        let folder = TempDir::new().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, crate::access::secret().unwrap()).unwrap();
+        let keys = TokenKeys::read([&key]).unwrap();
+        let writer = writer::start(&Options::new(folder.path())).unwrap().handle;
+        let (ours, peer) = duplex(1 << 16);
+        let start = Instant::now();
+        tokio::spawn(async move { serve(ours, &writer, Some(&keys)).await });
+        let mut peer = WebSocketStream::from_raw_socket(peer, Role::Client, None).await;
+        // Pings are no hello.
+        peer.send(Message::Ping(Bytes::new())).await.unwrap();
+        let close = loop {
+            let message = peer.next().await.unwrap().unwrap();
+            if let Message::Close(close) = message {
+                break close.unwrap();
+            }
+            assert!(message.is_pong(), "{message}");
+        };
+        assert_eq!(u16::from(close.code), 4408);
+        assert_eq!(start.elapsed(), HELLO_WAIT);
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,13 +13,16 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sync_core::session::{ConnectionId, Hub, HubInput, HubOutput, HubStore};
+use sync_core::session::{ConnectionId, Counts, Hub, HubInput, HubOutput, HubStore};
 use sync_core::wire::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::options::{Limits, Options};
 use crate::outgoing::{Receiver, Sender, queue};
+use crate::socket::Admitted;
 use crate::store::{SqliteHub, StoreError};
 
 /// The most inputs of one transaction; the others wait for the next. Arbitrary.
@@ -36,7 +39,8 @@ pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// What connections tell the writer.
 pub(crate) enum Event {
-    Connected(ConnectionId, Sender),
+    /// With what its token grants and its hello, where a token was asked for.
+    Connected(ConnectionId, Sender, Admitted),
     Frame(ConnectionId, Vec<u8>, Permits),
     /// The peer broke the protocol below the messages.
     Broken(ConnectionId, Fault),
@@ -49,7 +53,7 @@ pub(crate) enum Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connected(connection, _) => write!(f, "Connected({connection})"),
+            Self::Connected(connection, ..) => write!(f, "Connected({connection})"),
             Self::Frame(connection, frame, _) => {
                 write!(f, "Frame({connection}, {} bytes)", frame.len())
             }
@@ -61,11 +65,23 @@ impl fmt::Debug for Event {
 }
 
 /// What anyone may ask about the writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Health {
+    pub(crate) metrics: Metrics,
     pub(crate) seq: AtomicU64,
     pub(crate) connections: AtomicUsize,
     pub(crate) is_failing: AtomicBool,
+}
+
+impl Health {
+    fn new() -> Self {
+        Self {
+            metrics: Metrics::new(),
+            seq: AtomicU64::default(),
+            connections: AtomicUsize::default(),
+            is_failing: AtomicBool::default(),
+        }
+    }
 }
 
 /// Talks to the writer.
@@ -103,10 +119,10 @@ impl WriterHandle {
     }
 
     /// Registers a connection.
-    pub(crate) fn connect(&self) -> (ConnectionId, Receiver) {
+    pub(crate) fn connect(&self, admitted: Admitted) -> (ConnectionId, Receiver) {
         let connection = self.shared.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, receiver) = queue(self.shared.limits.outgoing_bytes_max);
-        self.send(Event::Connected(connection, sender));
+        self.send(Event::Connected(connection, sender, admitted));
         (connection, receiver)
     }
 
@@ -131,7 +147,7 @@ pub(crate) fn start(options: &Options) -> Result<Running, StoreError> {
     let limits = options.limits;
     let path = options.data_dir.join("hub.db");
     let store = SqliteHub::open(&path, limits.removals_max)?;
-    let health = Arc::new(Health::default());
+    let health = Arc::new(Health::new());
     health.seq.store(store.seq(), Ordering::Relaxed);
     let clock = Clock::start();
     let (events, inbox) = mpsc::channel();
@@ -153,6 +169,7 @@ pub(crate) fn start(options: &Options) -> Result<Running, StoreError> {
         connections: BTreeMap::new(),
         waiting: VecDeque::new(),
         reopen_ms: 0,
+        counted: Counts::default(),
     };
     let (ends, ended) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
@@ -180,6 +197,8 @@ struct Writer {
     waiting: VecDeque<Event>,
     /// When to try to open the database again, by the monotonic clock.
     reopen_ms: u64,
+    /// What the hub had done when that was last added to the metrics.
+    counted: Counts,
 }
 
 impl Writer {
@@ -243,11 +262,19 @@ impl Writer {
     }
 
     /// Says how things are to whoever asks. Without a store the last number stands.
-    fn publish(&self) {
+    fn publish(&mut self) {
+        let metrics = &self.health.metrics;
         if let Some(store) = &self.store {
             self.health.seq.store(store.seq(), Ordering::Relaxed);
+            metrics.seq.set(i64::try_from(store.seq()).unwrap_or(i64::MAX));
         }
-        self.health.connections.store(self.hub.connection_count(), Ordering::Relaxed);
+        let connections = self.hub.connection_count();
+        self.health.connections.store(connections, Ordering::Relaxed);
+        metrics.connections.set(gauged(connections));
+        metrics.documents.set(gauged(self.hub.document_count()));
+        let counts = self.hub.counts();
+        metrics.add(&self.counted, &counts);
+        self.counted = counts;
         self.health.is_failing.store(self.store.is_none(), Ordering::Relaxed);
     }
 
@@ -267,16 +294,24 @@ impl Writer {
         }
         let mut is_stopping = false;
         let mut bytes = 0;
+        let mut inputs = 0u32;
+        let start = Instant::now();
         store.begin()?;
         while bytes < BATCH_BYTES_MAX
             && let Some(event) = self.waiting.pop_front()
         {
+            inputs += 1;
             match event {
-                Event::Connected(id, sender) => {
+                Event::Connected(id, sender, admitted) => {
                     self.connections.insert(id, sender);
                     self.hub.handle(store, now, id, HubInput::Connected)?;
+                    if let Some((grant, hello)) = admitted {
+                        self.hub.handle(store, now, id, HubInput::Granted(grant))?;
+                        self.hub.handle(store, now, id, HubInput::Frame(hello))?;
+                    }
                 }
                 Event::Frame(id, frame, _permits) => {
+                    self.health.metrics.heard.add(&frame);
                     self.hub.handle(store, now, id, HubInput::Frame(frame))?;
                 }
                 Event::Broken(id, fault) => self.hub.close(id, fault),
@@ -295,6 +330,9 @@ impl Writer {
             }
         }
         store.commit()?;
+        let metrics = &self.health.metrics;
+        metrics.commit_inputs.observe(f64::from(inputs));
+        metrics.commit_seconds.observe(start.elapsed().as_secs_f64());
         Ok((outputs, is_stopping))
     }
 
@@ -304,6 +342,7 @@ impl Writer {
         while let Some(output) = outputs.pop_front().or_else(|| self.hub.poll()) {
             match output {
                 HubOutput::Send { connection, frame } => {
+                    self.health.metrics.said.add(&frame);
                     let sent = self.connections.get(&connection).is_none_or(|to| to.send(frame));
                     if !sent {
                         self.hub.close(connection, Fault::SlowConsumer);
@@ -318,6 +357,7 @@ impl Writer {
     fn close(&mut self, connection: ConnectionId, fault: Fault) {
         if let Some(sender) = self.connections.remove(&connection) {
             tracing::info!(connection, code = fault.close_code(), "closing: {fault}");
+            self.health.metrics.closed(fault.close_code());
             sender.close(fault);
         }
     }
@@ -325,6 +365,7 @@ impl Writer {
     /// Starts over from what is on disk, without connections.
     fn recover(&mut self, error: &StoreError) {
         tracing::error!("the storage failed, so all connections are closed: {error}");
+        self.health.metrics.storage_failures.inc();
         self.forget_connections(&Fault::Storage);
         // Dropping the store takes back what was not committed.
         self.store = None;
@@ -363,7 +404,7 @@ impl Writer {
         let mut is_stopping = false;
         for event in self.waiting.drain(..) {
             match event {
-                Event::Connected(_, sender) => sender.close(Fault::Storage),
+                Event::Connected(_, sender, _) => sender.close(Fault::Storage),
                 Event::Stop => is_stopping = true,
                 Event::Frame(..) | Event::Broken(..) | Event::Disconnected(..) => {}
             }
@@ -374,7 +415,7 @@ impl Writer {
     fn stop(&mut self) {
         self.forget_connections(&Fault::GoingAway);
         for event in self.waiting.drain(..) {
-            if let Event::Connected(_, sender) = event {
+            if let Event::Connected(_, sender, _) = event {
                 sender.close(Fault::GoingAway);
             }
         }
@@ -383,8 +424,10 @@ impl Writer {
     }
 
     fn forget_connections(&mut self, fault: &Fault) {
-        self.hub = new_hub(&self.limits);
+        self.publish();
+        (self.hub, self.counted) = (new_hub(&self.limits), Counts::default());
         for (_, sender) in std::mem::take(&mut self.connections) {
+            self.health.metrics.closed(fault.close_code());
             sender.close(fault.clone());
         }
     }
@@ -413,6 +456,10 @@ impl Drop for FailingWhenDropped {
     }
 }
 
+fn gauged(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn size(output: &HubOutput) -> usize {
     match output {
         HubOutput::Send { frame, .. } => frame.len(),
@@ -437,10 +484,11 @@ mod tests {
             path,
             limits,
             clock: Clock::start(),
-            health: Arc::new(Health::default()),
+            health: Arc::new(Health::new()),
             connections: BTreeMap::new(),
             waiting: VecDeque::new(),
             reopen_ms: 0,
+            counted: Counts::default(),
         }
     }
 
@@ -468,7 +516,7 @@ mod tests {
             unsent: Vec::new(),
         };
         let stored = ClientMessage::ChunkStored { channel: 1, number: 1 };
-        writer.waiting.push_back(Event::Connected(connection, sender));
+        writer.waiting.push_back(Event::Connected(connection, sender, None));
         writer.waiting.extend([hello, open, stored].map(|message| frame(connection, &message)));
         assert!(writer.batch().is_ok());
     }

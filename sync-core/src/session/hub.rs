@@ -4,10 +4,12 @@
 //! acknowledgement on its own: the driver releases the outputs of a batch of inputs only after the
 //! store's transaction for that batch is on disk.
 
+mod access;
 mod admission;
 mod brief;
 mod catch_up;
 mod compare;
+mod counts;
 mod gaps;
 mod held;
 mod parts;
@@ -15,11 +17,13 @@ mod parts;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
+pub use self::access::{Documents, Grant, Rule};
 use self::admission::{Refusal, Terms};
 use self::brief::{dots_of, read_push};
 use self::catch_up::CatchUp;
 use self::compare::Compare;
 pub(super) use self::compare::LIMITS;
+pub use self::counts::Counts;
 use self::held::Held;
 use super::chunks::ChunkSize;
 use super::hub_store::{Buried, DocumentId, HubStore};
@@ -41,8 +45,10 @@ pub type ConnectionId = u64;
 /// What happened to a connection.
 #[derive(Clone, PartialEq, Eq)]
 pub enum HubInput {
-    /// It was accepted.
+    /// It was accepted. It may read and write everything, where nothing else is granted.
     Connected,
+    /// It may do this and nothing else, from here on: what its token says.
+    Granted(Grant),
     /// A binary frame arrived.
     Frame(Vec<u8>),
     /// It ended, from either side.
@@ -54,6 +60,7 @@ impl fmt::Debug for HubInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("Connected"),
+            Self::Granted(grant) => write!(f, "Granted({grant:?})"),
             Self::Frame(frame) => write!(f, "Frame({} bytes)", frame.len()),
             Self::Disconnected => f.write_str("Disconnected"),
         }
@@ -90,14 +97,19 @@ pub struct Hub {
     packing: Packing,
     /// How far ahead of the hub's clock stamps may be, in milliseconds; any, where it is not set.
     stamp_ahead_ms_max: Option<u64>,
+    counts: Counts,
 }
 
 #[derive(Debug)]
 struct Connection {
     /// Set by the hello.
     agent: Option<String>,
-    /// When it is given up, by the monotonic clock.
+    /// Until when something is to be heard, by the monotonic clock.
     deadline_ms: u64,
+    /// What it may do; everything, where it is left out.
+    grant: Option<Grant>,
+    /// When that ends, by the monotonic clock.
+    ends_ms: Option<u64>,
     channels: BTreeMap<u32, Channel>,
     /// Which frames are packed for it.
     packing: Packing,
@@ -107,6 +119,9 @@ struct Connection {
 #[derive(Debug)]
 struct Channel {
     document: DocumentId,
+    name: String,
+    /// Whether anything is taken from it.
+    writes: bool,
     claims: BTreeMap<ReplicaId, u64>,
     /// What the client had and the hub had not when the channel was opened: asked for, so taken from
     /// whoever wrote it.
@@ -186,6 +201,18 @@ impl Hub {
         self.connections.len()
     }
 
+    /// How many documents somebody has open.
+    #[must_use]
+    pub fn document_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// Takes what happened to a connection. An error is the store's; the driver then drops the outputs
     /// of the batch, closes all connections and starts over from what is on disk.
     pub fn handle<S: HubStore>(
@@ -199,8 +226,14 @@ impl Hub {
             HubInput::Connected => {
                 let deadline_ms = now.monotonic_ms.saturating_add(HELLO_MS_MAX);
                 let (channels, packing) = (BTreeMap::new(), Packing::NONE);
-                let state = Connection { agent: None, deadline_ms, channels, packing };
+                let (grant, ends_ms) = (None, None);
+                let state =
+                    Connection { agent: None, deadline_ms, grant, ends_ms, channels, packing };
                 self.connections.insert(connection, state);
+                Ok(())
+            }
+            HubInput::Granted(grant) => {
+                self.grant(now, connection, grant);
                 Ok(())
             }
             HubInput::Frame(bytes) => {
@@ -223,20 +256,21 @@ impl Hub {
         }
     }
 
-    /// Gives up connections that were silent for too long, and passes on what devices hold.
+    /// Gives up connections that were silent for too long or whose tokens have ended, and passes on what
+    /// devices hold.
     pub fn handle_timeout(&mut self, now: Now) {
         self.pass_on(now);
-        let late =
-            self.connections.iter().filter(|(_, state)| state.deadline_ms <= now.monotonic_ms);
-        for connection in late.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.close(connection, Fault::Timeout("the connection was silent".into()));
+        let ends = self.connections.iter().map(|(id, state)| (*id, state.end()));
+        let late = ends.filter(|(_, (at_ms, _))| *at_ms <= now.monotonic_ms);
+        for (connection, (_, fault)) in late.collect::<Vec<_>>() {
+            self.close(connection, fault);
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due, by the monotonic clock in milliseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let deadlines = self.connections.values().map(|state| state.deadline_ms);
+        let deadlines = self.connections.values().map(|state| state.end().0);
         deadlines.chain(self.held.due_ms()).min()
     }
 
@@ -367,6 +401,10 @@ impl Hub {
             let (found, limit) = (CHANNELS_MAX as u64 + 1, CHANNELS_MAX as u64);
             return Err(Fault::TooLarge { what: "the number of channels", found, limit }.into());
         }
+        let (reads, writes) = state.may(name);
+        if !reads {
+            return Err(access::NOT_FOR_THIS.into());
+        }
         let document = store.open(name).map_err(Stop::Storage)?;
         let own = store.context(document).map_err(Stop::Storage)?;
         admission::check_replica_count(&own, context)?;
@@ -377,6 +415,7 @@ impl Hub {
             None => None,
         };
         let compares = compares && resume.is_none() && !context.is_empty() && !own.is_empty();
+        self.counts.opened(resume.is_some(), compares);
         let (catch_up, compare) = if compares {
             (None, Some(Compare::new(context.clone(), store.seq())))
         } else {
@@ -400,6 +439,8 @@ impl Hub {
         let (claims_taken, strange) = (BTreeMap::new(), CausalContext::default());
         let fresh = Channel {
             document,
+            name: name.to_owned(),
+            writes,
             claims: claims_taken,
             wanted,
             last_push: 0,
@@ -460,12 +501,15 @@ impl Hub {
         let ahead_ms = ahead_ms_max.map(|ahead| now.unix_ms.saturating_add(ahead));
         let latest = ahead_ms.map_or(Stamp::from_bits(u64::MAX), Stamp::from_ms);
         let state = self.channel(connection, channel)?;
-        let Channel { document, claims, wanted, .. } = &*state;
-        let (document, terms) = (*document, Terms { claims, wanted, skips, latest });
+        let Channel { document, writes, claims, wanted, .. } = &*state;
+        let (document, writes) = (*document, *writes);
+        let terms = Terms { writes, claims, wanted, skips, latest };
         match admission::admit(store, document, &terms, &delta).map_err(Stop::Storage)?? {
             // They may come later.
             Ok(gaps) => state.wanted.union(&gaps),
-            Err(Refusal { reason, goes_on }) => {
+            Err(Refusal { reason, goes_on, count }) => {
+                *count(&mut self.counts) += 1;
+                let state = self.channel(connection, channel)?;
                 if goes_on {
                     // What is under way behind it may depend on it.
                     (state.last_push, state.is_unresolved) = (id - 1, true);
@@ -481,6 +525,10 @@ impl Hub {
         self.note_killed(document, &joined.killed);
         let clash = std::mem::take(&mut joined.clashes).into_iter().next();
         let clash = clash.filter(|_| !broken!(TwoContents));
+        match clash {
+            None => self.counts.taken += 1,
+            Some(_) => self.counts.refused_copy += 1,
+        }
         let seq = if joined.is_empty() {
             store.seq()
         } else {
@@ -613,6 +661,7 @@ impl Hub {
                     .pack(HubMessage::Delta { channel, seq, delta: form.clone() }.encode())
                     .into()
             });
+            self.counts.relayed += 1;
             self.outputs.push_back(HubOutput::Send { connection, frame: frame.clone() });
         }
     }
@@ -624,7 +673,9 @@ impl Hub {
         let Some(mut catch_up) = state.catch_up.take() else { return Ok(()) };
         while catch_up.has_credit() && !catch_up.is_done() {
             let chunk = catch_up.next(store, document, channel).map_err(Stop::Storage)?;
-            self.send(connection, &chunk);
+            let bytes = self.send(connection, &chunk);
+            self.counts.chunks += 1;
+            self.counts.chunk_bytes += bytes as u64;
         }
         if !catch_up.is_confirmed() {
             self.channel(connection, channel)?.catch_up = Some(catch_up);
@@ -753,9 +804,12 @@ impl Hub {
         channel.ok_or_else(|| Fault::OutOfOrder("the channel is not open".into()))
     }
 
-    fn send(&mut self, connection: ConnectionId, message: &HubMessage) {
+    /// Gives the bytes of the frame.
+    fn send(&mut self, connection: ConnectionId, message: &HubMessage) -> usize {
         let frame = self.packing_of(connection).pack(message.encode());
+        let bytes = frame.len();
         self.send_frame(connection, frame.into());
+        bytes
     }
 
     fn packing_of(&self, connection: ConnectionId) -> Packing {

@@ -6,6 +6,7 @@
     reason = "in a test, what is not expected is a failure"
 )]
 
+mod access;
 mod alone;
 mod brief;
 mod chaos;

@@ -151,6 +151,14 @@ impl Client {
         }
     }
 
+    /// Gives the code and reason of the close frame, which is the first thing that comes.
+    pub(crate) async fn closed_at_once(&mut self) -> (u16, String) {
+        match soon(self.socket.next()).await.expect("a close frame").unwrap() {
+            Message::Close(Some(frame)) => (frame.code.into(), frame.reason.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Reads to the close frame and gives its code and reason.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {

@@ -3,6 +3,8 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test fails at whatever it does not expect")]
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod client;
 mod compare;
 #[cfg(test)]
@@ -18,5 +20,6 @@ mod process;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]
-#[cfg(test)]
 mod store;
+#[cfg(test)]
+mod tokens;

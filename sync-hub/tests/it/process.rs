@@ -35,9 +35,9 @@ fn command_on(address: &str, folder: &Path) -> Command {
 }
 
 /// A hub that runs, killed when a test fails.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Process {
@@ -55,7 +55,7 @@ impl Process {
         Self::spawn(shell)
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

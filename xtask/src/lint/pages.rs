@@ -13,7 +13,8 @@ use crate::workspace::Workspace;
 const PAGES: [&str; 2] = ["README.md", "ARCHITECTURE.md"];
 
 /// Where a path on a page may begin, beside the root.
-const FOLDERS: [&str; 5] = ["", "sync-core/src/", "sync-client/", "sync-client/src/", "demo-web/"];
+const FOLDERS: [&str; 6] =
+    ["", "sync-core/src/", "sync-client/", "sync-client/src/", "sync-hub/src/", "demo-web/"];
 
 /// A name of so many words is one of a test.
 const TEST_WORDS_MIN: usize = 4;

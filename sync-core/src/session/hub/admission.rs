@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::counts::Counts;
 use crate::causal::{CausalContext, Delta, DotRanges, DotStore, Entry, RUN_DOTS_MAX, ReplicaId};
 use crate::session::hub_store::{DocumentId, HubStore};
 use crate::time::Stamp;
@@ -9,6 +10,8 @@ use crate::wire::{CONTEXT_RANGES_MAX, DELTA_BYTES_MAX, Fault, REPLICAS_MAX};
 
 /// What a push is held against.
 pub(super) struct Terms<'a> {
+    /// Whether the token lets anything be written.
+    pub(super) writes: bool,
     /// For whom the connection writes.
     pub(super) claims: &'a BTreeMap<ReplicaId, u64>,
     /// What was asked for.
@@ -24,6 +27,8 @@ pub(super) struct Refusal {
     pub(super) reason: String,
     /// Whether that is about what stands in the delta, and not about who wrote it.
     pub(super) goes_on: bool,
+    /// Where it is counted.
+    pub(super) count: fn(&mut Counts) -> &mut u64,
 }
 
 /// Refuses a client whose replicas would not fit into the document beside those that are there.
@@ -52,6 +57,14 @@ pub(super) fn admit<S: HubStore>(
     terms: &Terms<'_>,
     delta: &Delta,
 ) -> Result<Result<Result<CausalContext, Refusal>, Fault>, S::Error> {
+    if !terms.writes {
+        let reason = "the token lets this document be read, not written".to_owned();
+        return Ok(Ok(Err(Refusal {
+            reason,
+            goes_on: true,
+            count: |counts| &mut counts.refused_read_only,
+        })));
+    }
     let seq = store.seq();
     let view = store.document(document, seq);
     let mut new_replicas = false;
@@ -73,7 +86,11 @@ pub(super) fn admit<S: HubStore>(
         }
         if !terms.claims.contains_key(&replica) {
             let reason = format!("replica {replica} is not claimed on this connection");
-            return Ok(Ok(Err(Refusal { reason, goes_on: false })));
+            return Ok(Ok(Err(Refusal {
+                reason,
+                goes_on: false,
+                count: |counts| &mut counts.refused_unclaimed,
+            })));
         }
         let last = seen.max();
         let mut known = seen;
@@ -98,7 +115,11 @@ pub(super) fn admit<S: HubStore>(
         let reason = format!(
             "a stamp of it lies {ahead} seconds beyond what this hub takes: the clock was wrong"
         );
-        return Ok(Ok(Err(Refusal { reason, goes_on: true })));
+        return Ok(Ok(Err(Refusal {
+            reason,
+            goes_on: true,
+            count: |counts| &mut counts.refused_clock,
+        })));
     }
     if let Some(fault) = outgrown(&view, delta)? {
         return Ok(Err(fault));
