@@ -15,6 +15,8 @@
 
 mod access;
 mod clock;
+mod control;
+mod copy;
 mod doors;
 mod http;
 mod meter;
@@ -29,6 +31,7 @@ mod writer;
 pub use access::{
     Claims, KEYS_MAX, SECRET_BYTES_MIN, TokenError, TokenKeys, inspect, secret, sign,
 };
+pub use copy::{CopyError, backup, restore};
 pub use meter::HELLO_BYTES_MAX;
 pub use options::{Limits, Options};
 pub use server::{HEADER_BYTES_MAX, HubError, HubServer};

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
+use crate::control::Control;
 use crate::doors::{Doors, Place};
 use crate::http;
 use crate::options::Options;
@@ -62,11 +63,12 @@ pub struct HubServer {
     listener: TcpListener,
     options: Arc<Options>,
     is_loopback: bool,
+    control: Option<Control>,
     writer: Running,
 }
 
 impl HubServer {
-    /// Opens the storage. Connections that come before [`run`](Self::run) wait.
+    /// Opens the storage, inside a runtime of tokio. Connections that come before [`run`](Self::run) wait.
     pub fn open(listener: TcpListener, options: Options) -> Result<Self, HubError> {
         let address = listener.local_addr()?;
         let is_loopback = address.ip().to_canonical().is_loopback();
@@ -78,7 +80,12 @@ impl HubServer {
         if options.keys.is_none() {
             tracing::warn!("no tokens: everybody on this machine may read and write everything");
         }
-        Ok(Self { listener, options: options.into(), is_loopback, writer })
+        let control = Control::listen(&options.data_dir);
+        if let Err(error) = &control {
+            tracing::warn!("no backup can be made while this hub serves: {error}");
+        }
+        let (options, control) = (options.into(), control.ok());
+        Ok(Self { listener, options, is_loopback, control, writer })
     }
 
     /// Where it listens.
@@ -89,7 +96,7 @@ impl HubServer {
     /// Serves until `shutdown` is ready, then closes every connection, brings everything to the disk
     /// and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), HubError> {
-        let Self { listener, options, is_loopback, writer } = self;
+        let Self { listener, options, is_loopback, control, writer } = self;
         let Running { handle, thread, mut ended } = writer;
         let (alive, mut all_ended) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(());
@@ -114,12 +121,19 @@ impl HubServer {
                 tokio::spawn(serve_connection(stream, router, stopping, place, alive.clone()));
             },
         );
+        let controlling = async {
+            if let Some(control) = &control {
+                control.serve(&handle).await;
+            }
+            std::future::pending::<Infallible>().await
+        };
         let result = tokio::select! {
             never = accepting => match never {},
+            never = controlling => match never {},
             () = shutdown => Ok(()),
             _ = &mut ended => Err(HubError::WriterEnded),
         };
-        drop(listener);
+        drop((listener, control));
         tracing::info!("stopping");
         handle.send(Event::Stop);
         drop((stop, stopping, router, alive));

@@ -25,6 +25,7 @@ use thiserror::Error;
 pub use self::document::SqliteDocument;
 pub use self::repair::Damage;
 use self::rows::{StoredEntry, read_removal, read_seen, write_removal};
+pub(crate) use self::schema::APPLICATION_ID;
 use self::sums::Pending;
 
 /// How many starts of the hub are remembered. Arbitrary; a cursor of an older one falls back to the
@@ -37,6 +38,9 @@ const COUNTED_CHANGES_MAX: u64 = 1_000;
 
 /// Of how many documents the bytes are remembered. Arbitrary.
 pub const COUNTED_DOCUMENTS_MAX: usize = 1_024;
+
+/// From how many pages on the write-ahead log goes into the file, as SQLite has it.
+const LOG_PAGES: u32 = 1_000;
 
 /// A replica id that sorts after all others: longer than any.
 const AFTER_ALL: [u8; 17] = [0xFF; 17];
@@ -62,6 +66,11 @@ pub enum StoreError {
     Random(getrandom::Error),
 }
 
+/// Opens the file, without a hub.
+pub(crate) fn open(path: &Path) -> Result<Database, StoreError> {
+    Ok(sync_sqlite::open(path, &schema::SCHEMA)?)
+}
+
 /// A hub's storage in an SQLite file.
 #[derive(Debug)]
 pub struct SqliteHub {
@@ -79,7 +88,7 @@ impl SqliteHub {
     /// Opens the file, or makes it, and records this start. `removals_max` bounds the ranges of removed
     /// dots that are kept for each document.
     pub fn open(path: &Path, removals_max: u64) -> Result<Self, StoreError> {
-        let mut database = sync_sqlite::open(path, &schema::SCHEMA)?;
+        let mut database = open(path)?;
         database.set_prepared_statement_cache_capacity(64);
         let transaction = database.transaction()?;
         transaction.execute(
@@ -111,6 +120,24 @@ impl SqliteHub {
     pub fn commit(&self) -> Result<(), StoreError> {
         self.write_sums()?;
         Ok(self.database.execute_batch("COMMIT")?)
+    }
+
+    /// Brings all that is committed into the file, and leaves that as it is from then on.
+    pub(crate) fn hold(&self) -> Result<(), StoreError> {
+        self.database.checkpoint()?;
+        Ok(self.database.pragma_update(None, "wal_autocheckpoint", 0)?)
+    }
+
+    /// Lets the file change again.
+    pub(crate) fn release(&self) -> Result<(), StoreError> {
+        Ok(self.database.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?)
+    }
+
+    /// The bytes of what is committed and not in the file.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let mut log = self.database.path().as_os_str().to_owned();
+        log.push("-wal");
+        std::fs::metadata(log).map_or(0, |log| log.len())
     }
 
     /// The number up to which the removals of a document were forgotten.

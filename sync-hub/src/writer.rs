@@ -31,6 +31,12 @@ const BATCH_MAX: usize = 512;
 /// From how many bytes of outputs on, which are held back, a transaction takes no more inputs. Arbitrary.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The name of the database in the data folder.
+pub(crate) const DATABASE: &str = "hub.db";
+
+/// From how many bytes on of what is not in the file it is not held any longer. Arbitrary.
+pub(crate) const HELD_LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// How long to wait before opening a database again that could not be opened.
 const REOPEN_MS: u64 = 1_000;
 
@@ -45,6 +51,10 @@ pub(crate) enum Event {
     /// The peer broke the protocol below the messages.
     Broken(ConnectionId, Fault),
     Disconnected(ConnectionId),
+    /// Leave the file as it is: answered by a number and the sequence number that is in it, or why not.
+    Hold(oneshot::Sender<Result<(u64, u64), String>>),
+    /// The file that was held under a number may change again: answered by whether it did not until now.
+    Release(u64, Option<oneshot::Sender<bool>>),
     /// Close everything and end.
     Stop,
 }
@@ -59,6 +69,8 @@ impl fmt::Debug for Event {
             }
             Self::Broken(connection, fault) => write!(f, "Broken({connection}, {fault:?})"),
             Self::Disconnected(connection) => write!(f, "Disconnected({connection})"),
+            Self::Hold(_) => f.write_str("Hold"),
+            Self::Release(number, _) => write!(f, "Release({number})"),
             Self::Stop => f.write_str("Stop"),
         }
     }
@@ -145,7 +157,7 @@ pub(crate) struct Running {
 /// Opens the store and starts the thread.
 pub(crate) fn start(options: &Options) -> Result<Running, StoreError> {
     let limits = options.limits;
-    let path = options.data_dir.join("hub.db");
+    let path = options.data_dir.join(DATABASE);
     let store = SqliteHub::open(&path, limits.removals_max)?;
     let health = Arc::new(Health::new());
     health.seq.store(store.seq(), Ordering::Relaxed);
@@ -170,6 +182,8 @@ pub(crate) fn start(options: &Options) -> Result<Running, StoreError> {
         waiting: VecDeque::new(),
         reopen_ms: 0,
         counted: Counts::default(),
+        held: None,
+        holds: 0,
     };
     let (ends, ended) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
@@ -199,6 +213,10 @@ struct Writer {
     reopen_ms: u64,
     /// What the hub had done when that was last added to the metrics.
     counted: Counts,
+    /// Under which number the file is held.
+    held: Option<u64>,
+    /// How often it was.
+    holds: u64,
 }
 
 impl Writer {
@@ -295,6 +313,7 @@ impl Writer {
         let mut is_stopping = false;
         let mut bytes = 0;
         let mut inputs = 0u32;
+        let (mut held, mut released) = (Vec::new(), Vec::new());
         let start = Instant::now();
         store.begin()?;
         while bytes < BATCH_BYTES_MAX
@@ -319,6 +338,8 @@ impl Writer {
                     self.connections.remove(&id);
                     self.hub.handle(store, now, id, HubInput::Disconnected)?;
                 }
+                Event::Hold(reply) => held.push(reply),
+                Event::Release(number, reply) => released.push((number, reply)),
                 Event::Stop => {
                     is_stopping = true;
                     break;
@@ -333,7 +354,60 @@ impl Writer {
         let metrics = &self.health.metrics;
         metrics.commit_inputs.observe(f64::from(inputs));
         metrics.commit_seconds.observe(start.elapsed().as_secs_f64());
+        for (number, reply) in released {
+            self.release_file(number, reply)?;
+        }
+        for reply in held {
+            self.hold_file(reply)?;
+        }
+        self.end_hold(HELD_LOG_BYTES_MAX)?;
         Ok((outputs, is_stopping))
+    }
+
+    /// Leaves the file as it is, for one at a time.
+    fn hold_file(
+        &mut self,
+        reply: oneshot::Sender<Result<(u64, u64), String>>,
+    ) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let answer = if self.held.is_some() {
+            Err("somebody else copies the file".to_owned())
+        } else {
+            store.hold()?;
+            self.holds += 1;
+            self.held = Some(self.holds);
+            Ok((self.holds, store.seq()))
+        };
+        // Who has gone meanwhile is told by their connection.
+        let _ = reply.send(answer);
+        Ok(())
+    }
+
+    fn release_file(
+        &mut self,
+        number: u64,
+        reply: Option<oneshot::Sender<bool>>,
+    ) -> Result<(), StoreError> {
+        let is_unchanged = self.held == Some(number);
+        if is_unchanged {
+            self.end_hold(0)?;
+        }
+        if let Some(reply) = reply {
+            let _ = reply.send(is_unchanged);
+        }
+        Ok(())
+    }
+
+    /// Holds the file no longer where more than so many bytes are not in it.
+    fn end_hold(&mut self, bytes_max: u64) -> Result<(), StoreError> {
+        if let Some(store) = &self.store
+            && self.held.is_some()
+            && (bytes_max == 0 || store.log_bytes() > bytes_max)
+        {
+            self.held = None;
+            store.release()?;
+        }
+        Ok(())
     }
 
     /// Lets outputs go. What they are about is on disk.
@@ -368,7 +442,7 @@ impl Writer {
         self.health.metrics.storage_failures.inc();
         self.forget_connections(&Fault::Storage);
         // Dropping the store takes back what was not committed.
-        self.store = None;
+        (self.store, self.held) = (None, None);
         if self.reopen()
             && let StoreError::Damaged(damage) = error
             && let Some(store) = &mut self.store
@@ -406,6 +480,12 @@ impl Writer {
             match event {
                 Event::Connected(_, sender, _) => sender.close(Fault::Storage),
                 Event::Stop => is_stopping = true,
+                Event::Hold(reply) => {
+                    let _ = reply.send(Err("the storage fails; the log says why".to_owned()));
+                }
+                Event::Release(_, reply) => {
+                    let _ = reply.map(|reply| reply.send(false));
+                }
                 Event::Frame(..) | Event::Broken(..) | Event::Disconnected(..) => {}
             }
         }
@@ -489,6 +569,8 @@ mod tests {
             waiting: VecDeque::new(),
             reopen_ms: 0,
             counted: Counts::default(),
+            held: None,
+            holds: 0,
         }
     }
 
@@ -523,8 +605,12 @@ mod tests {
 
     /// A delta of one slot of so many bytes.
     fn delta(bytes: usize) -> Vec<u8> {
+        delta_at(1, bytes)
+    }
+
+    fn delta_at(counter: u64, bytes: usize) -> Vec<u8> {
         let entry = Entry {
-            first: Dot::new(replica(1), 1),
+            first: Dot::new(replica(1), counter),
             stamp: Stamp::default(),
             label: Label::new(b"s", [&b"n"[..]]),
             id: PlaceId::default(),
@@ -578,6 +664,76 @@ mod tests {
             assert!(writer.batch().is_ok());
             assert_eq!(writer.waiting.len(), 0);
         }
+    }
+
+    /// Holds the file: the number, or why not.
+    fn hold(writer: &mut Writer) -> Result<u64, String> {
+        let (reply, mut replied) = oneshot::channel();
+        writer.waiting.push_back(Event::Hold(reply));
+        assert!(writer.batch().is_ok());
+        replied.try_recv().unwrap().map(|(number, _)| number)
+    }
+
+    fn release(writer: &mut Writer, number: u64) -> bool {
+        let (reply, mut replied) = oneshot::channel();
+        writer.waiting.push_back(Event::Release(number, Some(reply)));
+        assert!(writer.batch().is_ok());
+        replied.try_recv().unwrap()
+    }
+
+    fn push(writer: &mut Writer, id: u64, bytes: usize) {
+        let delta = delta_at(id, bytes);
+        let push = ClientMessage::Push(Push { channel: 1, id, delta, skips: false });
+        writer.waiting.push_back(frame(1, &push));
+        assert!(writer.batch().is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_held_stays_as_it_is_while_others_write() {
+        let folder = TempDir::new().unwrap();
+        let mut writer = writer(&folder);
+        join(&mut writer, 1);
+        push(&mut writer, 1, 1_000);
+        let number = hold(&mut writer).unwrap();
+        // A copy by another process, so that the locks of this one stay.
+        let copy = || {
+            let output = std::process::Command::new("cat").arg(writer_path(&folder)).output();
+            output.unwrap().stdout
+        };
+        let before = copy();
+        // More than goes into the file by itself.
+        for id in 2..=60 {
+            push(&mut writer, id, 100_000);
+        }
+        assert!(copy() == before, "nothing goes into the file");
+        assert!(release(&mut writer, number));
+        assert!(!release(&mut writer, number), "it was released");
+        push(&mut writer, 61, 0);
+        assert!(copy() != before, "what waited goes into the file");
+    }
+
+    fn writer_path(folder: &TempDir) -> PathBuf {
+        folder.path().join("hub.db")
+    }
+
+    #[test]
+    fn a_file_is_held_for_one_at_a_time_and_not_for_ever() {
+        let folder = TempDir::new().unwrap();
+        let mut writer = writer(&folder);
+        join(&mut writer, 1);
+        let first = hold(&mut writer).unwrap();
+        assert!(hold(&mut writer).unwrap_err().contains("somebody else"));
+        assert!(!release(&mut writer, first + 1), "of somebody else");
+        push(&mut writer, 1, 1_000);
+        let bytes = writer.store.as_ref().unwrap().log_bytes();
+        for (bytes_max, is_held) in [(bytes + 1, true), (bytes, true), (bytes - 1, false)] {
+            assert!(writer.end_hold(bytes_max).is_ok());
+            assert_eq!(writer.held.is_some(), is_held, "{bytes_max} of {bytes}");
+        }
+        assert!(!release(&mut writer, first));
+        let second = hold(&mut writer).unwrap();
+        writer.recover(&StoreError::OutOfRange(0));
+        assert!(!release(&mut writer, second), "a file that was opened anew has changed");
     }
 
     #[tokio::test(start_paused = true)]

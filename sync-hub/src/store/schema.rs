@@ -3,7 +3,7 @@
 use sync_sqlite::Schema;
 
 /// "SHub".
-const APPLICATION_ID: u32 = 0x5348_7562;
+pub(crate) const APPLICATION_ID: u32 = 0x5348_7562;
 
 pub(super) const SCHEMA: Schema<'static> =
     Schema { application_id: APPLICATION_ID, version: 1, migrations: &[FIRST] };

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::process::Process;
 
 /// Runs the binary to its end, with nothing of this environment that it would read.
-fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sync-hub"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SYNC_HUB_") {
@@ -30,18 +30,18 @@ fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn printed(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn refused(output: &Output) -> String {
+pub(crate) fn refused(output: &Output) -> String {
     assert!(!output.status.success());
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

@@ -27,7 +27,7 @@ fn command(folder: &Path) -> Command {
     command_on("127.0.0.1:0", folder)
 }
 
-fn command_on(address: &str, folder: &Path) -> Command {
+pub(crate) fn command_on(address: &str, folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sync-hub"));
     command.args(["serve", "--listen", address, "--data-dir"]).arg(folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -41,7 +41,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         Self::spawn(command(folder))
     }
 
@@ -80,6 +80,7 @@ impl Drop for Process {
 
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let entries = entries.filter(|entry| entry.file_type().unwrap().is_file());
     let names = entries.map(|entry| entry.file_name().into_string().unwrap());
     names.map(|name| (name.clone(), fs::read(folder.join(name)).unwrap())).collect()
 }
