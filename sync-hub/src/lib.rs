@@ -26,6 +26,7 @@ mod outgoing;
 mod server;
 mod socket;
 mod store;
+mod tls;
 mod writer;
 
 pub use access::{
@@ -36,3 +37,4 @@ pub use meter::HELLO_BYTES_MAX;
 pub use options::{Limits, Options};
 pub use server::{HEADER_BYTES_MAX, HubError, HubServer};
 pub use store::{BOOTS_MAX, COUNTED_DOCUMENTS_MAX, Damage, SqliteDocument, SqliteHub, StoreError};
+pub use tls::{Tls, TlsError};

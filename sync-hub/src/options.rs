@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use sync_core::session::limits::STAMP_AHEAD_MS_MAX;
 
 use crate::access::TokenKeys;
+use crate::tls::Tls;
 
 /// Where a hub keeps its data, what it serves beside the protocol, and its limits.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Options {
     pub static_dir: Option<PathBuf>,
     /// The keys of tokens. Without them, anybody may read and write everything.
     pub keys: Option<TokenKeys>,
+    /// The certificate. Without one it does not speak TLS.
+    pub tls: Option<Tls>,
     /// The origins of web pages that may connect, beside those that the hub serves itself, and on this
     /// machine alone all of this machine.
     pub origins: Vec<String>,
@@ -30,6 +33,7 @@ impl Options {
             data_dir: data_dir.into(),
             static_dir: None,
             keys: None,
+            tls: None,
             origins: Vec::new(),
             limits: Limits::default(),
         }
@@ -46,6 +50,13 @@ impl Options {
     #[must_use]
     pub fn with_keys(mut self, keys: TokenKeys) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// Speaks TLS, and nothing else.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 

@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 use crate::control::Control;
@@ -24,7 +25,11 @@ use crate::http;
 use crate::options::Options;
 use crate::socket::{CLOSE_WAIT, LINGER_WAIT};
 use crate::store::StoreError;
+use crate::tls::Tls;
 use crate::writer::{self, Event, Running};
+
+/// How long the handshake of TLS may take.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
 /// How long the headers of a request may take.
 const HEADER_WAIT: Duration = Duration::from_secs(10);
@@ -102,6 +107,7 @@ impl HubServer {
         let (stop, stopping) = watch::channel(());
         let router = http::router(&options, is_loopback, handle.clone(), alive.clone());
         let doors = Doors::new(&options.limits);
+        let acceptor = options.tls.as_ref().map(Tls::acceptor);
         let metrics = handle.health().metrics.clone();
         let accepting = accept_all(
             || listener.accept(),
@@ -117,8 +123,20 @@ impl HubServer {
                 // Small frames are to leave at once; without it they only leave later.
                 let _ = stream.set_nodelay(true);
                 let (router, stopping) = (router.clone(), stopping.clone());
-                let place = Arc::new(place);
-                tokio::spawn(serve_connection(stream, router, stopping, place, alive.clone()));
+                let (place, alive) = (Arc::new(place), alive.clone());
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Some(acceptor) = acceptor else {
+                        return serve_connection(stream, router, stopping, place, alive).await;
+                    };
+                    match timeout(HANDSHAKE_WAIT, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => {
+                            serve_connection(stream, router, stopping, place, alive).await;
+                        }
+                        Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
+                        Err(_) => tracing::debug!("a handshake took too long"),
+                    }
+                });
             },
         );
         let controlling = async {
@@ -138,7 +156,7 @@ impl HubServer {
         handle.send(Event::Stop);
         drop((stop, stopping, router, alive));
         // Connections have one deadline for what is queued and one for ending.
-        if tokio::time::timeout(CLOSE_WAIT + LINGER_WAIT * 2, all_ended.recv()).await.is_err() {
+        if timeout(CLOSE_WAIT + LINGER_WAIT * 2, all_ended.recv()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
         drop(handle);

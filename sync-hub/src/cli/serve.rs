@@ -48,10 +48,11 @@ async fn serve(settings: Settings) -> Result<()> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {listen}: {error}; choose another port")
     })?;
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
     let server = HubServer::open(listener, options)?;
     let address = server.local_addr().context("no address")?;
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on http://{address}")?;
+    writeln!(stdout, "listening on {scheme}://{address}")?;
     stdout.flush()?;
     let shutdown = async {
         tokio::select! {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use sync_hub::{Limits, Options, TokenKeys};
+use sync_hub::{Limits, Options, Tls, TokenKeys};
 
 /// Where a hub listens if nobody says: this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
@@ -32,6 +32,12 @@ pub(crate) struct Settings {
     #[arg(long = "token-key", env = "SYNC_HUB_TOKEN_KEYS", value_delimiter = ',')]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) token_keys: Vec<PathBuf>,
+    /// File with the certificate and those that vouch for it, in PEM: then TLS is spoken.
+    #[arg(long, env = "SYNC_HUB_TLS_CERTIFICATE", value_name = "FILE")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// File with the certificate's private key, in PEM.
+    #[arg(long, env = "SYNC_HUB_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Origin of web pages that may connect, as https://app.example. May stand more than once. Pages of the
     /// hub itself may, and on this machine those of this machine.
     #[arg(long = "origin", env = "SYNC_HUB_ORIGINS", value_delimiter = ',')]
@@ -112,8 +118,9 @@ impl Settings {
         let mut settings: Self = toml::from_str(&text)
             .with_context(|| format!("the configuration {} is wrong", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let paths = settings.data_dir.iter_mut().chain(&mut settings.static_dir);
-        for path in paths.chain(&mut settings.token_keys) {
+        let folders = settings.data_dir.iter_mut().chain(&mut settings.static_dir);
+        let tls = settings.tls_certificate.iter_mut().chain(&mut settings.tls_key);
+        for path in folders.chain(&mut settings.token_keys).chain(tls) {
             *path = folder.join(&*path);
         }
         Ok(settings)
@@ -128,6 +135,8 @@ impl Settings {
             data_dir: self.data_dir.or(other.data_dir),
             static_dir: self.static_dir.or(other.static_dir),
             token_keys: either(self.token_keys, other.token_keys),
+            tls_certificate: self.tls_certificate.or(other.tls_certificate),
+            tls_key: self.tls_key.or(other.tls_key),
             origins: if self.origins.is_empty() { other.origins } else { self.origins },
             limits: self.limits.or(other.limits),
         }
@@ -153,6 +162,13 @@ impl Settings {
         let mut options = Options::new(data_dir).with_limits(self.limits.limits()?);
         options.static_dir = self.static_dir;
         options.origins = self.origins;
+        match (self.tls_certificate, self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                options = options.with_tls(Tls::read(&certificate, &key)?);
+            }
+            (None, None) => {}
+            _ => bail!("TLS needs both --tls-certificate and --tls-key"),
+        }
         if !self.token_keys.is_empty() {
             options = options.with_keys(TokenKeys::read(&self.token_keys)?);
         }
@@ -215,6 +231,12 @@ mod tests {
         }
         let missing = Settings::read(&folder.path().join("missing.toml")).unwrap_err();
         assert!(format!("{missing:#}").contains("missing.toml"));
+        let half = Settings {
+            data_dir: Some("data".into()),
+            tls_key: Some("key".into()),
+            ..Settings::default()
+        };
+        assert!(half.options().unwrap_err().to_string().contains("--tls-certificate"));
         assert!(Settings::default().options().unwrap_err().to_string().contains("--data-dir"));
     }
 

@@ -24,4 +24,6 @@ mod protocol;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod tokens;
