@@ -122,7 +122,7 @@ impl Subject for Automerge {
         self.document.get_heads().iter().flat_map(|head| head.0).collect()
     }
 
-    fn exchange(&mut self, _: &[u8], summary: &[u8]) -> Vec<u8> {
+    fn exchange(&mut self, _: &[u8], summary: &[u8], _: &[Operation]) -> Vec<u8> {
         let (heads, _) = summary.as_chunks::<32>();
         let heads: Vec<_> = heads.iter().map(|head| ChangeHash(*head)).collect();
         self.document.save_after(&heads)

@@ -16,7 +16,6 @@ use crate::subject::Subject;
 /// A hash map of records.
 pub struct Floor {
     records: HashMap<Id, Record>,
-    since_load: Vec<Operation>,
 }
 
 impl Floor {
@@ -66,7 +65,7 @@ fn inflate(from: &mut &[u8]) -> Vec<u8> {
 
 impl Subject for Floor {
     fn new(_: u32) -> Self {
-        Self { records: HashMap::new(), since_load: Vec::new() }
+        Self { records: HashMap::new() }
     }
 
     fn load(snapshot: &[u8], replica: u32) -> Self {
@@ -93,7 +92,6 @@ impl Subject for Floor {
 
     fn write_and_encode(&mut self, operation: &Operation) -> Vec<u8> {
         self.perform(operation);
-        self.since_load.push(operation.clone());
         rmp_serde::to_vec(&[operation]).expect("plain data serializes")
     }
 
@@ -145,7 +143,7 @@ impl Subject for Floor {
         Vec::new()
     }
 
-    fn exchange(&mut self, _: &[u8], _: &[u8]) -> Vec<u8> {
-        rmp_serde::to_vec(&self.since_load).expect("plain data serializes")
+    fn exchange(&mut self, _: &[u8], _: &[u8], done: &[Operation]) -> Vec<u8> {
+        rmp_serde::to_vec(done).expect("plain data serializes")
     }
 }

@@ -117,7 +117,7 @@ impl Subject for Loro {
         self.document.oplog_vv().encode()
     }
 
-    fn exchange(&mut self, _: &[u8], summary: &[u8]) -> Vec<u8> {
+    fn exchange(&mut self, _: &[u8], summary: &[u8], _: &[Operation]) -> Vec<u8> {
         let seen = VersionVector::decode(summary).expect("a vector of this library");
         self.document.export(ExportMode::updates(&seen)).expect("the history is whole")
     }

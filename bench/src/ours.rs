@@ -45,7 +45,6 @@ pub struct Ours {
     base: CausalContext,
     /// What both sides have numbered.
     dictionary: Dictionary,
-    since_load: Vec<Operation>,
 }
 
 impl Ours {
@@ -65,15 +64,13 @@ impl Ours {
             clock: HybridClock::default(),
             now_ms: NOW_MS,
             dictionary,
-            since_load: Vec::new(),
         }
     }
 
-    fn perform(&mut self, operation: &Operation) -> Edited<()> {
+    fn perform(&mut self, operation: &Operation) -> Result<Edited<()>, Refused> {
         self.now_ms += 1_000;
         let author = Author { replica: self.replica, stamp: self.clock.tick(self.now_ms) };
-        let edited = self.document.edit(author, usize::MAX, |edit| perform(edit, operation));
-        edited.expect("the operation fits the document")
+        self.document.edit(author, usize::MAX, |edit| perform(edit, operation))
     }
 
     fn encode(&self, delta: &Delta, killed: &[Entry]) -> Vec<u8> {
@@ -83,23 +80,13 @@ impl Ours {
         bytes
     }
 
-    /// Numbers what a delta names, as both sides do.
-    fn learn(&mut self, delta: &Delta) {
-        for entry in &delta.entries {
-            self.dictionary.add_replica(entry.first.replica);
-            self.dictionary.add_label(entry.label.clone());
-        }
-        for note in &delta.notes {
-            self.dictionary.add_replica(note.dot.replica);
-            self.dictionary.add_label(note.label.clone());
-        }
-    }
-
     fn join(&mut self, bytes: &[u8]) {
         let known = Known { store: self.document.store(), killed: &[], base: &self.base };
-        let delta = read_delta(bytes, &self.dictionary, &known).expect("a delta of this core");
-        self.document.join(&delta).sure();
-        self.learn(&delta);
+        let delta = read_delta(bytes, &self.dictionary, &known);
+        let delta = delta.as_ref().expect("a delta of this core");
+        self.document.join(delta).sure();
+        // As both sides do.
+        self.dictionary.learn(delta);
     }
 }
 
@@ -112,9 +99,13 @@ struct Known<'a> {
 
 impl Names for Known<'_> {
     fn dot_of(&self, space: &[u8], id: &PlaceId) -> Option<Dot> {
-        let of_it = |entry: &&Entry| entry.id == *id && entry.label.space() == space;
-        let killed = self.killed.iter().filter(of_it).flat_map(Entry::live);
-        let mut dot = killed.map(|(dot, _)| dot).find(|dot| self.base.contains(*dot));
+        let mut dot = None;
+        for killed in self.killed {
+            if dot.is_none() && killed.id == *id && killed.label.space() == space {
+                let taken = killed.live().next().map(|(dot, _)| dot);
+                dot = taken.filter(|dot| self.base.contains(*dot));
+            }
+        }
         if dot.is_none() {
             let show = &mut |entry: sync_core::causal::EntryView<'_>| {
                 let known = entry.live().map(|(dot, _)| dot).find(|dot| self.base.contains(*dot));
@@ -188,14 +179,16 @@ impl Subject for Ours {
     }
 
     fn write(&mut self, operation: &Operation) {
-        std::hint::black_box(self.perform(operation));
+        let edited = self.perform(operation);
+        assert!(std::hint::black_box(&edited).is_ok(), "the operation fits the document");
     }
 
     fn write_and_encode(&mut self, operation: &Operation) -> Vec<u8> {
         let edited = self.perform(operation);
+        let edited = edited.as_ref().expect("the operation fits the document");
         let bytes = self.encode(&edited.delta, edited.undo.replaced());
-        self.learn(&edited.delta);
-        self.since_load.push(operation.clone());
+        // As both sides do.
+        self.dictionary.learn(&edited.delta);
         bytes
     }
 
@@ -239,10 +232,10 @@ impl Subject for Ours {
         Vec::new()
     }
 
-    fn exchange(&mut self, loaded: &[u8], _: &[u8]) -> Vec<u8> {
+    fn exchange(&mut self, loaded: &[u8], _: &[u8], done: &[Operation]) -> Vec<u8> {
         let store = read_snapshot(loaded, SNAPSHOT_BYTES_MAX).expect("this core wrote it");
         let mut line = Line::new(store, self.replica);
-        for operation in &self.since_load {
+        for operation in done {
             line.write(operation);
         }
         line.connect();

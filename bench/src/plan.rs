@@ -174,7 +174,7 @@ pub fn prepare<S: Subject>(files: &Files, n: usize) -> Result<BTreeMap<String, f
         remote.write_and_encode(operation);
     }
     check(&remote, &part.after())?;
-    let message = remote.exchange(&aged, &summary);
+    let message = remote.exchange(&aged, &summary, &part.operations);
     files.write("exchange", &message)?;
 
     if n == SMALL {

@@ -40,8 +40,9 @@ pub trait Subject: Sized {
     /// What this replica tells about what it has seen.
     fn summary(&mut self) -> Vec<u8>;
 
-    /// Everything that a replica with this summary lacks: what was done to the snapshot `loaded`.
-    fn exchange(&mut self, loaded: &[u8], summary: &[u8]) -> Vec<u8>;
+    /// Everything that a replica with this summary lacks: what was `done` to the snapshot `loaded`. Most
+    /// libraries need neither, since they keep a history.
+    fn exchange(&mut self, loaded: &[u8], summary: &[u8], done: &[Operation]) -> Vec<u8>;
 }
 
 /// The key of a record where keys are texts: the UUID in URL-safe Base64 without padding, 22 bytes.

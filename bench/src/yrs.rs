@@ -126,7 +126,7 @@ impl Subject for Yrs {
         self.document.transact().state_vector().encode_v1()
     }
 
-    fn exchange(&mut self, _: &[u8], summary: &[u8]) -> Vec<u8> {
+    fn exchange(&mut self, _: &[u8], summary: &[u8], _: &[Operation]) -> Vec<u8> {
         let seen = StateVector::decode_v1(summary).expect("a state vector of this library");
         self.document.transact().encode_state_as_update_v1(&seen)
     }

@@ -56,6 +56,11 @@ impl Client {
         let path = folder.join(FILE);
         let refused = |source| BackupError::Io { path: path.clone(), source };
         fs::create_dir_all(&folder).map_err(refused)?;
+        // Another one there ends first.
+        #[cfg(unix)]
+        let alone = File::open(&folder).map_err(refused)?;
+        #[cfg(unix)]
+        alone.lock().map_err(refused)?;
         // A log that was left there would be read as the copy's.
         for suffix in ["", "-wal", "-shm", "-journal"] {
             let path = folder.join(format!("{FILE}{suffix}"));

@@ -52,7 +52,7 @@ use crate::undo::Histories;
 /// // The same again, with one more document.
 /// let client = builder.document("letters").open()?;
 /// assert_eq!(client.document("settings")?.set("flags")?.len(), 1);
-/// assert!(client.document("letters")?.outbox().is_empty());
+/// assert!(client.document("letters")?.outbox()?.is_empty());
 /// # Ok(client.shutdown()?)
 /// # }
 /// ```
@@ -474,16 +474,19 @@ impl Client {
         seen
     }
 
-    /// What the hub has not acknowledged, of all documents, in order.
-    #[must_use]
-    pub fn outbox(&self) -> Vec<(String, OutboxItem)> {
+    /// What the hub has not acknowledged, of all documents, in order. All of it is read:
+    /// [`Self::outbox_page`] gives it in pages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] where the file cannot be read; [`Error::Closed`] once the client was shut down.
+    pub fn outbox(&self) -> Result<Vec<(String, OutboxItem)>, Error> {
         let state = self.inner.shared.lock();
-        let names: Vec<String> = state.session.names().map(str::to_owned).collect();
-        let items = names.into_iter().flat_map(|name| {
-            let items = state.session.outbox(&name).into_iter().flatten();
-            items.map(|item| (name.clone(), item.clone())).collect::<Vec<_>>()
-        });
-        items.collect()
+        let mut all = Vec::new();
+        for name in state.session.names() {
+            all.extend(state.items(name)?.into_iter().map(|item| (name.to_owned(), item)));
+        }
+        Ok(all)
     }
 
     /// Switches the line off or on. While it is off nothing is sent or received, and changes wait in
@@ -672,6 +675,6 @@ mod tests {
         let client = builder.open().unwrap();
         let document = client.document("notes").unwrap();
         assert!(document.collection("notes").list().unwrap().is_empty());
-        assert!(document.outbox().is_empty());
+        assert!(document.outbox().unwrap().is_empty());
     }
 }

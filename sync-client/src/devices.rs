@@ -80,7 +80,8 @@ pub struct Device {
 pub struct Receipt {
     /// It is on this disk.
     pub disk: bool,
-    /// The hub has said that it is on its disk.
+    /// The hub has said that it is on its disk; of a change that was made before this client was opened, also
+    /// since then: a hub may have lost what it had acknowledged.
     pub hub: bool,
     /// The hub refused it, or what it depends on; it is kept here.
     pub parked: bool,
@@ -148,8 +149,8 @@ impl DocumentHandle {
     }
 
     /// How safe a change is that was made here, now or before a restart: by its last dot, as
-    /// [`Written::dot`] gives it. After a repair of the file it may be too hopeful of the hub until the hub was
-    /// heard.
+    /// [`Written::dot`] gives it. What was given up, written anew or put under another name, since a copy of this
+    /// database wrote something else, is never on the hub under that dot: it is said to be parked.
     ///
     /// # Errors
     ///

@@ -1,7 +1,6 @@
 //! Documents and their collections, as an application uses them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use sync_core::causal::{Dot, ReplicaId};
@@ -226,18 +225,14 @@ impl DocumentHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] where the file cannot be read or what stands there is damaged, and [`Error::Closed`]
-    /// once the client is shut down.
+    /// [`Error::Read`] where the file cannot be read or what stands there is damaged, [`Error::Store`] where
+    /// what was changed before could not be written, which is then so for all that follows, and
+    /// [`Error::Closed`] once the client is shut down.
     pub fn read<T>(
         &self,
         read: impl FnOnce(&Document) -> Result<T, StoreError>,
     ) -> Result<T, Error> {
-        let state = self.inner.shared.lock();
-        let document = state.session.document(&self.name)?;
-        // A panic of the caller's closure is none of the client's.
-        let outcome = catch_unwind(AssertUnwindSafe(|| read(document)));
-        drop(state);
-        Ok(outcome.unwrap_or_else(|panic| resume_unwind(panic))?)
+        self.inner.shared.read(&self.name, read)
     }
 
     /// How the document is with its hub.
@@ -258,11 +253,14 @@ impl DocumentHandle {
         self.inner.shared.with_store(move |_, store| Ok(store.kept(&name)?))
     }
 
-    /// What the hub has not acknowledged, in order.
-    #[must_use]
-    pub fn outbox(&self) -> Vec<OutboxItem> {
-        let state = self.inner.shared.lock();
-        state.session.outbox(&self.name).into_iter().flatten().cloned().collect()
+    /// What the hub has not acknowledged, in order. All of it is read:
+    /// [`Client::outbox_page`](crate::Client::outbox_page) gives it in pages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] where the file cannot be read; [`Error::Closed`] once the client was shut down.
+    pub fn outbox(&self) -> Result<Vec<OutboxItem>, Error> {
+        self.inner.shared.lock().items(&self.name)
     }
 
     /// What clashed so far, also what was resolved since.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sync_core::session::{Backoff, ClientEvent, ClientInput, ClientOutput, Phase};
+use sync_core::time::TIME_MS_MIN;
 use sync_core::wire::{CHANNELS_MAX, Fault, MESSAGE_BYTES_MAX, PUSH_CREDIT};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -115,7 +116,7 @@ impl Driver {
             }
             let wait = self.wait_ms();
             let tidy = shared.committer().as_ref().and_then(Committer::tidies_at);
-            let due = shared.committer().as_ref().and_then(Committer::due);
+            let due = shared.committer().as_mut().and_then(Committer::rest);
             let rest = due.map(|due| due.saturating_duration_since(Instant::now()));
             tokio::select! {
                 biased;
@@ -140,7 +141,8 @@ impl Driver {
 
     /// Does what the session asks for. Gives whether there may be more.
     fn turn(&mut self) -> bool {
-        let (outputs, is_busy) = self.shared.store_changes();
+        let shared = self.shared.clone();
+        let (outputs, is_busy, _telling) = shared.store_changes();
         if is_busy {
             self.shared.tell_turn();
         }
@@ -185,6 +187,7 @@ impl Driver {
             ClientEvent::Welcomed { hub_ms } => {
                 self.welcome_by_ms = None;
                 self.lost = None;
+                self.shared.lock().lacks_time = hub_ms < TIME_MS_MIN;
                 let skew = self.shared.clock.compare(hub_ms);
                 let Some(behind_ms) = skew else { return };
                 Event::ClockSkew { behind_ms }
@@ -420,6 +423,7 @@ impl Drop for Ending<'_> {
         }
         state.is_ended = true;
         state.jobs.clear();
+        self.0.commits.end();
         state.connection = Connection::Offline(match &state.failure {
             Some(failure) => OfflineReason::Store(failure.clone()),
             None => OfflineReason::Closed,

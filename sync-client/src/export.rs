@@ -16,16 +16,16 @@ use thiserror::Error;
 
 use sync_core::causal::Delta;
 use sync_core::document::Author;
-use sync_core::error::{Malformed, Misuse};
+use sync_core::error::{Malformed, Misuse, Sure};
 use sync_core::session::{ChunkSize, Now, Page};
 use sync_core::time::Stamp;
 use sync_core::wire::{DELTA_BYTES_MAX, REPLICAS_MAX};
 
-use crate::Document;
 use crate::document::DocumentHandle;
 use crate::error::Error;
 use crate::shared::State;
 use crate::store::StoreError;
+use crate::{Document, Refused};
 
 /// The most bytes of a document that goes into one file, and of such a file. Arbitrary: writing and
 /// reading one holds it in memory, a few times over.
@@ -230,8 +230,20 @@ impl DocumentHandle {
     ) -> Result<Imported, TransferError> {
         let store = file::read(bytes, EXPORT_BYTES_MAX)?;
         let entries = store.entry_count();
-        let state = store.to_delta();
-        drop(store);
+        let mut file = sync_core::document::Document::new(store);
+        let shared = &self.inner.shared;
+        let mut locked = shared.lock();
+        locked.check()?;
+        // A copy of this database, or of another one, may have written the same dots.
+        let parting =
+            locked.session.parting(&self.name, &file).map_err(|refused| match refused {
+                Refused::Misuse(misuse) => Error::Misuse(misuse),
+                Refused::Store(failure) => locked.fail(Arc::new(failure)),
+            })?;
+        for renaming in &parting.there {
+            file.rename(renaming).sure();
+        }
+        let state = file.store().to_delta();
         for entry in &state.entries {
             let (what, found, limit) = ("an entry", Page::cost(entry), DELTA_BYTES_MAX);
             if found > limit {
@@ -240,16 +252,18 @@ impl DocumentHandle {
             }
         }
         let seen = state.context();
-        let shared = &self.inner.shared;
-        let mut locked = shared.lock();
-        locked.check()?;
         let own = locked.session.document(&self.name).map_err(Error::from)?.store().context();
         let replicas = seen.iter().filter(|(replica, _)| own.of(*replica).is_none()).count();
-        let (found, limit) = (own.replica_count() + replicas, REPLICAS_MAX);
+        let (found, limit) = (own.replica_count() + parting.here.len() + replicas, REPLICAS_MAX);
         if found > limit {
             let (what, found, limit) = ("the number of replicas", found as u64, limit as u64);
             return Err(TransferError::TooLarge { what, found, limit });
         }
+        if !parting.here.is_empty() {
+            locked.part(&self.name, &file, &parting.here)?;
+        }
+        drop(file);
+        let own = locked.session.document(&self.name).map_err(Error::from)?.store().context();
         let new = seen.difference(own).len();
         let now = shared.now();
         let pieces: Vec<Delta> = ChunkSize::default().cut(state).into_iter().collect();

@@ -193,7 +193,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] where the item's document is not open.
+    /// [`Error::Misuse`] where the item's document is not open; [`Error::Read`] where the file cannot be read.
     pub fn outbox_page(&self, after: Option<&ItemKey>, limit: usize) -> Result<OutboxPage, Error> {
         let limit = limit.clamp(1, PAGE_ITEMS_MAX);
         let state = self.inner().shared.lock();
@@ -202,15 +202,16 @@ impl Client {
         for name in state.session.names().filter(|name| *name >= from) {
             let after = after.filter(|after| after.document == name).map(|after| after.dot);
             let passed = after.and_then(|after| {
-                state.session.outbox(name).ok()?.position(|item| item.key() == after)
+                state.session.spans(name).ok()?.position(|(span, _)| span.key() == after)
             });
             let skipped = passed.map_or(0, |at| at + 1);
-            for (item, standing) in state.session.standings(name)?.skip(skipped) {
+            for (span, standing) in state.session.spans(name)?.skip(skipped) {
                 if page.items.len() == limit {
                     page.next = page.items.last().map(|item| item.key.clone());
                     return Ok(page);
                 }
-                page.items.push(Waiting::new(name, item, standing));
+                let item = state.item(name, span.key())?;
+                page.items.extend(item.map(|item| Waiting::new(name, &item, standing)));
             }
         }
         Ok(page)
@@ -294,7 +295,9 @@ impl Client {
             OutboxState::Parked { reason } => Standing::Parked { reason },
             OutboxState::Pending | OutboxState::Frozen => Standing::Pending,
         };
-        let export = export::write([(&*key.document, &item)]);
+        let mut export = export::Export::default();
+        export.add(&key.document, &item);
+        let export = export.into_bytes();
         Ok(Dropped { item: Waiting::new(&key.document, &item, standing), export })
     }
 
@@ -303,30 +306,36 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`OutboxError::NoSuchItem`] where a key names none: nothing is written then.
+    /// [`OutboxError::NoSuchItem`] where a key names none: nothing is written then; [`OutboxError::Client`] where
+    /// the file cannot be read.
     pub fn export_outbox(&self, keys: &[ItemKey]) -> Result<Vec<u8>, OutboxError> {
         let state = self.inner().shared.lock();
         if !keys.iter().all(|key| has(&state, key)) {
             return Err(OutboxError::NoSuchItem);
         }
-        let is_wanted = |name: &str, item: &OutboxItem| {
-            keys.is_empty() || keys.iter().any(|key| key.document == name && key.dot == item.key())
+        let is_wanted = |name: &str, dot: Dot| {
+            keys.is_empty() || keys.iter().any(|key| key.document == name && key.dot == dot)
         };
-        let names = state.session.names();
-        let items = names.flat_map(|name| {
-            let items = state.session.outbox(name).into_iter().flatten();
-            items.map(move |item| (name, item))
-        });
-        Ok(export::write(items.filter(|(name, item)| is_wanted(name, item))))
+        let mut export = export::Export::default();
+        for name in state.session.names() {
+            for (span, _) in state.session.spans(name).map_err(Error::from)? {
+                if is_wanted(name, span.key())
+                    && let Some(item) = state.item(name, span.key())?
+                {
+                    export.add(name, &item);
+                }
+            }
+        }
+        Ok(export.into_bytes())
     }
 
     fn parked(&self) -> Vec<ItemKey> {
         let state = self.inner().shared.lock();
         let mut parked = Vec::new();
         for name in state.session.names() {
-            for (item, standing) in state.session.standings(name).into_iter().flatten() {
+            for (span, standing) in state.session.spans(name).into_iter().flatten() {
                 if matches!(standing, Standing::Parked { .. }) {
-                    parked.push(ItemKey { document: name.to_owned(), dot: item.key() });
+                    parked.push(ItemKey { document: name.to_owned(), dot: span.key() });
                 }
             }
         }
@@ -361,6 +370,6 @@ impl Client {
 }
 
 fn has(state: &State, key: &ItemKey) -> bool {
-    let mut items = state.session.outbox(&key.document).into_iter().flatten();
-    items.any(|item| item.key() == key.dot)
+    let mut spans = state.session.spans(&key.document).into_iter().flatten();
+    spans.any(|(span, _)| span.key() == key.dot)
 }

@@ -13,8 +13,11 @@ impl Client {
     /// also where a later change deleted what it wrote; those that were never sent join, and then nothing
     /// of it is left.
     ///
-    /// Without a purge, what was deleted and is not kept is overwritten with zeros: in the file when the
-    /// write-ahead log is next moved into it, and in that log at the latest when the client is shut down.
+    /// Without a purge, what was deleted and is not kept is overwritten with zeros in the file when the
+    /// write-ahead log is next moved into it, and stands in that log until it is emptied. Both happen once
+    /// nobody has written for a minute, or for a second where the log has 4 MiB or more, and when the client
+    /// is shut down. A process that is killed leaves the log to the next one that opens the file and stays
+    /// for a second; who writes without any such rest has up to 128 MiB of it.
     ///
     /// Blocks until that is done; nothing is read or written meanwhile. That takes about as long as
     /// copying the file, and as much room on the disk for that time. What clashes at present goes on to

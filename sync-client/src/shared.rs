@@ -3,6 +3,7 @@
 //! Handles read and change documents under the lock, in a transaction that the driver commits, under the
 //! lock too. It is never held during a call to the network. Sending is the driver's.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,17 +14,17 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use sync_core::causal::{Delta, Dot, ReplicaId};
 use sync_core::error::Misuse;
-use sync_core::session::{self, ClientInput, Now, OutboxTotals, Peer, Phase, Standing};
+use sync_core::session::{self, ClientInput, Now, OutboxItem, OutboxTotals, Peer, Phase, Standing};
 
 use crate::clock::Clock;
-use crate::committer::Committer;
+use crate::committer::{Commits, Committer};
 use crate::contact::{Contact, Contacts};
 use crate::error::Error;
 use crate::jobs::Jobs;
 use crate::status::{ClientStatus, Connection, Event, Missing, OfflineReason, Scrubbed, Status};
 use crate::store::{DocumentStore, StoreError};
 use crate::undo::Histories;
-use crate::{Edit, Refused};
+use crate::{Document, Edit, Refused};
 
 /// The session of a client whose documents are in its file.
 pub(crate) type Session = session::Client<DocumentStore>;
@@ -67,6 +68,9 @@ pub(crate) struct State {
     pub(crate) failure: Option<Arc<StoreError>>,
     /// When the hub was last heard, by document.
     pub(crate) contacts: Contacts,
+    /// Whether the hub that is heard does not know the time: then the time at which it is heard is only this
+    /// device's, which a later run is not to trust for it.
+    pub(crate) lacks_time: bool,
     /// What the driver is to do once all is on disk.
     pub(crate) jobs: Jobs,
 }
@@ -78,6 +82,11 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Locked only under the lock of the state, but for a look; none once the driver has ended.
     pub(crate) committer: Mutex<Option<Committer>>,
+    /// Whose turn it is to tell events, so that they come in the order of commits. Locked under the others;
+    /// nobody but the driver takes another lock while it has the turn.
+    pub(crate) telling: Mutex<()>,
+    /// Counts the commits, for threads that wait for the disk.
+    pub(crate) commits: Commits,
     /// How many wait for the lock.
     waiting: Arc<AtomicUsize>,
     /// How many of them to make a change.
@@ -112,12 +121,15 @@ impl Shared {
             feed_ends: BTreeMap::new(),
             failure: None,
             contacts: Contacts::new(),
+            lacks_time: false,
             jobs: Jobs::default(),
         };
         Self {
             clock,
             state: Mutex::new(state),
             committer: Mutex::default(),
+            telling: Mutex::default(),
+            commits: Commits::default(),
             waiting: Arc::default(),
             changing: AtomicUsize::default(),
             wake: Notify::new(),
@@ -148,6 +160,7 @@ impl Shared {
     /// Tells everyone who waits that the driver has done something.
     pub(crate) fn tell_turn(&self) {
         self.turned.notify_all();
+        self.commits.tell();
         self.turns.send_modify(|turns| *turns = turns.wrapping_add(1));
     }
 
@@ -165,6 +178,28 @@ impl Shared {
     pub(crate) fn steer(&self, set: impl FnOnce(&mut State)) {
         set(&mut self.lock());
         self.wake.notify_one();
+    }
+
+    /// Reads a document.
+    pub(crate) fn read<T>(
+        &self,
+        document: &str,
+        read: impl FnOnce(&Document) -> Result<T, StoreError>,
+    ) -> Result<T, Error> {
+        let mut state = self.lock();
+        let found = state.session.document(document)?;
+        // A panic of the caller's closure is none of the client's.
+        let outcome = catch_unwind(AssertUnwindSafe(|| read(found)));
+        match outcome {
+            // New entries go into the file before anything is read. Whoever writes next is to hear of this.
+            Ok(Err(failure)) if found.store().is_spoiled() && state.failure.is_none() => {
+                Err(state.fail(Arc::new(failure)))
+            }
+            outcome => {
+                drop(state);
+                Ok(outcome.unwrap_or_else(|panic| resume_unwind(panic))?)
+            }
+        }
     }
 
     /// Makes a change. Waits while too many changes wait for the disk.
@@ -219,12 +254,23 @@ impl Shared {
             Err(Refused::Misuse(misuse)) => Err(Error::Misuse(misuse)),
             Ok((made, dot)) => Ok((note(&mut state, made, now), dot)),
         };
+        let wakes_driver = self.wakes_driver(&state);
         drop(state);
-        self.wake.notify_one();
+        if wakes_driver {
+            self.wake.notify_one();
+        }
         match panicked {
             Some(panic) => resume_unwind(panic),
             None => outcome,
         }
+    }
+
+    /// Whether the driver is to hear of a change, which it does not see by itself before long.
+    fn wakes_driver(&self, state: &State) -> bool {
+        // Who listens hears of a change before it is on disk.
+        state.is_urgent()
+            || self.events.receiver_count() > 0
+            || self.committer().as_ref().is_none_or(Committer::is_unattended)
     }
 
     /// How many wait for the lock to make a change.
@@ -240,6 +286,18 @@ impl Shared {
     /// Waits for the driver to have done something.
     pub(crate) fn wait_for_turn<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.turned.wait(state).unwrap_or_else(|poisoned| close(poisoned))
+    }
+
+    /// Waits for that for so long.
+    fn wait_for_turn_in<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        time: Duration,
+    ) -> MutexGuard<'a, State> {
+        match self.turned.wait_timeout(state, time) {
+            Ok((state, _)) => state,
+            Err(poisoned) => close(PoisonError::new(poisoned.into_inner().0)),
+        }
     }
 
     /// Counts the turns of the driver.
@@ -282,14 +340,7 @@ impl Shared {
                     if left == 0 {
                         return None;
                     }
-                    let waited = self.turned.wait_timeout(state, Duration::from_millis(left));
-                    match waited {
-                        Ok((state, _)) => state,
-                        Err(poisoned) => {
-                            let (state, _) = poisoned.into_inner();
-                            close(PoisonError::new(state))
-                        }
-                    }
+                    self.wait_for_turn_in(state, Duration::from_millis(left))
                 }
             };
         }
@@ -328,6 +379,21 @@ impl State {
         self.follow_renamings();
     }
 
+    /// Lets what waits here of some replicas stand under other ones, where a file has another history of them.
+    pub(crate) fn part(
+        &mut self,
+        document: &str,
+        file: &sync_core::document::Document,
+        replicas: &[ReplicaId],
+    ) -> Result<(), Error> {
+        let parted = self.session.part(document, file, replicas).map_err(|refused| match refused {
+            Refused::Misuse(misuse) => Error::Misuse(misuse),
+            Refused::Store(failure) => self.fail(Arc::new(failure)),
+        });
+        self.follow_renamings();
+        parted
+    }
+
     /// Joins what came neither from here nor from the hub.
     pub(crate) fn import(&mut self, now: Now, document: &str, delta: &Delta) -> Result<(), Error> {
         self.session.import(now, document, delta).map_err(|refused| match refused {
@@ -351,9 +417,9 @@ impl State {
 
     /// Whether the wait for the disk has ended, and how.
     pub(crate) fn disk(&self, document: &str, dot: Dot) -> Option<Result<(), Error>> {
-        match self.session.receipt(document, dot) {
-            Ok(receipt) if receipt.disk => Some(Ok(())),
-            Ok(_) => self.ended(),
+        match self.session.is_on_disk(document, dot) {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => self.ended(),
             Err(misuse) => Some(Err(misuse.into())),
         }
     }
@@ -468,11 +534,26 @@ impl State {
         self.is_ended.then_some(Err(Error::Closed))
     }
 
+    /// What the hub has not acknowledged of a document, in order.
+    pub(crate) fn items(&self, document: &str) -> Result<Vec<OutboxItem>, Error> {
+        let spans = self.session.spans(document)?;
+        let items = spans.map(|(span, _)| self.item(document, span.key()));
+        items.filter_map(Result::transpose).collect()
+    }
+
+    /// An item that the hub has not acknowledged.
+    pub(crate) fn item(&self, document: &str, key: Dot) -> Result<Option<OutboxItem>, Error> {
+        match self.session.item(document, key) {
+            Ok(item) => Ok(item.map(Cow::into_owned)),
+            Err(Refused::Misuse(misuse)) => Err(misuse.into()),
+            Err(Refused::Store(failure)) => Err(failure.into()),
+        }
+    }
+
     fn reason(&self, document: &str, dot: Dot) -> Option<String> {
-        let mut items = self.session.standings(document).ok()?;
-        items.find_map(|(item, standing)| {
-            let is_it =
-                item.replica == dot.replica && (item.first..=item.last).contains(&dot.counter);
+        let mut items = self.session.spans(document).ok()?;
+        items.find_map(|(span, standing)| {
+            let is_it = span.contains(dot);
             match standing {
                 Standing::Parked { reason } if is_it => Some(reason.to_owned()),
                 Standing::Waiting if is_it => Some(WAITING.to_owned()),
@@ -524,6 +605,34 @@ mod tests {
         assert_eq!(state.backlog, 1);
         let set = state.session.document("d").unwrap().set("s").unwrap();
         assert_eq!(set.len(), BACKLOG_MAX + 1, "nothing is lost");
+    }
+
+    #[test]
+    fn who_reads_first_after_a_full_disk_hides_it_from_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::new(open_file(folder.path()).unwrap()).unwrap();
+        let Loaded { saved, replica, .. } = store.load("d").unwrap();
+        store.opened().unwrap();
+        store.fill_up();
+        let mut session = Session::new(ClientConfig::default());
+        session.open("d", saved, replica, 1).unwrap();
+        let connection = Connection::Offline(OfflineReason::NoHub);
+        let shared = Shared::new(session, connection, false, Clock::new(TimeOfDay::default()));
+        // They wait to be written together.
+        let text: sync_core::types::Field = "x".repeat(4_000).as_str().into();
+        let insert = |edit: &mut Edit<'_>| {
+            (0..12).try_for_each(|at| {
+                let id = sync_core::types::RecordId::new(format!("r{at}")).unwrap();
+                edit.insert("notes", &id, [("text", &text)])
+            })
+        };
+        shared.change("d", insert).unwrap();
+        let is_full = |outcome: Result<(), Error>| match outcome {
+            Err(Error::Store(failure)) => matches!(*failure, StoreError::Sqlite(_)),
+            other => panic!("{other:?}"),
+        };
+        assert!(is_full(shared.read("d", |document| document.records("notes").map(drop))));
+        assert!(is_full(shared.change("d", |edit| edit.set_add("s", &"x".into())).map(drop)));
     }
 
     #[test]

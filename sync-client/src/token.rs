@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::client::Builder;
@@ -20,11 +22,38 @@ pub type TokenError = Box<dyn Error + Send + Sync>;
 
 type Ask = dyn Fn() -> BoxFuture<'static, Result<String, TokenError>> + Send + Sync;
 
+/// A call that is under way.
+type Call = JoinHandle<Result<String, TokenError>>;
+
 /// Gives a token whenever it is asked for one.
 #[derive(Clone)]
 pub(crate) struct TokenSource(Arc<Ask>);
 
 impl TokenSource {
+    fn blocking<F, E>(source: F) -> Self
+    where
+        F: Fn() -> Result<String, E> + Send + Sync + 'static,
+        E: Into<TokenError>,
+    {
+        let source = Arc::new(source);
+        let call: Arc<Mutex<Option<Call>>> = Arc::default();
+        let ask = move || {
+            let (source, call) = (source.clone(), call.clone());
+            async move {
+                let mut call = call.lock().await;
+                // One that nobody waits for any more is still under way.
+                let asked = call
+                    .get_or_insert_with(|| spawn_blocking(move || source().map_err(Into::into)));
+                let token = asked.await;
+                *call = None;
+                // A panic of the caller's function is no token.
+                token.unwrap_or_else(|panicked| Err(panicked.into()))
+            }
+            .boxed()
+        };
+        Self(Arc::new(ask))
+    }
+
     /// Asks for a token that is not the one which the hub refused.
     pub(crate) async fn ask(&self, refused: Option<&str>) -> Result<String, LineError> {
         match timeout(Duration::from_millis(TOKEN_MS_MAX), (self.0)()).await {
@@ -61,23 +90,14 @@ impl Builder {
     }
 
     /// As [`token_source`](Self::token_source), with a function that may block; it runs on a thread of its
-    /// own.
+    /// own. While a call takes longer than it may, there is no other one: what it gives in the end is taken
+    /// by whoever asks next.
     pub fn blocking_token_source<F, E>(self, source: F) -> Self
     where
         F: Fn() -> Result<String, E> + Send + Sync + 'static,
         E: Into<TokenError>,
     {
-        let source = Arc::new(source);
-        let ask = move || {
-            let source = source.clone();
-            async move {
-                let asked = tokio::task::spawn_blocking(move || source().map_err(Into::into));
-                // A panic of the caller's function is no token.
-                asked.await.unwrap_or_else(|panicked| Err(panicked.into()))
-            }
-            .boxed()
-        };
-        self.with_tokens(TokenSource(Arc::new(ask)))
+        self.with_tokens(TokenSource::blocking(source))
     }
 }
 
@@ -86,6 +106,27 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_function_that_hangs_is_not_called_a_second_time() {
+        let (entered, mut enters) = tokio::sync::mpsc::unbounded_channel();
+        let (go, goes) = std::sync::mpsc::channel();
+        let goes = std::sync::Mutex::new(goes);
+        let source = TokenSource::blocking(move || {
+            entered.send(()).unwrap();
+            goes.lock().unwrap().recv()
+        });
+        // Whoever asked first has given up.
+        assert!(source.ask(None).now_or_never().is_none());
+        enters.recv().await.unwrap();
+        assert!(source.ask(None).now_or_never().is_none());
+        go.send("late".to_owned()).unwrap();
+        assert_eq!(source.ask(None).await.unwrap(), "late");
+        assert!(enters.try_recv().is_err(), "it was called once");
+        go.send("next".to_owned()).unwrap();
+        assert_eq!(source.ask(None).await.unwrap(), "next");
+        assert!(enters.try_recv().is_ok());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_source_may_take_so_long() {

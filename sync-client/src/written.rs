@@ -77,11 +77,7 @@ impl Written {
     ///
     /// As [`Self::disk`].
     pub fn wait_disk(&self) -> Result<(), Error> {
-        if !self.is_on_disk() {
-            self.inner.shared.store_now();
-        }
-        let disk = self.inner.shared.wait_until(None, |state| state.disk(&self.document, self.dot));
-        disk.unwrap_or(Err(Error::TimedOut))
+        self.inner.shared.wait_disk(&self.document, self.dot)
     }
 
     /// Blocks until the change is on the hub's disk, or the time is over.

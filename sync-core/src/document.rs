@@ -152,17 +152,20 @@ impl<S: PlaceStore> Document<S> {
         delta: &Delta,
         look: Option<&mut Look<'_>>,
     ) -> Result<Change, S::Error> {
-        let mut killed = take(&mut self.killed);
+        if crate::small::HAS_SHORTCUTS {
+            self.forget_killed();
+        }
         if crate::small::HAS_SHORTCUTS
             && !broken!(JoinKeepsDead)
-            && let Some(touched) = self.join_at_once(delta, look.is_some(), &mut killed)?
+            && let Some(touched) = self.join_at_once(delta, look.is_some())?
         {
             if let Some(look) = look {
-                look(&killed);
+                look(&self.killed);
             }
-            self.keep_memory(killed);
+            self.forget_killed();
             return Ok(Change { touched, orphans: Vec::new(), is_new: true });
         }
+        let killed = take(&mut self.killed);
         let (mut joined, overwritten, taken) = self.join_in_part(delta, killed)?;
         let (touched, unsettled) = Touched::by(&joined, delta, &overwritten);
         joined.killed.extend(taken);
@@ -196,13 +199,8 @@ impl<S: PlaceStore> Document<S> {
     /// Joins a delta that puts one element in place of another, or takes a record whole: nothing clashes by
     /// that, and nothing is left in part. Gives the place. Does nothing otherwise.
     #[inline]
-    fn join_at_once(
-        &mut self,
-        delta: &Delta,
-        is_shown: bool,
-        killed: &mut Vec<Entry>,
-    ) -> Result<Option<Touched>, S::Error> {
-        let Self { store, kept, .. } = self;
+    fn join_at_once(&mut self, delta: &Delta, is_shown: bool) -> Result<Option<Touched>, S::Error> {
+        let Self { store, kept, killed, .. } = self;
         if let Some((entry, dead)) = delta.as_overwrite() {
             let taken = is_shown.then_some(killed);
             let done = store.overwrite(entry, Some(dead), taken, kind::EXISTS)?;
@@ -221,10 +219,19 @@ impl<S: PlaceStore> Document<S> {
     }
 
     /// Keeps the memory of what died for the next change.
-    fn keep_memory(&mut self, mut killed: Vec<Entry>) {
-        if killed.capacity() <= KILLED_MAX {
-            killed.clear();
-            self.killed = killed;
+    fn keep_memory(&mut self, killed: Vec<Entry>) {
+        self.killed = killed;
+        self.forget_killed();
+    }
+
+    /// Forgets what died, and keeps the memory of it for the next change.
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
+    fn forget_killed(&mut self) {
+        if self.killed.capacity() > KILLED_MAX {
+            self.killed = Vec::new();
+        } else if !self.killed.is_empty() {
+            self.killed.clear();
         }
     }
 

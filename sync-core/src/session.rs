@@ -16,9 +16,10 @@ pub use backoff::Backoff;
 pub use chunks::ChunkSize;
 pub use client::{
     Client, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientStore, Device, DeviceBox,
-    IN_USE, Immediate, ItemError, LogEntry, NOT_HERE, OutboxItem, OutboxState, OutboxTotals, Peer,
-    Persist, PersistId, Phase, Progress, Receipt, RecordLevel, Recorded, RecordedBox, Rewritten,
-    SavedDocument, Side, Standing, Step, decode_log, encode_log,
+    IN_USE, Immediate, ItemError, ItemHead, ItemSpan, LogEntry, NOT_HERE, OutboxItem, OutboxState,
+    OutboxTotals, Outline, Parting, Peer, Persist, PersistId, Phase, Progress, Receipt,
+    RecordLevel, Recorded, RecordedBox, Rewritten, SavedDocument, Side, Standing, Step, decode_log,
+    encode_log,
 };
 pub use hub::{ConnectionId, Counts, Documents, Grant, Hub, HubInput, HubOutput, Rule};
 pub use hub_store::{Boot, Buried, DocumentId, HubStore, Page};

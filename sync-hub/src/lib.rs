@@ -36,5 +36,5 @@ pub use copy::{CopyError, backup, restore};
 pub use meter::HELLO_BYTES_MAX;
 pub use options::{Limits, Options};
 pub use server::{HEADER_BYTES_MAX, HubError, HubServer};
-pub use store::{BOOTS_MAX, COUNTED_DOCUMENTS_MAX, Damage, SqliteDocument, SqliteHub, StoreError};
+pub use store::{BOOTS_MAX, Damage, SqliteDocument, SqliteHub, StoreError};
 pub use tls::{Tls, TlsError};

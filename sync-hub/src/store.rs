@@ -9,9 +9,8 @@ mod repair;
 mod rows;
 mod schema;
 mod sums;
+mod weights;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
@@ -27,17 +26,11 @@ pub use self::repair::Damage;
 use self::rows::{StoredEntry, read_removal, read_seen, write_removal};
 pub(crate) use self::schema::APPLICATION_ID;
 use self::sums::Pending;
+use self::weights::Weighed;
 
 /// How many starts of the hub are remembered. Arbitrary; a cursor of an older one falls back to the
 /// comparison of everything.
 pub const BOOTS_MAX: i64 = 10_000;
-
-/// After how many changes of any document the bytes of one are counted again. Arbitrary: counting reads
-/// every row, and what is told of them is about what is to come.
-const COUNTED_CHANGES_MAX: u64 = 1_000;
-
-/// Of how many documents the bytes are remembered. Arbitrary.
-pub const COUNTED_DOCUMENTS_MAX: usize = 1_024;
 
 /// From how many pages on the write-ahead log goes into the file, as SQLite has it.
 const LOG_PAGES: u32 = 1_000;
@@ -80,8 +73,7 @@ pub struct SqliteHub {
     /// The most weight of removals that is kept for each document.
     removals_max: u64,
     pending: Pending,
-    /// The bytes of documents as they were counted last, and at which number.
-    bytes: RefCell<BTreeMap<DocumentId, (u64, u64)>>,
+    weighed: Weighed,
 }
 
 impl SqliteHub {
@@ -105,9 +97,8 @@ impl SqliteHub {
         transaction.execute(forgotten, [BOOTS_MAX])?;
         transaction.commit()?;
         let boot = Boot { hub: hub.cast_unsigned(), boot: boot.cast_unsigned() };
-        let (seq, pending) = (seq.cast_unsigned(), Pending::default());
-        let bytes = RefCell::default();
-        Ok(Self { database, boot, seq, removals_max, pending, bytes })
+        let (seq, pending, weighed) = (seq.cast_unsigned(), Pending::default(), Weighed::default());
+        Ok(Self { database, boot, seq, removals_max, pending, weighed })
     }
 
     /// Begins a transaction. What was not committed when this is dropped is not there afterwards.
@@ -119,6 +110,7 @@ impl SqliteHub {
     /// and open the file again.
     pub fn commit(&self) -> Result<(), StoreError> {
         self.write_sums()?;
+        self.write_weights()?;
         Ok(self.database.execute_batch("COMMIT")?)
     }
 
@@ -174,7 +166,7 @@ impl SqliteHub {
                 page.is_last = true;
                 break;
             };
-            let StoredEntry { seq, entry } = StoredEntry::read(document, row)?;
+            let StoredEntry { seq, entry, .. } = StoredEntry::read(document, row)?;
             sum += Page::cost(&entry);
             page.entries.push((seq, entry));
         }
@@ -299,22 +291,11 @@ impl HubStore for SqliteHub {
     }
 
     fn bytes(&self, document: DocumentId) -> Result<u64, StoreError> {
-        if let Some((bytes, at)) = self.bytes.borrow().get(&document)
-            && self.seq - at < COUNTED_CHANGES_MAX
-        {
-            return Ok(*bytes);
-        }
-        // By what a row says beside its entry, and what an entry costs beside its bytes.
-        let sql = "SELECT coalesce(sum(length(body) + 2 * (last - first)), 0) FROM entries
-                   WHERE document = ?1";
+        self.write_weights()?;
+        let sql = "SELECT bytes FROM documents WHERE id = ?1";
         let bytes: i64 = self.prepare(sql)?.query_row([signed(document)?], |row| row.get(0))?;
-        let bytes = bytes.cast_unsigned();
-        let mut counted = self.bytes.borrow_mut();
-        if counted.len() >= COUNTED_DOCUMENTS_MAX {
-            counted.clear();
-        }
-        counted.insert(document, (bytes, self.seq));
-        Ok(bytes)
+        // A damaged number is no reason to serve nobody: what is told of it is about what is to come.
+        Ok(bytes.max(0).cast_unsigned())
     }
 
     fn arrived(

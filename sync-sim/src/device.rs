@@ -12,6 +12,7 @@ use sync_core::types::Renaming;
 use sync_core::wire::Packing;
 
 use crate::disk::{Batch, Disk};
+use crate::holders::Doubts;
 use crate::invariant::Invariant;
 use crate::kernel::{self, Accepted};
 use crate::marks::Mark;
@@ -37,6 +38,7 @@ pub(crate) struct Device {
     /// Until when it does not try to connect.
     pub(crate) offline_ms: u64,
     pub(crate) backup: Option<Disk>,
+    pub(crate) doubts: Doubts,
 }
 
 /// A process of a device.
@@ -86,6 +88,7 @@ impl World<'_> {
             held_ms: [0; 2],
             offline_ms: 0,
             backup: None,
+            doubts: Doubts::default(),
         });
         self.start_device(device);
     }
@@ -111,6 +114,7 @@ impl World<'_> {
             }
         }
         self.devices[device].run += 1;
+        self.devices[device].doubts.begin();
         self.devices[device].process = Some(Process {
             client,
             storing: VecDeque::new(),
@@ -166,6 +170,7 @@ impl World<'_> {
             let store = &self.devices[device].disk.documents[document].saved.store;
             self.model.hear(document, removal, &dead, kernel::fields(store, &place));
         }
+        self.devices[device].doubts.hear(document, &batch.persist.steps);
         if let Err(violation) = self.devices[device].disk.apply(batch) {
             self.fail(violation.invariant, violation.detail);
         }
@@ -181,11 +186,11 @@ impl World<'_> {
     fn rename_changes(&mut self, device: usize, document: usize, renaming: &Renaming) {
         self.marks.hit(Mark::WrittenAgain);
         let Device { disk, process, .. } = &mut self.devices[device];
-        let store = &disk.documents[document].saved.store;
+        let saved = &disk.documents[document].saved;
         let name = document_name(document);
         let hubs = self.hubs.iter().filter_map(|hub| hub.disk.store.state(&name));
         let hubs: Vec<&MemoryStore> = hubs.collect();
-        let (moved, count) = self.model.rename(document, renaming, &disk.has, store, &hubs);
+        let (moved, count) = self.model.rename(document, renaming, &disk.has, saved, &hubs);
         for (old, new) in moved {
             disk.has.remove(&old);
             disk.has.insert(new);

@@ -2,6 +2,7 @@
 
 use sync_core::session::ClientInput;
 
+use crate::device::Device;
 use crate::hub::HubDisk;
 use crate::marks::Mark;
 use crate::queue::Event;
@@ -152,7 +153,12 @@ impl World<'_> {
         let of_hub = self.chance.fault.chance(200);
         let clock =
             if of_hub { &mut self.hubs[hub].clock_ms } else { &mut self.devices[device].clock_ms };
-        *clock = if is_jump && *clock != 0 { 0 } else { *clock + by_ms };
+        let before = *clock;
+        *clock = if is_jump && before != 0 { 0 } else { before + by_ms };
+        if !of_hub && *clock < before {
+            let Device { disk, doubts, .. } = &mut self.devices[device];
+            doubts.set_back(disk);
+        }
         self.marks.hit(match (is_jump, by_ms > 0) {
             (false, _) => Mark::ClockSkewed,
             (true, true) => Mark::ClockJumpedAhead,

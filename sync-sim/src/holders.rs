@@ -1,10 +1,13 @@
 //! Who is said to have what: it must have been on that disk, and in the end everybody is to know.
 
+use std::collections::BTreeSet;
+
 use sync_core::causal::ReplicaId;
 use sync_core::session::Step;
 use sync_core::wire::Cursor;
 
 use crate::device::{Device, asks};
+use crate::disk::Disk;
 use crate::invariant::Invariant;
 use crate::marks::Mark;
 use crate::world::{World, document_name};
@@ -16,6 +19,44 @@ const HEARD_MS_MAX: u64 = 10_000;
 /// How a device is named: replicas of one fingerprint are one.
 fn device_of(replica: ReplicaId) -> ReplicaId {
     replica.with_incarnation(0)
+}
+
+/// Whom a device heard of last by a clock that was set back since. A process that began since does not know
+/// which of two words about them is the later one, where both are a while old.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Doubts {
+    set_back: BTreeSet<(usize, ReplicaId)>,
+    begun: BTreeSet<(usize, ReplicaId)>,
+}
+
+impl Doubts {
+    /// The clock is set back.
+    pub(crate) fn set_back(&mut self, disk: &Disk) {
+        for (document, file) in disk.documents.iter().enumerate() {
+            let known = file.devices.iter().map(|known| (document, device_of(known.replica)));
+            self.set_back.extend(known);
+        }
+    }
+
+    /// A process begins.
+    pub(crate) fn begin(&mut self) {
+        self.begun.extend(self.set_back.iter().copied());
+    }
+
+    /// The device has on disk what it hears anew.
+    pub(crate) fn hear(&mut self, document: usize, steps: &[Step]) {
+        for step in steps {
+            if let Step::Know(known) = step {
+                let key = (document, device_of(known.replica));
+                self.set_back.remove(&key);
+                self.begun.remove(&key);
+            }
+        }
+    }
+
+    fn has(&self, document: usize, replica: ReplicaId) -> bool {
+        self.begun.contains(&(document, device_of(replica)))
+    }
 }
 
 impl World<'_> {
@@ -48,6 +89,10 @@ impl World<'_> {
     pub(crate) fn check_claims(&mut self, device: usize, document: usize, steps: &[Step]) {
         for step in steps {
             let Step::Know(known) = step else { continue };
+            // What it says of itself is no claim.
+            if known.replica.is_kin(&self.devices[device].disk.documents[document].replica) {
+                continue;
+            }
             let mut before = self.devices[device].disk.documents[document].devices.iter();
             let before = before.rfind(|before| before.replica.is_kin(&known.replica));
             if before.is_some_and(|before| !known.has.covers(&before.has)) {
@@ -79,7 +124,7 @@ impl World<'_> {
         }
         let mut unheard = None;
         for (at, device) in self.devices.iter().enumerate() {
-            let Device { process: Some(process), disk, .. } = device else { continue };
+            let Device { process: Some(process), disk, doubts, .. } = device else { continue };
             if !asks(at) || disk.is_copied {
                 continue;
             }
@@ -87,7 +132,8 @@ impl World<'_> {
                 let name = document_name(document);
                 for (other, of_other) in self.devices.iter().enumerate() {
                     let replica = of_other.disk.documents[document].replica;
-                    if other == at || of_other.disk.is_copied {
+                    let is_doubted = doubts.has(document, replica);
+                    if other == at || of_other.disk.is_copied || is_doubted {
                         continue;
                     }
                     let mut known = process.client.devices(&name).into_iter().flatten();

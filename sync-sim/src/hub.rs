@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use sync_core::causal::{Dot, ReplicaId};
 use sync_core::session::{Boot, ChunkSize, Hub, HubInput, HubOutput, HubStore, MemoryHub, Now};
 use sync_core::wire::{Fault, Packing};
 
 use crate::invariant::Invariant;
-use crate::kernel::{self, Downward, Upward};
+use crate::kernel::{self, Brought, Downward, Upward};
 use crate::marks::Mark;
 use crate::measure::CatchUp;
 use crate::model::ChangeId;
@@ -335,11 +336,40 @@ impl World<'_> {
                 let Some(open) = link.channels.get_mut(&channel) else { return };
                 let document = open.document;
                 let changes = open.pushes.remove(&number).unwrap_or_default();
+                let claims = open.claims.clone();
+                self.check_writers(hub, id, document, &changes, &claims);
                 self.check_stored(hub, document, changes);
+            }
+            Downward::InUse { channel, replica } => {
+                let Some(open) = link.channels.get_mut(&channel) else { return };
+                open.claims.remove(&replica);
             }
             Downward::Refused => self.marks.hit(Mark::Refused),
             Downward::Unresolved => self.marks.hit(Mark::Unresolved),
             Downward::Names { .. } | Downward::Other => {}
+        }
+    }
+
+    /// Nobody else writes as a replica over a connection that the hub holds for open.
+    fn check_writers(
+        &mut self,
+        hub: usize,
+        id: u64,
+        document: usize,
+        changes: &[ChangeId],
+        claims: &BTreeSet<ReplicaId>,
+    ) {
+        let replicas = changes.iter().map(|change| self.model.changes()[*change].replica);
+        let mut other = None;
+        for replica in replicas.filter(|replica| claims.contains(replica)) {
+            let before = self.writers.insert((hub, document, replica), id);
+            let before = before.filter(|before| *before != id);
+            if before.and_then(|id| self.links.get(&id)).is_some_and(|link| link.at_hub) {
+                other = Some(format!("hub {hub} lets {before:?} and {id} write as {replica}"));
+            }
+        }
+        if let Some(detail) = other {
+            self.fail(Invariant::OneWriter, detail);
         }
     }
 
@@ -357,6 +387,15 @@ impl World<'_> {
             });
             if !has_all {
                 early = Some(format!("hub {hub} acknowledged {}:{}", change.replica, change.last));
+            }
+            let other = change.live.iter().find(|brought| {
+                let dot = Dot::new(change.replica, brought.counter);
+                let there = state.and_then(|state| kernel::content_in(state, dot));
+                there.is_some_and(|there| there != brought.content)
+            });
+            if let Some(Brought { counter, .. }) = other {
+                let dot = Dot::new(change.replica, *counter);
+                early = Some(format!("hub {hub} acknowledged {dot}, and has something else"));
             }
             change.was_stored = true;
             stored.push(id);

@@ -19,6 +19,8 @@ pub enum Invariant {
     /// Bytes of a delta are on disk before they are on the network, and an item that was sent never
     /// changes.
     DurableBeforeVisible,
+    /// A hub lets one connection at a time write as a replica.
+    OneWriter,
     /// What a hub acknowledges is on its disk.
     AckAfterHubDisk,
     /// A receipt never says more than what is so.

@@ -8,7 +8,7 @@ use sync_core::causal::{
 };
 use sync_core::document::Document;
 use sync_core::error::Sure;
-use sync_core::session::{OutboxItem, Step};
+use sync_core::session::{OutboxItem, SavedDocument, Step};
 use sync_core::types::{Content, Element, Place, RecordId, Renaming, Share};
 use sync_core::wire::{
     ClientMessage, Cursor, Dictionary, HubMessage, Objects, decode_client, decode_hub, read_delta,
@@ -79,6 +79,17 @@ pub(crate) fn renamings(steps: &[Step]) -> Vec<Renaming> {
 /// What a live dot stands for in a state.
 pub(crate) fn content_in(store: &MemoryStore, dot: Dot) -> Option<u64> {
     content_of(store.entry_of(dot)?, dot)
+}
+
+/// What a dot stands for on a disk: it may have died there, and wait to be sent.
+pub(crate) fn content_on(saved: &SavedDocument, dot: Dot) -> Option<u64> {
+    let mut waiting = saved.outbox.iter().flat_map(|item| &item.delta.entries);
+    content_in(&saved.store, dot).or_else(|| {
+        waiting.find_map(|entry| {
+            let is_of_it = entry.replica() == dot.replica;
+            is_of_it.then(|| content_of(entry.view(), dot)).flatten()
+        })
+    })
 }
 
 /// The dots of a delta that are of other incarnations of a replica.
@@ -263,8 +274,17 @@ pub(crate) enum Upward {
         document: String,
         /// What is said to be here.
         context: CausalContext,
+        /// As whom it is to write.
+        claims: Vec<ReplicaId>,
         /// Whether it has a cursor.
         has_cursor: bool,
+    },
+    /// It is to write as others too.
+    Claim {
+        /// The channel.
+        channel: u32,
+        /// As whom.
+        claims: Vec<ReplicaId>,
     },
     /// It hands over a delta.
     Push {
@@ -290,6 +310,7 @@ pub(crate) enum Upward {
 
 /// The message types of the protocol that are looked into; the byte behind checksum and array.
 const OPEN: u8 = 2;
+const CLAIM: u8 = 3;
 const PUSH: u8 = 5;
 const CLIENT_PACKED: u8 = 11;
 const CLIENT_HELD: u8 = 12;
@@ -298,6 +319,7 @@ const CHUNK: u8 = 67;
 const DELTA: u8 = 68;
 const REFUSED: u8 = 70;
 const STORED: u8 = 69;
+const IN_USE: u8 = 71;
 const NAMES: u8 = 75;
 const UNRESOLVED: u8 = 76;
 const HUB_PACKED: u8 = 77;
@@ -327,12 +349,16 @@ pub(crate) fn digest(frame: &[u8]) -> u64 {
 
 /// Reads a frame from a client.
 pub(crate) fn upward(frame: &[u8]) -> Upward {
-    if !matches!(type_of(frame), OPEN | PUSH | CLIENT_PACKED | CLIENT_HELD) {
+    if !matches!(type_of(frame), OPEN | CLAIM | PUSH | CLIENT_PACKED | CLIENT_HELD) {
         return Upward::Other;
     }
     match decode_client(frame) {
-        Ok(ClientMessage::Open { channel, document, cursor, context, .. }) => {
-            Upward::Open { channel, document, context, has_cursor: cursor.is_some() }
+        Ok(ClientMessage::Open { channel, document, cursor, context, claims, .. }) => {
+            let claims = claims.iter().map(|claim| claim.replica).collect();
+            Upward::Open { channel, document, context, claims, has_cursor: cursor.is_some() }
+        }
+        Ok(ClientMessage::Claim { channel, claims }) => {
+            Upward::Claim { channel, claims: claims.iter().map(|claim| claim.replica).collect() }
         }
         Ok(ClientMessage::Push(push)) => {
             Upward::Push { channel: push.channel, id: push.id, delta: push.delta }
@@ -376,6 +402,13 @@ pub(crate) enum Downward {
     },
     /// A push was refused.
     Refused,
+    /// Another connection writes as a replica.
+    InUse {
+        /// The channel.
+        channel: u32,
+        /// As which.
+        replica: ReplicaId,
+    },
     /// Things have numbers.
     Names {
         /// The channel.
@@ -399,7 +432,7 @@ pub(crate) fn note_bytes(delta: &[u8], names: &mut Dictionary) -> usize {
 pub(crate) fn downward(frame: &[u8]) -> Downward {
     let is_looked_into = matches!(
         type_of(frame),
-        OPENED | CHUNK | DELTA | STORED | REFUSED | NAMES | UNRESOLVED | HUB_PACKED
+        OPENED | CHUNK | DELTA | STORED | REFUSED | IN_USE | NAMES | UNRESOLVED | HUB_PACKED
     );
     if !is_looked_into {
         return Downward::Other;
@@ -412,6 +445,7 @@ pub(crate) fn downward(frame: &[u8]) -> Downward {
         Ok(HubMessage::Delta { channel, .. }) => Downward::Delta { channel },
         Ok(HubMessage::Stored { channel, id, .. }) => Downward::Stored { channel, id },
         Ok(HubMessage::Refused { .. }) => Downward::Refused,
+        Ok(HubMessage::InUse { channel, replica }) => Downward::InUse { channel, replica },
         Ok(HubMessage::Names { channel, names }) => Downward::Names { channel, names },
         Ok(HubMessage::Unresolved { .. }) => Downward::Unresolved,
         Ok(_) | Err(_) => Downward::Other,

@@ -63,6 +63,8 @@ marks! {
     HubWiped,
     /// A hub that had lost something was given something back.
     Refilled,
+    /// A connection ended behind a part of a refill.
+    RefillCut,
     /// A hub forgot removals.
     Forgot,
     /// A clock was off by up to minutes.

@@ -10,6 +10,7 @@ mod lacking;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::causal::{CausalContext, Dot, MemoryStore, ReplicaId};
+use sync_core::session::SavedDocument;
 use sync_core::types::{MARKS_MAX, Renaming};
 
 use crate::invariant::{Invariant, Violation};
@@ -23,6 +24,8 @@ pub(crate) type ChangeId = usize;
 pub(crate) struct Change {
     /// The document's number.
     pub(crate) document: usize,
+    /// The change as it was first made, where this is the same under other dots.
+    origin: ChangeId,
     pub(crate) replica: ReplicaId,
     pub(crate) first: u64,
     pub(crate) last: u64,
@@ -67,8 +70,8 @@ struct Dots {
     in_part: BTreeSet<(String, usize)>,
     /// The removals that somebody heard of who held the record, with each field that it had there.
     heard: BTreeSet<(Dot, String)>,
-    /// The first contested dot of replicas of which a copy found too late that it is one: the other has
-    /// opened them more often since than marks are kept.
+    /// The first contested dot of replicas of which a copy found too late that it is one: the other, or
+    /// itself, has opened them more often since than marks are kept.
     found_late: BTreeMap<ReplicaId, u64>,
 }
 
@@ -125,6 +128,7 @@ impl Model {
         let seen = is_assertion.then_some(maker.seen);
         let change = Change {
             document,
+            origin: id,
             replica,
             first,
             last,
@@ -162,7 +166,7 @@ impl Model {
         document: usize,
         renaming: &Renaming,
         has: &BTreeSet<ChangeId>,
-        store: &MemoryStore,
+        saved: &SavedDocument,
         hubs: &[&MemoryStore],
     ) -> (Vec<(ChangeId, ChangeId)>, u64) {
         if renaming.mark.is_some() {
@@ -173,10 +177,16 @@ impl Model {
         }
         self.note_late(document, renaming, has, hubs);
         let twice = self.taken_twice(document);
+        let live = kernel::live(&saved.store).into_keys();
+        let live: BTreeSet<Dot> = live.filter(|dot| dot.replica == renaming.to).collect();
+        let marks = &mut self.documents[document].marks;
         if twice.get(&renaming.from).is_some_and(|first| *first <= renaming.last) {
             // A device may have been given some of it, mixed with what it wrote itself.
-            let live = kernel::live(store).into_keys().filter(|dot| dot.replica == renaming.to);
-            self.documents[document].marks.extend(live);
+            marks.extend(live);
+        } else {
+            // What it was given so may stand apart once more.
+            let moved: Vec<Dot> = marks.iter().map(|dot| renaming.dot(*dot)).collect();
+            marks.extend(moved.into_iter().filter(|dot| live.contains(dot)));
         }
         let mut moved = Vec::new();
         let mut count = 0;
@@ -200,7 +210,7 @@ impl Model {
                 let dot = renaming.dot(Dot::new(change.replica, brought.counter));
                 brought.counter = dot.counter;
                 // What a copy says of where it comes from goes along.
-                brought.content = kernel::content_in(store, dot).unwrap_or(brought.content);
+                brought.content = kernel::content_on(saved, dot).unwrap_or(brought.content);
                 brought.copy_of = brought.copy_of.map(|of| renaming.dot(of));
             }
             (change.replica, change.first, change.last) = (first.replica, first.counter, last);
@@ -213,7 +223,7 @@ impl Model {
     }
 
     /// Notes where a copy keeps under the old dots what it wrote first: a hub has so many marks of the other
-    /// behind that place that none which it keeps says where the two part.
+    /// behind that place, or the copy so many of its own, that none which is kept says where the two part.
     fn note_late(
         &mut self,
         document: usize,
@@ -224,22 +234,23 @@ impl Model {
         let Dots { by_replica, found_late, .. } = &mut self.documents[document];
         let all = by_replica.get(&renaming.from).into_iter().flatten();
         let (own, others): (Vec<&ChangeId>, Vec<&ChangeId>) = all.partition(|id| has.contains(id));
+        let own = own.iter().map(|id| &self.changes[**id]);
         for hub in hubs {
             let others = others.iter().map(|id| &self.changes[**id]);
             let theirs = others.filter(|change| {
                 change.was_taken && kernel::has_seen(hub, change.replica, change.first, change.last)
             });
-            let met = own.iter().map(|id| &self.changes[**id]).flat_map(|change| {
+            let met = own.clone().flat_map(|change| {
                 let met = theirs
                     .clone()
                     .filter(|other| other.first <= change.last && change.first <= other.last);
                 met.map(|other| other.first.max(change.first))
             });
             let Some(parted) = met.min() else { continue };
-            let live = theirs.flat_map(|change| &change.live);
-            let is_mark =
-                |brought: &&Brought| brought.place.is_empty() && brought.counter >= parted;
-            if parted < renaming.first && live.filter(is_mark).count() >= MARKS_MAX {
+            let is_forgotten = |marks: usize| marks >= MARKS_MAX;
+            let is_late = is_forgotten(marks_from(parted, own.clone()))
+                || is_forgotten(marks_from(parted, theirs));
+            if parted < renaming.first && is_late {
                 let first = found_late.entry(renaming.from).or_insert(parted);
                 *first = parted.min(*first);
             }
@@ -468,4 +479,10 @@ impl Model {
         });
         within.collect()
     }
+}
+
+/// How many marks of openings there are from a counter on in changes of one replica.
+fn marks_from<'a>(counter: u64, changes: impl Iterator<Item = &'a Change>) -> usize {
+    let is_mark = |brought: &&Brought| brought.place.is_empty() && brought.counter >= counter;
+    changes.flat_map(|change| &change.live).filter(is_mark).count()
 }

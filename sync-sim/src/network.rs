@@ -3,8 +3,9 @@
 //! A frame that was sent may arrive after its sender has given the connection up, and then between the
 //! frames of a later one. The end of a connection may never be told to the other side.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use sync_core::causal::ReplicaId;
 use sync_core::session::{ClientInput, HubInput};
 use sync_core::wire::Dictionary;
 
@@ -45,6 +46,8 @@ pub(crate) struct Way {
 pub(crate) struct Channel {
     pub(crate) document: usize,
     pub(crate) has_cursor: bool,
+    /// As whom the device is to write.
+    pub(crate) claims: BTreeSet<ReplicaId>,
     /// Changes by the number of the push that has them whole.
     pub(crate) pushes: BTreeMap<u64, Vec<ChangeId>>,
     pub(crate) catch_up: Option<CatchUp>,
@@ -177,6 +180,16 @@ impl World<'_> {
         if let Some(link) = self.links.get_mut(&id) {
             link.is_cut = true;
         }
+        self.tell_end(id, true);
+        self.tell_end(id, false);
+    }
+
+    /// Cuts a connection behind what is under way on it.
+    pub(crate) fn cut_behind(&mut self, id: u64) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.is_cut = true;
+        }
+        self.marks.hit(Mark::RefillCut);
         self.tell_end(id, true);
         self.tell_end(id, false);
     }

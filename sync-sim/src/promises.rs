@@ -49,8 +49,9 @@ impl World<'_> {
     /// Sends a frame: what it says of this device must be on its disk.
     pub(crate) fn send_up(&mut self, device: usize, frame: Vec<u8>) {
         let Some(id) = self.devices[device].link else { return };
+        let mut is_refill = false;
         match kernel::upward(&frame) {
-            Upward::Open { channel, document, context, has_cursor } => {
+            Upward::Open { channel, document, context, claims, has_cursor } => {
                 let document = document_number(&document);
                 let on_disk = &self.devices[device].disk.documents[document].saved.store;
                 if !on_disk.context().covers(&context) {
@@ -60,6 +61,7 @@ impl World<'_> {
                 let fresh = Channel {
                     document,
                     has_cursor,
+                    claims: claims.into_iter().collect(),
                     pushes: BTreeMap::new(),
                     catch_up: None,
                     dictionary: Dictionary::new(),
@@ -69,8 +71,14 @@ impl World<'_> {
                     link.channels.insert(channel, fresh);
                 }
             }
+            Upward::Claim { channel, claims } => {
+                let link = self.links.get_mut(&id);
+                if let Some(open) = link.and_then(|link| link.channels.get_mut(&channel)) {
+                    open.claims.extend(claims);
+                }
+            }
             Upward::Push { channel, id: number, delta } => {
-                self.check_push(device, id, channel, number, &delta);
+                is_refill = self.check_push(device, id, channel, number, &delta);
             }
             Upward::Held { channel, replica, seq } => {
                 self.check_held(device, id, (channel, replica, seq));
@@ -78,40 +86,55 @@ impl World<'_> {
             Upward::Other => {}
         }
         self.transmit(id, true, frame);
+        let cut_refills = self.scenario.cut_refills;
+        if is_refill && !self.is_healing && self.chance.refills.chance(cut_refills) {
+            self.cut_behind(id);
+        }
     }
 
-    fn check_push(&mut self, device: usize, link: u64, channel: u32, number: u64, bytes: &[u8]) {
+    /// Says whether a push is a part of a refill.
+    fn check_push(
+        &mut self,
+        device: usize,
+        link: u64,
+        channel: u32,
+        number: u64,
+        bytes: &[u8],
+    ) -> bool {
         let Some(open) = self.links.get_mut(&link).and_then(|link| link.channels.get_mut(&channel))
         else {
-            return;
+            return false;
         };
         let document = open.document;
-        let Device { process: Some(process), disk, .. } = &self.devices[device] else { return };
-        let Ok(shown) = process.client.document(&document_name(document)) else { return };
+        let Device { process: Some(process), disk, .. } = &self.devices[device] else {
+            return false;
+        };
+        let Ok(shown) = process.client.document(&document_name(document)) else { return false };
         let written = &disk.documents[document].written;
         let known = Known { shown: shown.store(), written };
         let Some(delta) = known.read(bytes, &open.dictionary) else {
             let detail = format!("device {device} names what it does not have");
             self.accuse(detail);
-            return;
+            return false;
         };
         let delta = &delta;
         let file = &self.devices[device].disk.documents[document].saved;
         if let Some(dot) = kernel::stranger(delta, &file.store) {
             let detail = format!("device {device} sends {dot}, which is not so on its disk");
             self.fail(Invariant::DurableBeforeVisible, detail);
-            return;
+            return false;
         }
-        let Some(process) = &self.devices[device].process else { return };
+        let Some(process) = &self.devices[device].process else { return false };
         let name = document_name(document);
-        let Ok(items) = process.client.outbox(&name) else { return };
+        let Ok(items) = process.client.outbox(&name) else { return false };
         let whole = delta.context();
         let carried = items.filter(|item| whole.covers(&item.delta.context()));
         let carried: Vec<&OutboxItem> = carried.collect();
         let mut of_items = CausalContext::default();
         carried.iter().for_each(|item| of_items.union(&item.delta.context()));
         let mut whole_changes = Vec::new();
-        if of_items != whole {
+        let is_refill = of_items != whole;
+        if is_refill {
             if !delta.entries.is_empty() {
                 self.marks.hit(Mark::Refilled);
             }
@@ -143,7 +166,7 @@ impl World<'_> {
         }
         if let Some(detail) = unfrozen {
             self.fail(Invariant::DurableBeforeVisible, detail);
-            return;
+            return false;
         }
         for change in &changes {
             let change = self.model.change_mut(*change);
@@ -155,5 +178,6 @@ impl World<'_> {
         whole_changes.extend(&changes);
         self.pushes.insert((link, channel, number), whole_changes);
         open.pushes.insert(number, changes);
+        is_refill
     }
 }

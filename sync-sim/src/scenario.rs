@@ -118,6 +118,8 @@ pub struct Scenario {
     pub hub_disk_ms: (u64, u64),
     /// How many of a thousand ends of connections are never told to the other side.
     pub half_open: u32,
+    /// How many of a thousand pushes of a refill are the last that the hub hears over that connection.
+    pub cut_refills: u32,
     /// About how many bytes of entries a chunk of a catch-up has; none for the hub's own size.
     pub chunk: Option<(usize, usize)>,
     /// From how many bytes on frames are packed, by every second device and by hubs for these; none
@@ -146,6 +148,7 @@ impl Scenario {
             disk_ms: (1, 10),
             hub_disk_ms: (1, 10),
             half_open: 0,
+            cut_refills: 0,
             chunk: None,
             packed: None,
             mutant: None,
@@ -182,6 +185,7 @@ impl Scenario {
             disk_ms: (1, [2, 20, 200][random.index(3)]),
             hub_disk_ms: (1, [2, 20, 200][random.index(3)]),
             half_open: [0, 0, 100, 400][random.index(4)],
+            cut_refills: if Random::new(seed).stream(13).chance(60) { 400 } else { 0 },
             chunk: random.chance(700).then_some(small),
             packed: Random::new(seed).stream(12).chance(500).then_some(PACKED_BYTES),
             ..Self::calm(seed)

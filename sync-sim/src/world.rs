@@ -28,6 +28,7 @@ pub(crate) struct Chances {
     pub(crate) fault: Random,
     pub(crate) application: Random,
     pub(crate) identity: Random,
+    pub(crate) refills: Random,
 }
 
 /// A run under way.
@@ -49,6 +50,8 @@ pub(crate) struct World<'w> {
     /// The changes that each push had whole, by connection, channel and number. A push may arrive when
     /// its connection is no more.
     pub(crate) pushes: BTreeMap<(u64, u32, u64), Vec<ChangeId>>,
+    /// Over which connection each replica last wrote that it had claimed, by hub and document.
+    pub(crate) writers: BTreeMap<(usize, usize, ReplicaId), u64>,
     pub(crate) marks: Marks,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
@@ -80,6 +83,7 @@ impl<'w> World<'w> {
             fault: random.stream(4),
             application: random.stream(5),
             identity: random.stream(6),
+            refills: random.stream(7),
         };
         let mut world = Self {
             workload,
@@ -94,6 +98,7 @@ impl<'w> World<'w> {
             sent_items: BTreeMap::new(),
             had: BTreeMap::new(),
             pushes: BTreeMap::new(),
+            writers: BTreeMap::new(),
             marks: Marks::default(),
             trace: Trace::new(scenario.is_traced),
             violation: None,

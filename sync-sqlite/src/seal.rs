@@ -15,13 +15,17 @@ pub const SEAL_BYTES: usize = 4;
 pub fn seal(bytes: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(bytes.len() + SEAL_BYTES);
     sealed.extend_from_slice(bytes);
-    add_seal(&mut sealed);
+    add_seal(&mut sealed, 0);
     sealed
 }
 
-/// Makes of bytes what [`seal`] gives.
-pub fn add_seal(bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+/// Makes of the bytes from an offset on what [`seal`] gives.
+///
+/// # Panics
+///
+/// When the offset is beyond the end.
+pub fn add_seal(bytes: &mut Vec<u8>, from: usize) {
+    bytes.extend_from_slice(&crc32fast::hash(&bytes[from..]).to_le_bytes());
 }
 
 /// Checks what [`seal`] wrote and gives the bytes.
@@ -50,6 +54,14 @@ mod tests {
         for len in 0..sealed.len() {
             assert_eq!(unseal(&sealed[..len]), Err(BrokenSeal), "cut to {len} bytes");
         }
+    }
+
+    #[test]
+    fn what_follows_other_bytes_is_sealed_as_alone() {
+        let mut bytes = b"before".to_vec();
+        bytes.extend_from_slice(b"a row");
+        add_seal(&mut bytes, 6);
+        assert_eq!(bytes, [&b"before"[..], &seal(b"a row")].concat());
     }
 
     #[test]

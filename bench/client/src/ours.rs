@@ -116,7 +116,7 @@ impl Writer {
             let id = RecordId::new(&*record.id)?;
             let _ = self.records.update(&id, [("title", title.as_str().into())])?;
         }
-        let outbox = self.client.outbox();
+        let outbox = self.client.outbox()?;
         Ok(outbox.iter().map(|(_, item)| encode_delta(&item.delta).len()).sum())
     }
 

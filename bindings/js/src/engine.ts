@@ -8,10 +8,11 @@ import type { Environment } from "./environment.js";
 import { SyncError, storageError } from "./errors.js";
 import { foldLog, isDue } from "./fold.js";
 import { renamed, type Handle, type Kernel, type Now, type Output } from "./kernel.js";
-import { laterRenamings, readNews, type News } from "./read.js";
+import { laterRenamings, readAll, readNews, type News } from "./read.js";
 import { Deferred, Receipts } from "./receipts.js";
 import { check } from "./slot.js";
 import type { SlotRow, Store } from "./store.js";
+import { checkJoined } from "./transfer.js";
 import type { Write } from "./types.js";
 
 /** What others do about what the core tells. */
@@ -173,6 +174,8 @@ export class Engine {
           // What other tabs have put under other replicas stands so in the file's pieces too.
           const renamings = laterRenamings(await tables.head(doc), slot, this.seen);
           const parted = renamings.reduce((all: readonly Uint8Array[], one) => renamed(all, one), pieces);
+          const { saved } = await readAll(tables, doc, slot, this.slot.base);
+          checkJoined([...saved.state, ...saved.rows], parted);
           await tables.addLog({ doc, slot, held, pieces: parted, imported: true });
           return { pieces: parted, renamings };
         });
@@ -184,7 +187,7 @@ export class Engine {
       } catch (error) {
         const reason = storageError(error);
         // A file that there is no room for leaves everything as it was.
-        if (reason.code !== "quota") throw reason;
+        if (reason.code !== "quota" && reason.code !== "too-large") throw reason;
         return reason;
       }
     });

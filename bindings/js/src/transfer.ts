@@ -19,6 +19,15 @@ export const EXPORT_BYTES_MAX = 256 * 1024 * 1024;
 /** The most pieces of a file. Arbitrary: far more than 256 MiB of notes are cut into. */
 export const PIECES_MAX = 65_536;
 
+/** The most replicas of a document, as in the native client and at the hub. */
+export const REPLICAS_MAX = 4_096;
+
+/** The most bytes of a delta: what is larger cannot be read again, and no hub takes it. */
+export const DELTA_BYTES_MAX = 160 * 1024;
+
+/** How many bytes name a replica. */
+const REPLICA_BYTES = 16;
+
 /** How many bytes stand before a piece, to say how long its delta is. */
 const LENGTH_BYTES = 4;
 
@@ -77,7 +86,40 @@ export async function readExport(file: Blob, bytesMax = EXPORT_BYTES_MAX): Promi
   }
   const folded = fold(pieces);
   if (folded === undefined) throw damaged("a checksum does not match");
+  checkEntries(folded);
   return folded;
+}
+
+/** Refuses pieces that would make more of a document than there may be. */
+export function checkJoined(known: readonly Uint8Array[], pieces: readonly Uint8Array[]): void {
+  const all = [...known, ...pieces];
+  const replicas = new Set(all.flatMap(replicasOf)).size;
+  if (replicas > REPLICAS_MAX) throw tooLarge("replicas", replicas, REPLICAS_MAX);
+  // Where something of this device is damaged, what the file has was looked at alone.
+  checkEntries(fold(all) ?? []);
+}
+
+/** An entry goes into one piece, however large it is once its parts are joined. */
+function checkEntries(folded: readonly Uint8Array[]): void {
+  for (const { length } of folded) {
+    if (length - SUM_BYTES > DELTA_BYTES_MAX) throw tooLarge("bytes of an entry", length - SUM_BYTES, DELTA_BYTES_MAX);
+  }
+}
+
+/** The replicas of a piece, which stand first in its delta: how many, seven bits a byte, and each. */
+function replicasOf(piece: Uint8Array): string[] {
+  let at = SUM_BYTES;
+  let count = 0;
+  for (let factor = 1; at < piece.length; factor *= 128) {
+    const byte = piece[at++] ?? 0;
+    count += (byte % 128) * factor;
+    if (byte < 128) break;
+  }
+  const replicas: string[] = [];
+  for (; replicas.length < count && at < piece.length; at += REPLICA_BYTES) {
+    replicas.push(String.fromCharCode(...piece.subarray(at, at + REPLICA_BYTES)));
+  }
+  return replicas;
 }
 
 async function unpack(packed: Blob, bytesMax: number): Promise<Uint8Array> {

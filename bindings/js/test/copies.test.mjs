@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CONFLICTS_MAX, RENAMINGS_MAX, write } from "../dist/commit.js";
-import { instantiate } from "../dist/kernel.js";
+import { fold, instantiate } from "../dist/kernel.js";
 import { Store } from "../dist/store.js";
 import { Profile, plain, settle, until } from "./support/profile.mjs";
 
@@ -50,6 +50,35 @@ test("what a copy wrote stands under another replica, in all that is stored and 
   await again.collection("notes").update(older.id, { title: "again" }).disk;
   await until(() => titles(b).includes("again"), "the tabs go on together");
   assert.deepEqual(titles(b), titles(again));
+  store.close();
+});
+
+test("a file that is imported by a tab that has not heard of a renaming stands under the new replica", async () => {
+  const profile = new Profile();
+  const writer = profile.tab();
+  const a = await writer.open("a", { name: "writer" });
+  const b = await profile.tab().open("a", { name: "reader" });
+  await a.collection("notes").insert({ title: "older" }).disk;
+  await a.collection("notes").insert({ title: "newer" }).disk;
+  await until(() => b.collection("notes").list().length === 2, "the other tab has both");
+  const file = await b.export();
+  const from = a.replica;
+  await a.close();
+  await settle();
+  const store = await Store.open(profile.databases, () => {});
+  const slot = await store.transact("readonly", async (tables) => (await tables.slots("a")).find((row) => row.replica === from));
+  const to = `${from.slice(0, 24)}0000002a`;
+  const steps = [{ type: "rename", renaming: renamingOf(from, 4, to, 7) }];
+  await store.transact("readwrite", (tables) => write(tables, slot, { steps, held: false, repeated: false }, []));
+  const stored = () =>
+    store.transact("readonly", async (tables) => {
+      const rows = await tables.log("a", 0);
+      return fold(rows.flatMap((row) => row.pieces)).map((piece) => Buffer.from(piece).toString("hex"));
+    });
+  const before = await stored();
+  await b.import(file);
+  assert.deepEqual(await stored(), before, "it brings nothing");
+  assert.deepEqual(plain(b.collection("notes")).map((note) => note.title).sort(), ["newer", "older"]);
   store.close();
 });
 

@@ -2,7 +2,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { EXPORT_BYTES_MAX, PIECES_MAX, readExport } from "../dist/transfer.js";
+import { crc32 } from "node:zlib";
+import { foldLog } from "../dist/fold.js";
+import { readNews } from "../dist/read.js";
+import { Store } from "../dist/store.js";
+import { DELTA_BYTES_MAX, EXPORT_BYTES_MAX, PIECES_MAX, REPLICAS_MAX, readExport } from "../dist/transfer.js";
 import { writes } from "./support/fake.mjs";
 import { Profile, plain, settle, until } from "./support/profile.mjs";
 
@@ -180,6 +184,101 @@ test("a file is as large as it may be, and no larger", async () => {
   const zeros = (bytes) => new Blob([new Uint8Array(bytes)]);
   await assert.rejects(reader.import(zeros(EXPORT_BYTES_MAX)), { code: "bad-export" });
   await assert.rejects(reader.import(zeros(EXPORT_BYTES_MAX + 1)), { code: "too-large" });
+});
+
+/** A number as deltas have it. */
+const n = (number) => (number < 128 ? [number] : [(number % 128) + 128, ...n(Math.floor(number / 128))]);
+
+/** A piece that stands before its length in a file, of these parts of a delta. */
+function pieceOf(...parts) {
+  const delta = Buffer.concat(parts.map((part) => Buffer.from(part)));
+  const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32LE(delta.length);
+  sum.writeUInt32LE(crc32(delta));
+  return Buffer.concat([length, sum, delta]);
+}
+
+/** A piece in which each of so many replicas, from one on, has a dead dot. */
+function pieceOfReplicas(from, count) {
+  const ids = Buffer.alloc(16 * count);
+  for (let at = 0; at < count; at += 1) ids.writeUInt32BE(from + at, 16 * at);
+  const dead = Array.from({ length: count }, (_, at) => [...n(at), 1, 1, 0]).flat();
+  return pieceOf(n(count), ids, [0], n(count), dead, [0, 0]);
+}
+
+/** A piece with one slot of a run of two: the other one is dead here. */
+function pieceOfRun(slot, bytes) {
+  const names = [0, 1].map((at) => (at === slot ? [1, 1] : [0])).flat();
+  const label = [1, 2, 3, "v".charCodeAt(0), 2, ...names];
+  const slots = [0, 1].map((at) => (at === slot ? Buffer.from([...n(bytes + 1), ...new Uint8Array(bytes).fill(0xc0)]) : Buffer.of(0)));
+  return pieceOf([1], Buffer.alloc(16, 7), label, [0], [1, 0], [0], [0, 2], [2], [0, 0], [2], ...slots);
+}
+
+test("a document has no more replicas by a file than there may be", async () => {
+  for (const beyond of [-1, 0, 1]) {
+    const reader = await new Profile().tab().open("a");
+    await reader.import(await packed([pieceOfReplicas(1, 2_000)]));
+    await reader.collection("notes").insert({ title: "own" }).disk;
+    // Those of the file, and the tab's own; some are known.
+    const file = await packed([pieceOfReplicas(1_001, REPLICAS_MAX - 1_001 + beyond)]);
+    const before = plain(reader.collection("notes"));
+    if (beyond > 0) await assert.rejects(reader.import(file), { code: "too-large", message: /4097 replicas/ });
+    else await reader.import(file);
+    assert.equal(reader.status().failure, undefined);
+    await reader.collection("notes").insert({ title: "after" }).disk;
+    assert.equal(reader.collection("notes").list().length, before.length + 1);
+  }
+});
+
+test("a run that is too large once its parts are joined is refused, within a file and with what is here", async () => {
+  const half = 80_000;
+  const pieces = await readExport(await packed([pieceOfRun(0, half), pieceOfRun(1, half)]));
+  assert.equal(pieces.length, 1);
+  const rest = DELTA_BYTES_MAX - (pieces[0].length - 4) + half;
+  for (const beyond of [-1, 0, 1]) {
+    const parts = [pieceOfRun(0, half), pieceOfRun(1, rest + beyond)];
+    for (const files of [[Buffer.concat(parts)], parts]) {
+      const reader = await new Profile().tab().open("a");
+      const last = files.pop();
+      for (const file of files) await reader.import(await packed([file]));
+      const imported = reader.import(await packed([last]));
+      if (beyond > 0) await assert.rejects(imported, { code: "too-large", message: /bytes of an entry/ });
+      else await imported;
+      assert.equal(reader.status().failure, undefined);
+      // What is here can be read again.
+      await readExport(await reader.export());
+    }
+  }
+});
+
+test("an import is known to those who come later, also once its row was folded", async () => {
+  const profile = new Profile();
+  const tab = await profile.tab().open("a");
+  const writer = await new Profile().tab().open("a");
+  writer.collection("notes").insert({ title: "from a file" });
+  const { id } = tab.collection("notes").insert({ title: "own" });
+  await tab.import(await writer.export());
+  const store = await Store.open(profile.databases, () => {});
+  const read = (work) => store.transact("readonly", work);
+  const row = (await read((tables) => tables.log("a", 0))).find((row) => row.imported);
+  const seen = row.id - 1;
+  assert.equal((await read((tables) => readNews(tables, "a", 7, seen))).isImported, true);
+  assert.equal((await read((tables) => readNews(tables, "a", 7, row.id))).isImported, false);
+  for (let at = 0; at < 100; at += 1) await tab.collection("notes").update(id, { title: `${at}` }).disk;
+  await foldLog(store, "a");
+  const head = await read((tables) => tables.head("a"));
+  assert.ok(head.upto > row.id);
+  assert.equal(head.importedUpto, row.id);
+  assert.equal((await read((tables) => tables.log("a", 0))).some((row) => row.imported), false);
+  assert.equal((await read((tables) => readNews(tables, "a", 7, seen))).isImported, true);
+  assert.equal((await read((tables) => readNews(tables, "a", 7, row.id))).isImported, false);
+  // It stays so when more is folded.
+  for (let at = 0; at < 100; at += 1) await tab.collection("notes").update(id, { title: `${at}` }).disk;
+  await foldLog(store, "a");
+  const later = await read((tables) => tables.head("a"));
+  assert.ok(later.upto > head.upto);
+  assert.equal(later.importedUpto, row.id);
+  store.close();
 });
 
 test("a file that the native client wrote is read", async () => {

@@ -67,7 +67,7 @@ impl Device {
     fn is_level(&self) -> bool {
         let state = self.shared.lock();
         state.session.phase(DOCUMENT) == Ok(Phase::Live)
-            && state.session.outbox(DOCUMENT).unwrap().next().is_none()
+            && state.session.spans(DOCUMENT).unwrap().next().is_none()
     }
 
     async fn close(self) {

@@ -23,6 +23,10 @@ pub(super) const VERSION_OF: &str = "the version of an export";
 /// The most pieces of a file. Arbitrary: far more than what 256 MiB of notes are cut into.
 const PIECES_MAX: usize = 65_536;
 
+/// The most ranges of dots that a file may speak of. Arbitrary: 16 MiB of memory, and far more than documents
+/// have.
+const RANGES_MAX: usize = 1 << 20;
+
 /// How many bytes say how many bytes follow the head.
 const LEN_BYTES: usize = 4;
 
@@ -60,6 +64,11 @@ const IN_MEMORY: &str = "a list of bytes takes what is written";
 
 /// Reads what [`write`] wrote, of at most so many bytes, packed and unpacked.
 pub(super) fn read(bytes: &[u8], bytes_max: usize) -> Result<MemoryStore, Malformed> {
+    read_by(bytes, bytes_max, RANGES_MAX)
+}
+
+/// The same, of at most so many ranges of dots.
+fn read_by(bytes: &[u8], bytes_max: usize, ranges_max: usize) -> Result<MemoryStore, Malformed> {
     if bytes.len() > bytes_max {
         return Err(limit("the bytes of the file", bytes.len(), bytes_max));
     }
@@ -90,6 +99,10 @@ pub(super) fn read(bytes: &[u8], bytes_max: usize) -> Result<MemoryStore, Malfor
             return Err(limit("the bytes of the document", total, bytes_max));
         }
         store.join(&read_piece(&mut packed, len)?);
+        let ranges = store.context().range_count();
+        if ranges > ranges_max {
+            return Err(limit("the number of ranges of dots", ranges, ranges_max));
+        }
     }
     // What stands behind is none of it.
     if packed.into_inner().is_empty() { Ok(store) } else { Err(DAMAGED) }
@@ -148,6 +161,24 @@ mod tests {
         assert!(store.context().contains(Dot::new(ReplicaId::from_bytes([7; 16]), 400)));
         assert!(read(&bytes, len + 1).is_ok());
         assert!(matches!(read(&bytes, len - 1), Err(Malformed::Limit(_))));
+    }
+
+    #[test]
+    fn the_ranges_of_dots_of_all_pieces_are_limited() {
+        let piece = |at: u64| {
+            let dots =
+                [at, at + 2].map(|counter| Dot::new(ReplicaId::from_bytes([7; 16]), counter));
+            Delta { dead: dots.into_iter().collect(), ..Delta::default() }
+        };
+        let bytes = write(&[piece(1), piece(11), piece(21)]).unwrap();
+        for (ranges_max, is_taken) in [(5, false), (6, true), (7, true)] {
+            let read = read_by(&bytes, usize::MAX, ranges_max);
+            assert_eq!(read.is_ok(), is_taken, "{ranges_max}");
+            assert!(is_taken || matches!(read, Err(Malformed::Limit(_))));
+        }
+        // No more dots, and fewer ranges.
+        let bytes = write(&[piece(1), piece(2)]).unwrap();
+        assert!(read_by(&bytes, usize::MAX, 2).is_ok() && read_by(&bytes, usize::MAX, 1).is_err());
     }
 
     /// A file of these unpacked bytes.

@@ -36,27 +36,36 @@ pub enum BadExport {
     Malformed(#[from] Malformed),
 }
 
-/// Writes items.
-pub(super) fn write<'a>(items: impl IntoIterator<Item = (&'a str, &'a OutboxItem)>) -> Vec<u8> {
-    let mut rows = Vec::new();
-    let mut count = 0;
-    for (document, OutboxItem { replica, first, last, changes, state, delta }) in items {
-        count += 1;
-        pack::array(&mut rows, 7);
-        pack::str(&mut rows, document);
-        replica.encode_into(&mut rows);
-        pack::uint(&mut rows, *first);
-        pack::uint(&mut rows, *last);
-        pack::uint(&mut rows, (*changes).into());
-        state.encode_into(&mut rows);
-        pack::bytes(&mut rows, &encode_delta(delta));
+/// Items that are being written.
+#[derive(Debug, Default)]
+pub(super) struct Export {
+    rows: Vec<u8>,
+    count: usize,
+}
+
+impl Export {
+    pub(super) fn add(&mut self, document: &str, item: &OutboxItem) {
+        let OutboxItem { replica, first, last, changes, state, delta } = item;
+        let Self { rows, count } = self;
+        *count += 1;
+        pack::array(rows, 7);
+        pack::str(rows, document);
+        replica.encode_into(rows);
+        pack::uint(rows, *first);
+        pack::uint(rows, *last);
+        pack::uint(rows, (*changes).into());
+        state.encode_into(rows);
+        pack::bytes(rows, &encode_delta(delta));
     }
-    let mut bytes = MAGIC.to_vec();
-    pack::array(&mut bytes, count);
-    bytes.append(&mut rows);
-    let checksum = crc32(&bytes);
-    bytes.extend_from_slice(&checksum.to_le_bytes());
-    bytes
+
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        pack::array(&mut bytes, self.count);
+        bytes.append(&mut self.rows);
+        let checksum = crc32(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
 }
 
 /// Reads what [`Client::export_outbox`](crate::Client::export_outbox) wrote. The whole is read or nothing.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use rusqlite::{Connection, ErrorCode, ToSql, params};
+use rusqlite::{Connection, ErrorCode, Statement, ToSql, params};
 
 use sync_core::causal::Entry;
 
@@ -15,30 +15,39 @@ const ROWS: usize = 32;
 /// With how many bytes entries are written at once. Arbitrary: so large ones do not wait for others.
 const BYTES_MAX: usize = 64 * 1_024;
 
-/// How many columns differ from row to row.
-const COLUMNS: usize = 6;
-
 const INSERT: &str = "INTO entries (document, replica, first, last, space, place, body)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
-/// A statement that ends at a row that is there already leaves those before it: nothing is noted down for
-/// taking them back.
-static INSERT_MANY: LazyLock<String> = LazyLock::new(|| {
-    let mut sql = format!("INSERT OR FAIL {INSERT}");
-    for row in 1..ROWS {
-        let columns = (0..COLUMNS).map(|column| format!(", ?{}", row * COLUMNS + column + 2));
-        sql.push_str(", (?1");
-        sql.extend(columns);
+/// Rows of one replica and of one space.
+static INSERT_ALIKE: LazyLock<String> = LazyLock::new(|| insert_many("?1, ?2, ?3", 4));
+
+/// Any rows.
+static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_many("?1", 6));
+
+/// A statement for many rows: of each, so many columns differ from row to row. One that ends at a row that is
+/// there already leaves those before it: nothing is noted down for taking them back.
+fn insert_many(alike: &str, differ: usize) -> String {
+    let mut sql = "INSERT OR FAIL INTO entries
+                   (document, replica, space, first, last, place, body) VALUES "
+        .to_owned();
+    let first = alike.split(',').count() + 1;
+    for row in 0..ROWS {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        sql.push_str(alike);
+        sql.extend((0..differ).map(|column| format!(", ?{}", first + row * differ + column)));
         sql.push(')');
     }
     sql
-});
+}
 
 /// New entries of one document that no statement has written yet.
 #[derive(Debug, Default)]
 pub(super) struct Arriving {
     document: i64,
     entries: Vec<Entry>,
+    /// The bodies of their rows, one behind the other, and where each ends.
+    bodies: Vec<u8>,
+    ends: Vec<usize>,
     /// Of what they hold.
     bytes: usize,
 }
@@ -61,12 +70,16 @@ impl Arriving {
     pub(super) fn push(&mut self, document: i64, entry: Entry) {
         self.document = document;
         self.bytes += entry.byte_count();
+        rows::add_entry(&mut self.bodies, &entry);
+        self.ends.push(self.bodies.len());
         self.entries.push(entry);
     }
 
     pub(super) fn clear(&mut self) {
         self.bytes = 0;
         self.entries.clear();
+        self.bodies.clear();
+        self.ends.clear();
     }
 
     /// Whether one of these is at a place.
@@ -97,28 +110,46 @@ impl Arriving {
         Ok(written?)
     }
 
+    /// Whether all are of one replica and of one space.
+    fn are_alike(&self) -> bool {
+        self.entries.windows(2).all(|two| {
+            two[0].replica() == two[1].replica() && two[0].label.space() == two[1].label.space()
+        })
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&Entry, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let bodies = starts.zip(&self.ends).map(|(start, end)| &self.bodies[start..*end]);
+        self.entries.iter().zip(bodies)
+    }
+
     fn write_together(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(&INSERT_MANY)?;
-        statement.raw_bind_parameter(1, self.document)?;
-        for (row, entry) in self.entries.iter().enumerate() {
-            let mut at = row * COLUMNS + 2;
-            let mut bind = |value: &dyn ToSql| {
-                at += 1;
-                statement.raw_bind_parameter(at - 1, value)
-            };
-            bind(entry.replica().as_bytes())?;
-            bind(&counter(entry.first.counter))?;
-            bind(&counter(entry.last()))?;
-            bind(&entry.label.space())?;
-            bind(&&*entry.id)?;
-            bind(&rows::write_entry(entry))?;
+        let Some(one) = self.entries.first() else { return Ok(()) };
+        let are_alike = self.are_alike();
+        let sql = if are_alike { &INSERT_ALIKE } else { &INSERT_MANY };
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut binding = Binding { statement: &mut statement, next: 1 };
+        binding.add(&self.document)?;
+        if are_alike {
+            binding.add(one.replica().as_bytes())?;
+            binding.add(&one.label.space())?;
+        }
+        for (entry, body) in self.rows() {
+            if !are_alike {
+                binding.add(entry.replica().as_bytes())?;
+                binding.add(&entry.label.space())?;
+            }
+            binding.add(&counter(entry.first.counter))?;
+            binding.add(&counter(entry.last()))?;
+            binding.add(&&*entry.id)?;
+            binding.add(&body)?;
         }
         statement.raw_execute().map(|_| ())
     }
 
     fn write_each(&self, connection: &Connection, verb: &str) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(&format!("{verb} {INSERT}"))?;
-        for entry in &self.entries {
+        for (entry, body) in self.rows() {
             statement.execute(params![
                 self.document,
                 entry.replica().as_bytes(),
@@ -126,9 +157,23 @@ impl Arriving {
                 counter(entry.last()),
                 entry.label.space(),
                 &*entry.id,
-                rows::write_entry(entry)
+                body
             ])?;
         }
+        Ok(())
+    }
+}
+
+/// Binds one value after the other.
+struct Binding<'a, 'c> {
+    statement: &'a mut Statement<'c>,
+    next: usize,
+}
+
+impl Binding<'_, '_> {
+    fn add(&mut self, value: &dyn ToSql) -> rusqlite::Result<()> {
+        self.statement.raw_bind_parameter(self.next, value)?;
+        self.next += 1;
         Ok(())
     }
 }
@@ -183,6 +228,22 @@ mod tests {
             assert_eq!(arriving.is_full(), count == ROWS);
             arriving.write(&connection).unwrap();
             assert!(arriving.is_empty());
+            assert_eq!(stored(&connection), entries);
+        }
+    }
+
+    #[test]
+    fn rows_of_several_replicas_or_spaces_are_one_statement_too() {
+        for odd in 0..2 {
+            let (connection, mut arriving) = (memory(), Arriving::default());
+            let mut entries: Vec<_> = (1..=ROWS).map(|counter| entry(counter as u64, 9)).collect();
+            match odd {
+                0 => entries[ROWS - 1].label = Label::new(b"other", [&b"text"[..]]),
+                _ => entries[ROWS - 1].first.replica = ReplicaId::from_bytes([2; 16]),
+            }
+            assert!(!Arriving { entries: entries.clone(), ..Arriving::default() }.are_alike());
+            entries.iter().for_each(|entry| arriving.push(1, entry.clone()));
+            arriving.write(&connection).unwrap();
             assert_eq!(stored(&connection), entries);
         }
     }

@@ -278,7 +278,7 @@ pub(super) fn damaged_items(
     after: Option<&ItemKey>,
     limit: i64,
 ) -> Result<(Vec<Found>, Option<ItemKey>), StoreError> {
-    let sql = "SELECT replica, last, body, position, document FROM outbox
+    let sql = "SELECT replica, last, body, position, head, document FROM outbox
                WHERE (document, replica, last) > (?1, ?2, ?3)
                ORDER BY document, replica, last LIMIT ?4";
     let mut statement = connection.prepare_cached(sql)?;
@@ -287,9 +287,9 @@ pub(super) fn damaged_items(
     let (mut found, mut key, mut count) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
         let (replica, last, document): (Vec<u8>, i64, i64) =
-            (row.get(0)?, row.get(1)?, row.get(4)?);
+            (row.get(0)?, row.get(1)?, row.get(5)?);
         (key, count) = (Some((document, replica.clone(), last)), count + 1);
-        let damage = damage_of("outbox", last, rows::read_outbox_row(row).map(|_| ()));
+        let damage = damage_of("outbox", last, rows::look_at_outbox_row(row));
         let at = At::Item { document, replica, last };
         found.extend(damage.map(|damage| Found { damage, at }));
     }

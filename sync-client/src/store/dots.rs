@@ -10,10 +10,11 @@ use sync_core::causal::{
     ReplicaId,
 };
 use sync_core::reconcile::{Indexed, LiveDots, Summary};
-use sync_core::session::ClientStore;
+use sync_core::session::{ClientStore, ItemHead, ItemSpan, OutboxItem};
 
 use super::StoreError;
 use super::file::File;
+use super::outbox;
 use super::rows::{self, counter};
 
 /// One document's entries and context in the client's file: an entry is read when it is asked for.
@@ -26,6 +27,8 @@ pub struct DocumentStore {
     /// How many places stand open.
     pub(super) open_count: u64,
     is_settled: bool,
+    /// What the outbox had when the document was opened.
+    pub(super) heads: Vec<ItemHead>,
     /// Of the live dots, while `is_summed`.
     sums: Fingerprints,
     is_summed: bool,
@@ -55,6 +58,7 @@ impl DocumentStore {
             document: self.document,
             open_count: self.open_count,
             is_settled: true,
+            heads: Vec::new(),
             sums: Fingerprints::default(),
             is_summed: false,
         };
@@ -79,6 +83,11 @@ impl DocumentStore {
         Ok(Ok(MemoryStore::load(self.context.clone(), entries)))
     }
 
+    /// Whether what was written is not to be committed any more.
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.file.is_spoiled()
+    }
+
     /// How many reads and writes of the file have failed so far.
     pub(crate) fn failures(&self) -> u64 {
         self.file.failures()
@@ -96,8 +105,13 @@ impl DocumentStore {
             let open_count: i64 = connection.query_row(count, [document], |row| row.get(0))?;
             Ok((read_context(connection, document, Err)?, open_count.unsigned_abs()))
         })?;
-        let (sums, is_summed) = (Fingerprints::default(), false);
-        Ok(Self { file, document, context, open_count, is_settled, sums, is_summed })
+        let (heads, sums, is_summed) = (Vec::new(), Fingerprints::default(), false);
+        Ok(Self { file, document, context, open_count, is_settled, heads, sums, is_summed })
+    }
+
+    /// An item of the outbox, also one that is not committed yet.
+    pub(super) fn item_of(&self, span: ItemSpan) -> Result<OutboxItem, StoreError> {
+        self.file.read(|connection| outbox::item(connection, self.document, span))
     }
 
     /// Shows entries that a statement finds: with the columns replica, first, last, space, place, body.
@@ -174,6 +188,13 @@ impl DocumentStore {
         })
     }
 
+    /// Takes note of counters that the file knows to be seen.
+    pub(super) fn saw(&mut self, replica: ReplicaId, ranges: &DotRanges) {
+        for (start, end) in ranges.iter() {
+            self.context.insert_range(replica, start, end);
+        }
+    }
+
     pub(super) fn count_in(&mut self, entry: &Entry) {
         if self.is_summed {
             self.sums.add(entry.view());
@@ -217,9 +238,7 @@ impl DotStore for DocumentStore {
 
     fn see(&mut self, replica: ReplicaId, ranges: &DotRanges) -> Result<(), StoreError> {
         self.file.see(self.document, replica, ranges, true)?;
-        for (start, end) in ranges.iter() {
-            self.context.insert_range(replica, start, end);
-        }
+        self.saw(replica, ranges);
         Ok(())
     }
 
@@ -283,6 +302,7 @@ impl DotStore for DocumentStore {
 impl ClientStore for DocumentStore {
     const IS_WRITTEN_THROUGH: bool = true;
     const RECORDS: bool = true;
+    const HAS_OUTBOX: bool = true;
 
     fn is_settled(&self) -> bool {
         self.is_settled
@@ -313,6 +333,14 @@ impl ClientStore for DocumentStore {
 
     fn drop_sums(&mut self) {
         (self.sums, self.is_summed) = (Fingerprints::default(), false);
+    }
+
+    fn take_heads(&mut self) -> Vec<ItemHead> {
+        std::mem::take(&mut self.heads)
+    }
+
+    fn item(&self, span: ItemSpan) -> Result<Option<OutboxItem>, StoreError> {
+        self.item_of(span).map(Some)
     }
 }
 

@@ -18,9 +18,11 @@ use super::{StoreError, copy, rows};
 /// After how many steps of SQLite's machine it is asked whether somebody waits. Arbitrary: some microseconds.
 const STEPS_BETWEEN: c_int = 1_000;
 
-/// How many rows are written before the write-ahead log goes into the file as soon as nobody writes.
-/// Arbitrary: some megabytes.
-const LONG_LOG_ROWS: u64 = 4_096;
+/// From how many bytes on the write-ahead log goes into the file as soon as nobody writes. Arbitrary.
+pub(crate) const LONG_LOG_BYTES: u64 = 4 * 1_024 * 1_024;
+
+/// How many bytes each page has beside itself in the log.
+const FRAME_BYTES: u64 = 24;
 
 /// One file, open until it is closed. What is written is in a transaction that the first write begins.
 #[derive(Debug)]
@@ -33,8 +35,8 @@ struct Inner {
     arriving: Arriving,
     /// What tells of a place that nothing is there, by document.
     sieves: BTreeMap<i64, Sieve>,
-    /// How many rows had been written when the write-ahead log last went into the file.
-    logged_from: u64,
+    /// Whether the write-ahead log has what another process left there.
+    is_left: bool,
     /// What of replicas changed in contexts since the last commit, by document.
     seen: BTreeMap<(i64, ReplicaId), Seen>,
     /// Whether a transaction was begun that is not committed. SQLite ends one by itself after some errors,
@@ -56,13 +58,14 @@ struct Seen {
 impl File {
     pub(super) fn new(database: Database) -> Self {
         let (arriving, sieves, seen) = (Arriving::default(), BTreeMap::new(), BTreeMap::new());
-        let (logged_from, failures) = (database.total_changes(), 0);
-        let (is_begun, is_spoiled) = (false, false);
+        // What cannot be asked is looked after as if something had been left.
+        let is_left = log_bytes(&database).map_or(true, |bytes| bytes > 0);
+        let (is_begun, is_spoiled, failures) = (false, false, 0);
         Self(Mutex::new(Some(Inner {
             database,
             arriving,
             sieves,
-            logged_from,
+            is_left,
             seen,
             is_begun,
             failures,
@@ -82,18 +85,19 @@ impl File {
         outcome
     }
 
-    /// Whether a document has an entry at a place, also one that is not committed yet.
-    pub(super) fn has_at(
+    /// Adds an entry, and notes that its dots were seen, where the document has nothing at its place, also
+    /// nothing that is not committed yet. Gives whether that is so.
+    pub(super) fn insert_first(
         &self,
         document: i64,
-        space: &[u8],
-        place: &[u8],
+        entry: &Entry,
+        dots: &DotRanges,
     ) -> Result<bool, StoreError> {
         let mut inner = self.lock();
         let inner = inner.as_mut().ok_or(StoreError::Closed)?;
-        let found = inner.has_at(document, space, place);
-        inner.failures += u64::from(found.is_err());
-        found
+        let outcome = inner.insert_first(document, entry, dots);
+        inner.failures += u64::from(outcome.is_err());
+        outcome
     }
 
     /// Adds an entry of which nothing is here. It is written together with others, before anything else is
@@ -120,6 +124,11 @@ impl File {
             inner.spoil();
         }
         outcome
+    }
+
+    /// Whether what was written is not to be committed any more.
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.lock().as_ref().is_some_and(|inner| inner.is_spoiled)
     }
 
     /// How many reads and writes have failed so far.
@@ -160,18 +169,7 @@ impl File {
         let mut inner = self.lock();
         let inner = inner.as_mut().ok_or(StoreError::Closed)?;
         inner.begin()?;
-        let seen = inner.seen.entry((document, replica)).or_default();
-        let (to, from) = if is_seen {
-            (&mut seen.more, &mut seen.less)
-        } else {
-            (&mut seen.less, &mut seen.more)
-        };
-        for (start, end) in ranges.iter() {
-            to.insert(start, end);
-        }
-        if !from.is_empty() {
-            *from = from.difference(ranges);
-        }
+        inner.see(document, replica, ranges, is_seen);
         Ok(())
     }
 
@@ -243,19 +241,30 @@ impl File {
         Ok(inner.database.checkpoint()?)
     }
 
-    /// Whether so much was written that the write-ahead log is to go into the file.
-    pub(super) fn has_long_log(&self) -> bool {
-        self.lock().as_ref().is_some_and(|inner| {
-            inner.database.total_changes().saturating_sub(inner.logged_from) >= LONG_LOG_ROWS
-        })
+    /// Whether the write-ahead log has anything. Not known while something is being written.
+    pub(super) fn has_log(&self) -> bool {
+        self.is_log(|_, bytes| bytes > 0)
     }
 
-    /// Lets the write-ahead log go into the file, unless something is being written.
-    pub(super) fn shorten_log(&self) {
+    /// Whether so much is in the write-ahead log, or for so long, that it is to go into the file as soon as
+    /// nobody writes. Not known while something is being written.
+    pub(super) fn has_long_log(&self) -> bool {
+        self.is_log(|inner, bytes| inner.is_left || bytes >= LONG_LOG_BYTES)
+    }
+
+    fn is_log(&self, is_so: impl FnOnce(&Inner, u64) -> bool) -> bool {
+        self.lock()
+            .as_ref()
+            .filter(|inner| inner.is_quiet())
+            .is_some_and(|inner| log_bytes(&inner.database).is_ok_and(|bytes| is_so(inner, bytes)))
+    }
+
+    /// Lets the write-ahead log go into the file and empties it, unless something is being written.
+    pub(super) fn empty_log(&self) {
         if let Some(inner) = self.lock().as_mut().filter(|inner| inner.is_quiet()) {
             // Where this fails, the log stays as it is, and a commit tries it again once it is full.
-            let _ = inner.database.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
-            inner.logged_from = inner.database.total_changes();
+            let _ = inner.database.checkpoint();
+            inner.is_left = false;
         }
     }
 
@@ -322,13 +331,10 @@ impl Inner {
     }
 
     fn has_at(&mut self, document: i64, space: &[u8], place: &[u8]) -> Result<bool, StoreError> {
-        let sieve = self.sieves.entry(document).or_default();
-        if sieve.lacks(space, place) {
-            return Ok(false);
-        }
         if self.arriving.has_at(document, space, place) {
             return Ok(true);
         }
+        let sieve = self.sieves.entry(document).or_default();
         let sql = "SELECT 1 FROM entries WHERE document = ?1 AND space = ?2 AND place = ?3";
         let is_there =
             self.database.prepare_cached(sql)?.exists(params![document, space, place])?;
@@ -359,13 +365,50 @@ impl Inner {
         Ok(false)
     }
 
+    fn insert_first(
+        &mut self,
+        document: i64,
+        entry: &Entry,
+        dots: &DotRanges,
+    ) -> Result<bool, StoreError> {
+        let space = entry.label.space();
+        if self.sieves.entry(document).or_default().admit(space, &entry.id) {
+            self.push(document, entry)?;
+        } else if self.has_at(document, space, &entry.id)? {
+            return Ok(false);
+        } else {
+            self.insert(document, entry)?;
+        }
+        self.see(document, entry.replica(), dots, true);
+        Ok(true)
+    }
+
+    fn see(&mut self, document: i64, replica: ReplicaId, ranges: &DotRanges, is_seen: bool) {
+        let seen = self.seen.entry((document, replica)).or_default();
+        let (to, from) = if is_seen {
+            (&mut seen.more, &mut seen.less)
+        } else {
+            (&mut seen.less, &mut seen.more)
+        };
+        for (start, end) in ranges.iter() {
+            to.insert(start, end);
+        }
+        if !from.is_empty() {
+            *from = from.difference(ranges);
+        }
+    }
+
     fn insert(&mut self, document: i64, entry: &Entry) -> Result<(), StoreError> {
+        if let Some(sieve) = self.sieves.get_mut(&document) {
+            sieve.add(entry.label.space(), &entry.id);
+        }
+        self.push(document, entry)
+    }
+
+    fn push(&mut self, document: i64, entry: &Entry) -> Result<(), StoreError> {
         self.begin()?;
         if !self.arriving.takes(document) {
             self.arrive()?;
-        }
-        if let Some(sieve) = self.sieves.get_mut(&document) {
-            sieve.add(entry.label.space(), &entry.id);
         }
         self.arriving.push(document, entry.clone());
         if self.arriving.is_full() { self.arrive() } else { Ok(()) }
@@ -396,6 +439,15 @@ impl Inner {
         self.is_begun = false;
         Ok(())
     }
+}
+
+/// How many bytes the write-ahead log has that count.
+fn log_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    // Does nothing but tell: whether it was busy, how many pages the log has, how many are in the file.
+    let sql = "PRAGMA wal_checkpoint(NOOP)";
+    let pages: i64 = connection.query_row(sql, [], |row| row.get(1))?;
+    Ok(pages.max(0).unsigned_abs() * (page.unsigned_abs() + FRAME_BYTES))
 }
 
 fn is_given_up(error: &rusqlite::Error) -> bool {
@@ -443,26 +495,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_goes_into_the_file_once_it_is_long_and_nothing_is_open() {
+    fn the_log_is_long_by_its_bytes_and_goes_into_the_file_while_nothing_is_open() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(super::super::FILE);
-        for (rows, is_long) in
-            [(LONG_LOG_ROWS - 1, false), (LONG_LOG_ROWS, true), (LONG_LOG_ROWS + 1, true)]
-        {
-            let file = File::new(open_file(folder.path()).unwrap());
-            let before = std::fs::metadata(&path).unwrap().len();
-            let sql = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT ?1)
-                       INSERT INTO conflicts SELECT 1, hex(randomblob(9)), x, x'' FROM n";
-            let write = |connection: &Connection| Ok(connection.execute(sql, [rows as i64])?);
+        let log = folder.path().join("client.db-wal");
+        let len = || std::fs::metadata(&log).unwrap().len();
+        let file = File::new(open_file(folder.path()).unwrap());
+        assert!(!file.has_log());
+        // The log has a head, too.
+        let is_long = |file: &File| (len() - 32 >= LONG_LOG_BYTES, file.has_long_log());
+        let mut seen = [false; 2];
+        for number in 0.. {
+            let sql = "INSERT INTO conflicts VALUES (1, ?1, ?1, zeroblob(50000))";
+            let write = |connection: &Connection| Ok(connection.execute(sql, [number])?);
             file.write(write).unwrap();
-            file.shorten_log();
             file.commit().unwrap();
-            assert_eq!(file.has_long_log(), is_long, "{rows}");
-            assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
-            file.shorten_log();
-            assert!(!file.has_long_log());
-            assert!(std::fs::metadata(&path).unwrap().len() > before);
-            file.close();
+            let (expected, found) = is_long(&file);
+            assert_eq!(found, expected, "{} bytes", len());
+            seen[usize::from(found)] = true;
+            if found {
+                break;
+            }
         }
+        assert_eq!(seen, [true; 2]);
+        file.write(|connection| Ok(connection.execute("DELETE FROM conflicts", [])?)).unwrap();
+        file.empty_log();
+        assert!(len() > 0, "something is open");
+        file.commit().unwrap();
+        file.empty_log();
+        assert!(!file.has_long_log() && !file.has_log() && len() == 0);
+        file.close();
     }
 }

@@ -7,11 +7,11 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use sync_core::causal::Dot;
-use sync_core::session::{OutboxItem, OutboxState};
+use sync_core::session::{ItemHead, ItemSpan, OutboxItem, OutboxState};
 use sync_core::types::Renaming;
 
 use super::StoreError;
-use super::rows::{self, OutboxRow, counter};
+use super::rows::{self, OutboxHead, OutboxRow, counter};
 
 /// How many rows an item has before they become one. Arbitrary: a row that is one of many costs little, and
 /// together they have few kilobytes.
@@ -26,36 +26,91 @@ pub(super) struct Tail {
     rows: usize,
 }
 
-/// Reads all items.
+/// Reads what there is, in order, without the bodies.
 pub(super) fn load(
     connection: &Connection,
     document: i64,
-) -> Result<(Vec<OutboxItem>, Tail), StoreError> {
-    let sql =
-        "SELECT replica, last, body, position FROM outbox WHERE document = ?1 ORDER BY position";
+) -> Result<(Vec<ItemHead>, Tail), StoreError> {
+    // The rows of an item follow each other by their counters.
+    let sql = "SELECT replica, last, CASE WHEN length(head) = 0 THEN body END, position, head
+               FROM outbox WHERE document = ?1 ORDER BY replica, last";
     let mut statement = connection.prepare_cached(sql)?;
     let mut found = statement.query([document])?;
-    let (mut items, mut tail): (Vec<OutboxItem>, _) = (Vec::new(), Tail::default());
+    let mut items: Vec<Placed> = Vec::new();
+    let mut last = 0;
     while let Some(row) = found.next()? {
-        tail.position = row.get(3)?;
-        let OutboxRow { item, added_to } = rows::read_outbox_row(row)?;
-        // What it was added to need not be the last: what takes the place of an item comes behind all.
-        let is_it = |known: &&mut OutboxItem| {
-            Some(known.key()) == added_to && known.state == OutboxState::Pending
+        let position: i64 = row.get(3)?;
+        last = position.max(last);
+        let OutboxHead { head, added_to } = rows::read_outbox_head(row)?;
+        let is_it = |known: &&mut Placed| {
+            Some(known.head.key()) == added_to && known.head.state == OutboxState::Pending
         };
-        match items.iter_mut().rev().find(is_it) {
+        match items.last_mut().filter(is_it) {
             Some(known) => {
-                known.add(item);
-                tail.rows += 1;
+                known.head.add(&head);
+                known.rows += 1;
             }
             // What it was added to may have been taken out as damaged.
-            None => {
-                items.push(item);
-                tail.rows = 1;
-            }
+            None => items.push(Placed { position, head, rows: 1 }),
         }
     }
-    Ok((items, tail))
+    items.sort_unstable_by_key(|item| item.position);
+    let rows = items.last().map_or(0, |item| item.rows);
+    let heads = items.into_iter().map(|item| item.head).collect();
+    Ok((heads, Tail { position: last, rows }))
+}
+
+/// An item where it stands in order.
+struct Placed {
+    position: i64,
+    head: ItemHead,
+    rows: usize,
+}
+
+/// Reads an item, all of which must be there.
+pub(super) fn item(
+    connection: &Connection,
+    document: i64,
+    span: ItemSpan,
+) -> Result<OutboxItem, StoreError> {
+    let found = read(connection, document, span.key())?.map(|found| found.item);
+    found.filter(|item| item.first == span.first).ok_or_else(|| missing(span.key()))
+}
+
+/// An item as it is found.
+struct Found {
+    item: OutboxItem,
+    position: i64,
+    /// The keys of its rows.
+    keys: Vec<Dot>,
+}
+
+fn missing(key: Dot) -> StoreError {
+    StoreError::Missing { table: "outbox", row: key.to_string() }
+}
+
+/// Reads an item, as far as it is there.
+fn read(connection: &Connection, document: i64, key: Dot) -> Result<Option<Found>, StoreError> {
+    let sql = "SELECT replica, last, body, position FROM outbox
+               WHERE document = ?1 AND replica = ?2 AND last = ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (mut parts, mut keys, mut position, mut next) = (Vec::new(), Vec::new(), 0, Some(key));
+    while let Some(key) = next {
+        let at = params![document, key.replica.as_bytes(), counter(key.counter)];
+        let found = statement.query_row(at, |row| {
+            position = row.get(3)?;
+            Ok(rows::read_outbox_row(row))
+        });
+        // What it was added to may have been taken out as damaged.
+        let Some(row) = found.optional()? else { break };
+        let OutboxRow { item, added_to } = row?;
+        parts.push(item);
+        keys.push(key);
+        next = added_to;
+    }
+    let Some(mut item) = parts.pop() else { return Ok(None) };
+    parts.into_iter().rev().for_each(|part| item.add(part));
+    Ok(Some(Found { item, position, keys }))
 }
 
 /// Puts an item last, or adds it to one.
@@ -91,25 +146,14 @@ pub(super) fn take(
     document: i64,
     key: Dot,
 ) -> Result<Option<(OutboxItem, i64)>, StoreError> {
-    let select = "SELECT replica, last, body, position FROM outbox
-                  WHERE document = ?1 AND replica = ?2 AND last = ?3";
-    let delete = "DELETE FROM outbox WHERE document = ?1 AND replica = ?2 AND last = ?3";
-    let (mut parts, mut position, mut next) = (Vec::new(), 0, Some(key));
-    while let Some(key) = next {
-        let at = params![document, key.replica.as_bytes(), counter(key.counter)];
-        let found = connection.prepare_cached(select)?.query_row(at, |row| {
-            position = row.get(3)?;
-            Ok(rows::read_outbox_row(row))
-        });
-        // What it was added to may have been taken out as damaged.
-        let Some(row) = found.optional()? else { break };
-        let OutboxRow { item, added_to } = row?;
-        parts.push(item);
-        next = added_to;
-        connection.prepare_cached(delete)?.execute(at)?;
+    let Some(Found { item, position, keys }) = read(connection, document, key)? else {
+        return Ok(None);
+    };
+    let sql = "DELETE FROM outbox WHERE document = ?1 AND replica = ?2 AND last = ?3";
+    let mut delete = connection.prepare_cached(sql)?;
+    for Dot { replica, counter: last } in keys {
+        delete.execute(params![document, replica.as_bytes(), counter(last)])?;
     }
-    let Some(mut item) = parts.pop() else { return Ok(None) };
-    parts.into_iter().rev().for_each(|part| item.add(part));
     Ok(Some((item, position)))
 }
 
@@ -120,9 +164,9 @@ pub(super) fn rename(
     tail: &mut Tail,
     renaming: &Renaming,
 ) -> Result<(), StoreError> {
-    let (items, _) = load(connection, document)?;
-    connection.prepare_cached("DELETE FROM outbox WHERE document = ?1")?.execute([document])?;
-    for item in items {
+    for head in load(connection, document)?.0 {
+        let key = head.key();
+        let (item, _) = take(connection, document, key)?.ok_or_else(|| missing(key))?;
         enqueue(connection, document, tail, &item.renamed(renaming), None)?;
     }
     Ok(())
@@ -130,8 +174,8 @@ pub(super) fn rename(
 
 /// Makes each item one row.
 pub(super) fn gather(connection: &Connection, document: i64) -> Result<(), StoreError> {
-    let (items, _) = load(connection, document)?;
-    items.iter().try_for_each(|item| change(connection, document, item.key(), |_| {}))
+    let (heads, _) = load(connection, document)?;
+    heads.iter().try_for_each(|head| change(connection, document, head.key(), |_| {}))
 }
 
 impl Tail {
@@ -150,7 +194,7 @@ fn change(
     change: impl FnOnce(&mut OutboxItem),
 ) -> Result<(), StoreError> {
     let Some((mut item, position)) = take(connection, document, key)? else {
-        return Err(StoreError::Missing { table: "outbox", row: key.to_string() });
+        return Err(missing(key));
     };
     change(&mut item);
     insert(connection, document, position, &item, None)
@@ -163,11 +207,12 @@ fn insert(
     item: &OutboxItem,
     added_to: Option<Dot>,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO outbox (document, replica, last, position, body)
-               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO outbox (document, replica, last, position, head, body)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let (replica, last) = (item.replica, counter(item.last));
+    let head = rows::write_outbox_head(item, added_to, position);
     let body = rows::write_outbox_row(item, added_to, position);
-    let row = params![document, replica.as_bytes(), last, position, body];
+    let row = params![document, replica.as_bytes(), last, position, head, body];
     connection.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }
@@ -200,7 +245,7 @@ mod tests {
                 let text = format!("{change:0>400}");
                 let _ = notes.update(&id, [("text", text.into())]).unwrap();
             }
-            let waits = document.outbox();
+            let waits = document.outbox().unwrap();
             client.shutdown().unwrap();
             drop((client, document, notes));
             let (count, longest) = rows(&folder);
@@ -208,7 +253,7 @@ mod tests {
             assert!(longest < 800, "{longest} bytes: what was overwritten is not there");
             let client = Client::open(folder.path(), "notes").unwrap();
             let document = client.document("notes").unwrap();
-            assert_eq!((document.outbox(), waits.len()), (waits, 1));
+            assert_eq!((document.outbox().unwrap(), waits.len()), (waits, 1));
         }
     }
 
@@ -240,12 +285,14 @@ mod tests {
 
     /// First and last counter, changes and state of each item, with the rows of all.
     fn found(connection: &Connection, document: i64) -> (Vec<(u64, u64, u32, OutboxState)>, i64) {
-        let (items, _) = load(connection, document).unwrap();
-        for item in &items {
+        let (heads, _) = load(connection, document).unwrap();
+        for head in &heads {
+            let item = item(connection, document, head.span()).unwrap();
+            assert_eq!((&item.state, item.changes), (&head.state, head.changes));
             let counters = (item.first..=item.last).map(dot);
             assert_eq!(item.delta.dead, counters.collect());
         }
-        let items = items.into_iter();
+        let items = heads.into_iter();
         let items = items.map(|item| (item.first, item.last, item.changes, item.state)).collect();
         let sql = "SELECT count(*) FROM outbox WHERE document = ?1";
         (items, connection.query_row(sql, [document], |row| row.get(0)).unwrap())
@@ -286,6 +333,12 @@ mod tests {
             let (items, _) = found(&connection, 1);
             assert_eq!(items[items.len() - 2].3, OutboxState::Frozen);
             assert_eq!(items.len(), rest.len() + 1);
+            let whole = ItemSpan { replica: dot(1).replica, first: 1, last: 3 };
+            let Err(StoreError::Missing { table: "outbox", row }) = item(&connection, 1, whole)
+            else {
+                panic!("a part is given for the whole")
+            };
+            assert_eq!(row, dot(3).to_string());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use sync_core::causal::{DotRanges, DotStore, Entry, EntryView, Object, PlaceId, PlaceStore};
+use sync_core::causal::{DotRanges, Entry, EntryView, Object, PlaceId, PlaceStore};
 
 use super::StoreError;
 use super::dots::DocumentStore;
@@ -108,17 +108,17 @@ impl PlaceStore for DocumentStore {
     }
 
     fn begin(&mut self, entry: &Entry) -> Result<bool, StoreError> {
-        let (replica, space) = (entry.replica(), entry.label.space());
-        let is_known = self.context().max_of(replica) >= entry.first.counter
-            || self.file.has_at(self.document, space, &entry.id)?;
-        if is_known {
+        let replica = entry.replica();
+        if self.context().max_of(replica) >= entry.first.counter {
             return Ok(false);
         }
         let mut dots = DotRanges::default();
         dots.insert(entry.first.counter, entry.last());
-        self.insert(entry)?;
+        if !self.file.insert_first(self.document, entry, &dots)? {
+            return Ok(false);
+        }
         self.count_in(entry);
-        self.see(replica, &dots)?;
+        self.saw(replica, &dots);
         Ok(true)
     }
 

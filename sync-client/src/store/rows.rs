@@ -5,7 +5,7 @@ use rusqlite::Row;
 use sync_core::causal::{Dot, DotRanges, Entry, ReplicaId};
 use sync_core::error::Malformed;
 use sync_core::pack::{self, Kind, Reader};
-use sync_core::session::{LogEntry, OutboxItem, OutboxState, decode_log};
+use sync_core::session::{ItemHead, LogEntry, OutboxItem, OutboxState, Outline, decode_log};
 use sync_core::wire::{Cursor, decode_delta, encode_delta};
 use sync_sqlite::{SEAL_BYTES, add_seal, unseal};
 
@@ -117,9 +117,15 @@ pub(super) fn read_context(replica: ReplicaId, body: &[u8]) -> Result<DotRanges,
 
 pub(super) fn write_entry(entry: &Entry) -> Vec<u8> {
     let mut out = Vec::with_capacity(ENTRY_BYTES + entry.byte_count() + SEAL_BYTES);
-    entry.encode_into(&mut out);
-    add_seal(&mut out);
+    add_entry(&mut out, entry);
     out
+}
+
+/// Appends the body of an entry to others.
+pub(super) fn add_entry(out: &mut Vec<u8>, entry: &Entry) {
+    let from = out.len();
+    entry.encode_into(out);
+    add_seal(out, from);
 }
 
 /// Reads a row of the columns replica, first, last, space, place, body.
@@ -145,7 +151,8 @@ pub(super) struct OutboxRow {
 
 pub(super) fn write_outbox_row(item: &OutboxItem, added_to: Option<Dot>, position: i64) -> Vec<u8> {
     let OutboxItem { replica, first, last, changes, state, delta } = item;
-    body(7, |out| {
+    let delta = encode_delta(delta);
+    body_of(7, delta.len() + ENTRY_BYTES, |out| {
         pack::int(out, position);
         replica.encode_into(out);
         pack::uint(out, *first);
@@ -155,11 +162,11 @@ pub(super) fn write_outbox_row(item: &OutboxItem, added_to: Option<Dot>, positio
             Some(to) => pack::uint(out, to.counter),
             None => state.encode_into(out),
         }
-        pack::bytes(out, &encode_delta(delta));
+        pack::bytes(out, &delta);
     })
 }
 
-/// Reads a row of the columns replica, last, body, position. Up to version 3 of the file the body does not
+/// Reads a row of the columns replica, last, body, position, and others. Up to version 3 of the file the body does not
 /// have the position.
 pub(super) fn read_outbox_row(row: &Row<'_>) -> Result<OutboxRow, StoreError> {
     let (replica, last): (_, i64) = (ReplicaId::from_bytes(row.get(0)?), row.get(1)?);
@@ -174,11 +181,7 @@ pub(super) fn read_outbox_row(row: &Row<'_>) -> Result<OutboxRow, StoreError> {
         };
         let replica = ReplicaId::decode(reader)?;
         let (first, last, changes) = (reader.uint()?, reader.uint()?, reader.narrow()?);
-        let (state, added_to) = if reader.kind()? == Kind::Int {
-            (OutboxState::Pending, Some(Dot::new(replica, reader.uint()?)))
-        } else {
-            (OutboxState::decode(reader)?, None)
-        };
+        let (state, added_to) = read_standing(reader, replica)?;
         let delta = decode_delta(reader.bytes()?)?;
         let item = OutboxItem { replica, first, last, changes, state, delta };
         Ok((OutboxRow { item, added_to }, is_in_place))
@@ -186,6 +189,85 @@ pub(super) fn read_outbox_row(row: &Row<'_>) -> Result<OutboxRow, StoreError> {
     let is_same = row.item.replica == replica && counter(row.item.last) == last;
     let is_later = row.added_to.is_none_or(|to| to.counter < row.item.last);
     if is_same && is_later && is_in_place { Ok(row) } else { Err(at.damaged()) }
+}
+
+/// What a session decides by of an item as it is read, or of what was added to one.
+#[derive(PartialEq, Eq)]
+pub(super) struct OutboxHead {
+    pub(super) head: ItemHead,
+    /// The key of the row that it was added to.
+    pub(super) added_to: Option<Dot>,
+}
+
+impl OutboxRow {
+    fn head(&self) -> OutboxHead {
+        OutboxHead { head: ItemHead::of(&self.item), added_to: self.added_to }
+    }
+}
+
+pub(super) fn write_outbox_head(
+    item: &OutboxItem,
+    added_to: Option<Dot>,
+    position: i64,
+) -> Vec<u8> {
+    let OutboxItem { replica, first, last, changes, state, .. } = item;
+    body(7, |out| {
+        pack::int(out, position);
+        replica.encode_into(out);
+        pack::uint(out, *first);
+        pack::uint(out, *last);
+        pack::uint(out, (*changes).into());
+        match added_to {
+            Some(to) => pack::uint(out, to.counter),
+            None => state.encode_into(out),
+        }
+        Outline::of(item).encode_into(out);
+    })
+}
+
+/// Reads a row of the columns replica, last, body, position, head. Of the body nothing is read where there is a
+/// head: up to version 4 of the file there is none.
+pub(super) fn read_outbox_head(row: &Row<'_>) -> Result<OutboxHead, StoreError> {
+    let head = row.get_ref(4)?.as_blob()?;
+    if head.is_empty() {
+        return Ok(read_outbox_row(row)?.head());
+    }
+    let (replica, last): (_, i64) = (ReplicaId::from_bytes(row.get(0)?), row.get(1)?);
+    let key = format_args!("{replica}:{last}");
+    let at = Key { table: "outbox", key: &key };
+    let in_column: i64 = row.get(3)?;
+    let (row, position) = read(at, head, 7, |reader| {
+        let (position, replica) = (reader.int()?, ReplicaId::decode(reader)?);
+        let (first, last, changes) = (reader.uint()?, reader.uint()?, reader.narrow()?);
+        let (state, added_to) = read_standing(reader, replica)?;
+        let outline = Outline::decode(reader)?;
+        let head = ItemHead { replica, first, last, changes, state, outline };
+        Ok((OutboxHead { head, added_to }, position))
+    })?;
+    let is_same = row.head.replica == replica && counter(row.head.last) == last;
+    let is_later = row.added_to.is_none_or(|to| to.counter < row.head.last);
+    if is_same && is_later && position == in_column { Ok(row) } else { Err(at.damaged()) }
+}
+
+/// Looks at a row of the columns replica, last, body, position, head, all of it.
+pub(super) fn look_at_outbox_row(row: &Row<'_>) -> Result<(), StoreError> {
+    let of_body = read_outbox_row(row)?.head();
+    if read_outbox_head(row)? == of_body {
+        return Ok(());
+    }
+    let key = of_body.head.key();
+    Err(Key { table: "outbox", key: &key }.damaged())
+}
+
+/// Reads where an item is, or the row that this one was added to.
+fn read_standing(
+    reader: &mut Reader<'_>,
+    replica: ReplicaId,
+) -> Result<(OutboxState, Option<Dot>), Malformed> {
+    if reader.kind()? == Kind::Int {
+        return Ok((OutboxState::Pending, Some(Dot::new(replica, reader.uint()?))));
+    }
+    Ok((OutboxState::decode(reader)?, None))
 }
 
 /// Reads a row of the columns key, body.
@@ -199,10 +281,15 @@ pub(super) fn read_conflict(row: &Row<'_>) -> Result<LogEntry, StoreError> {
 
 /// The body of a row: an array of so many items.
 pub(super) fn body(items: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
+    body_of(items, 0, write)
+}
+
+/// The body of a row of about so many bytes.
+fn body_of(items: usize, bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
     pack::array(&mut out, items);
     write(&mut out);
-    add_seal(&mut out);
+    add_seal(&mut out, 0);
     out
 }
 

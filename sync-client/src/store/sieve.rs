@@ -45,20 +45,33 @@ impl Sieve {
         self.made.is_some()
     }
 
-    /// Whether it is known that nothing is at a place.
-    pub(super) fn lacks(&self, space: &[u8], place: &[u8]) -> bool {
-        self.made.as_ref().is_some_and(|made| !made.may_have(space, place))
+    /// Takes note of a place where something is to be, if it is known that nothing is there. Gives whether that
+    /// is so.
+    pub(super) fn admit(&mut self, space: &[u8], place: &[u8]) -> bool {
+        let Some(made) = &self.made else { return false };
+        let hash = made.hash(space, place);
+        let lacks = !made.may_have(hash);
+        if lacks {
+            self.take_in(hash);
+        }
+        lacks
     }
 
     /// Takes note of a place where something is now.
     pub(super) fn add(&mut self, space: &[u8], place: &[u8]) {
-        let Some(made) = &mut self.made else { return };
-        if made.room == 0 {
-            self.made = None;
-            return;
+        if let Some(made) = &self.made {
+            self.take_in(made.hash(space, place));
         }
-        made.room -= 1;
-        made.set(space, place);
+    }
+
+    fn take_in(&mut self, hash: u64) {
+        match &mut self.made {
+            Some(made) if made.room > 0 => {
+                made.room -= 1;
+                made.set(hash);
+            }
+            _ => self.made = None,
+        }
     }
 
     /// Takes note that a place was looked for in vain. Gives whether it is time to ask how many rows there
@@ -84,19 +97,22 @@ impl Sieve {
 }
 
 impl Made {
-    fn set(&mut self, space: &[u8], place: &[u8]) {
-        for (word, bit) in self.bits_of(space, place) {
+    fn hash(&self, space: &[u8], place: &[u8]) -> u64 {
+        self.hasher.hash_one((space, place))
+    }
+
+    fn set(&mut self, hash: u64) {
+        for (word, bit) in self.bits_of(hash) {
             self.bits[word] |= bit;
         }
     }
 
-    fn may_have(&self, space: &[u8], place: &[u8]) -> bool {
-        self.bits_of(space, place).all(|(word, bit)| self.bits[word] & bit != 0)
+    fn may_have(&self, hash: u64) -> bool {
+        self.bits_of(hash).all(|(word, bit)| self.bits[word] & bit != 0)
     }
 
-    /// The words and bits of a place. The number of bits is a power of two.
-    fn bits_of(&self, space: &[u8], place: &[u8]) -> impl Iterator<Item = (usize, u64)> + use<> {
-        let hash = self.hasher.hash_one((space, place));
+    /// The words and bits of a place by its hash. The number of bits is a power of two.
+    fn bits_of(&self, hash: u64) -> impl Iterator<Item = (usize, u64)> + use<> {
         let (step, mask) = ((hash >> 32) | 1, self.bits.len() as u64 * 64 - 1);
         (0..SET_BITS).map(move |turn| {
             let at = hash.wrapping_add(step.wrapping_mul(turn.into())) & mask;
@@ -108,6 +124,12 @@ impl Made {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Sieve {
+        fn lacks(&self, space: &[u8], place: &[u8]) -> bool {
+            self.made.as_ref().is_some_and(|made| !made.may_have(made.hash(space, place)))
+        }
+    }
 
     fn made(rows: u64) -> Option<Sieve> {
         let mut sieve = Sieve { looks: ROOM_MAX, made: None };
@@ -123,6 +145,15 @@ mod tests {
         let lacking = (0..ROOM_MIN).filter(|number| sieve.lacks(b"other", &place(*number)));
         let vain = ROOM_MIN - lacking.count() as u64;
         assert!(vain < ROOM_MIN / 200, "{vain} are looked for in vain");
+    }
+
+    #[test]
+    fn who_is_let_in_was_not_there_and_is_from_then_on() {
+        let mut sieve = made(0).unwrap();
+        assert!(sieve.admit(b"notes", b"one") && !sieve.admit(b"notes", b"one"));
+        sieve.add(b"notes", b"two");
+        assert!(!sieve.admit(b"notes", b"two"));
+        assert!(!Sieve::default().admit(b"notes", b"three"), "nothing is known");
     }
 
     #[test]

@@ -30,6 +30,8 @@ struct Model {
     dots: Vec<Dot>,
     /// The last state that was said to be on disk.
     safe: usize,
+    /// Whether something was undone, and the power failed before it could be looked at.
+    is_unread: bool,
 }
 
 /// What a device must never take back.
@@ -82,12 +84,13 @@ impl Device {
         for (number, name) in DOCUMENTS.iter().enumerate() {
             let document = client.document(name).unwrap();
             let text = |record: &sync_client::Item| record.text("text").unwrap().to_owned();
-            let items = document.collection(COLLECTION).list().map_err(|error| {
+            let unread = |error: Error| {
                 assert!(matches!(error, Error::Read(_)), "{error}");
                 error.to_string()
-            })?;
+            };
+            let items = document.collection(COLLECTION).list().map_err(unread)?;
             let found: Records = items.iter().map(|item| (item.id.clone(), text(item))).collect();
-            let outbox = document.outbox();
+            let outbox = document.outbox().map_err(unread)?;
             let entries = outbox.iter().flat_map(|item| item.delta.entries.iter());
             for (dot, bytes) in entries.flat_map(|entry| entry.live()) {
                 let known = self.kept.contents.entry((number, dot)).or_insert(bytes.to_vec());
@@ -159,7 +162,10 @@ impl Device {
         let turned = if random.once_in(3) { document.redo() } else { document.undo() };
         let Some(written) = turned.inspect_err(check_error)? else { return Ok(None) };
         let text = |record: &sync_client::Item| record.text("text").unwrap().to_owned();
-        let items = document.collection(COLLECTION).list()?;
+        let listed = document.collection(COLLECTION).list();
+        // It may reach the disk all the same.
+        self.models[number].is_unread |= listed.is_err();
+        let items = listed?;
         let state = items.iter().map(|item| (item.id.clone(), text(item))).collect();
         self.models[number].states.push(state);
         Ok(Some(written))
@@ -169,7 +175,8 @@ impl Device {
     fn settle(&mut self, number: usize, found: Records) {
         let model = &mut self.models[number];
         let may_be = (model.safe..model.states.len()).find(|at| model.states[*at] == found);
-        let at = may_be.unwrap_or_else(|| {
+        let unread = std::mem::take(&mut model.is_unread).then_some(model.states.len());
+        let at = may_be.or(unread).unwrap_or_else(|| {
             let (name, count, safe) = (DOCUMENTS[number], found.len(), model.safe);
             self.wrong.get_or_insert(format!(
                 "the {count} records of {name} are nothing that was there from change {safe} on, \

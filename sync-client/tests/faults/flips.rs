@@ -52,7 +52,7 @@ fn check_counters(client: &Client, all: &All, bit: usize) {
 fn read(client: &Client) -> Result<All, Error> {
     let all = DOCUMENTS.iter().map(|name| {
         let document = client.document(name).unwrap();
-        Ok((document.collection("notes").list()?, document.outbox()))
+        Ok((document.collection("notes").list()?, document.outbox()?))
     });
     all.collect()
 }

@@ -50,11 +50,11 @@ async fn a_copied_file_and_its_original_write_and_lose_nothing() {
         let mut clients = Vec::new();
         for folder in order {
             let client = open(folder, &hub);
-            until(&client, || client.outbox().is_empty()).await;
+            until(&client, || client.outbox().unwrap().is_empty()).await;
             clients.push(client);
         }
         for client in &clients {
-            until(client, || list(client).len() == 4 && client.outbox().is_empty()).await;
+            until(client, || list(client).len() == 4 && client.outbox().unwrap().is_empty()).await;
             let notes = list(client);
             let mut titles: Vec<_> = notes.iter().filter_map(|note| note.text("title")).collect();
             titles.sort_unstable();
@@ -67,6 +67,6 @@ async fn a_copied_file_and_its_original_write_and_lose_nothing() {
         clients.pop().unwrap().shutdown().unwrap();
         let again = Client::open(order[1], "notes").unwrap();
         assert_eq!(list(&again), known);
-        assert_eq!(again.outbox().len(), 0);
+        assert_eq!(again.outbox().unwrap().len(), 0);
     }
 }

@@ -78,6 +78,7 @@ async fn who_has_a_change_says_so_once_it_is_on_its_disk_and_that_is_known_witho
     let document = offline.document("notes").unwrap();
     assert_eq!(ids(&document.receipt(first).unwrap().devices), [id_of(&phone)]);
     assert!(document.receipt(second).unwrap().devices.is_empty());
+    assert!([first, second].iter().all(|dot| !document.receipt(*dot).unwrap().hub), "not heard");
     assert_eq!(devices(&offline).len(), 1);
     assert_eq!(
         (devices(&offline)[0].lag, devices(&offline)[0].heard_ms),

@@ -37,7 +37,7 @@ fn told(document: &DocumentHandle) -> impl PartialEq + std::fmt::Debug + use<> {
     });
     let bytes = document.export().unwrap();
     let feed = document.feed(document.feed_begin().unwrap(), &[], 100).unwrap();
-    let outbox = document.outbox();
+    let outbox = document.outbox().unwrap();
     (seen.unwrap(), bytes, feed, outbox, document.undo_depth(), document.conflict_log().unwrap())
 }
 

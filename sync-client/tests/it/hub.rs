@@ -42,6 +42,8 @@ struct Inner {
     /// The reason that is given in place of every acknowledgement.
     refusal: Option<String>,
     turns: watch::Sender<u64>,
+    /// What its clock says.
+    now_ms: u64,
 }
 
 impl TestHub {
@@ -57,6 +59,7 @@ impl TestHub {
             holds_acknowledgements: false,
             refusal: None,
             turns: turns_sender,
+            now_ms: NOW_MS,
         }));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -85,6 +88,11 @@ impl TestHub {
     pub(crate) fn refuse_future(&self) {
         let mut inner = self.inner();
         inner.hub = std::mem::take(&mut inner.hub).with_stamp_ahead(3_600_000);
+    }
+
+    /// Does not know the time from here on.
+    pub(crate) fn lose_time(&self) {
+        self.inner().now_ms = 0;
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -172,7 +180,7 @@ impl Inner {
             self.tokens.push(token.map(|Token(token)| token));
         }
         let Inner { hub, store, .. } = self;
-        let now = Now { monotonic_ms: 0, unix_ms: NOW_MS };
+        let now = Now { monotonic_ms: 0, unix_ms: self.now_ms };
         hub.handle(store, now, connection, input).unwrap();
         // What devices hold is passed on at once.
         hub.handle_timeout(Now { monotonic_ms: HELD_MS, ..now });

@@ -27,6 +27,8 @@ mod purge;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod receipts;
+#[cfg(test)]
 mod renames;
 #[cfg(test)]
 mod repair;
@@ -48,3 +50,5 @@ mod transfer;
 mod typed;
 #[cfg(test)]
 mod undo;
+#[cfg(test)]
+mod unsent;

@@ -200,7 +200,7 @@ fn what_is_written_behind_something_given_up_stands_in_the_same_items_after_a_re
             notes.insert(fields(&number.to_string())).unwrap().1.wait_disk().unwrap();
         }
         let outbox = |client: &Client| {
-            let mut items = client.document("notes").unwrap().outbox();
+            let mut items = client.document("notes").unwrap().outbox().unwrap();
             items.sort_by_key(|item| item.key());
             items
         };
@@ -280,7 +280,7 @@ fn what_is_exported_is_read_as_it_was_and_nothing_of_what_is_damaged() {
     let exported = read_export(&bytes).unwrap();
     assert!(exported.iter().all(|one| one.document == "notes"));
     let read: Vec<_> = exported.into_iter().map(|one| one.item).collect();
-    assert_eq!(read, client.document("notes").unwrap().outbox());
+    assert_eq!(read, client.document("notes").unwrap().outbox().unwrap());
     assert_eq!(read[0].state, OutboxState::Parked { reason: "kept".into() });
     let one = client.export_outbox(std::slice::from_ref(&key)).unwrap();
     assert_eq!(read_export(&one).unwrap().len(), 1);

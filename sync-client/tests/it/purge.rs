@@ -92,7 +92,7 @@ async fn nothing_of_what_was_deleted_is_left_after_a_purge_and_nothing_else_is_l
         let document = client.document("notes").unwrap();
         assert!(document.collection("notes").get(&stays).unwrap().is_some());
         assert!(document.conflict_log().unwrap().is_empty());
-        assert!(document.outbox().is_empty());
+        assert!(document.outbox().unwrap().is_empty());
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sync::{PATIENCE, list, open};
 const TABLES: [&str; 5] = ["identity", "documents", "contexts", "entries", "outbox"];
 
 /// Flips a bit in the body of each row of a table. Gives how many rows that were.
-fn damage(folder: &Path, table: &str) -> usize {
+pub(crate) fn damage(folder: &Path, table: &str) -> usize {
     let file = Connection::open(folder.join("client.db")).unwrap();
     let mut statement = file.prepare(&format!("SELECT body FROM {table}")).unwrap();
     let bodies = statement.query_map([], |row| row.get(0)).unwrap();

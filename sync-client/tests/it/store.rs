@@ -34,7 +34,7 @@ fn state_outbox_and_identity_outlive_a_restart() {
     let _ = notes.update(&kept, title("kept and changed")).unwrap();
     let _ = notes.remove(&gone).unwrap();
     let _ = document.set_add("seen", "x").unwrap();
-    let before = (list(&client), client.outbox(), document.status().replica);
+    let before = (list(&client), client.outbox().unwrap(), document.status().replica);
     assert_eq!(before.0.len(), 1);
     // Not waited for: the shutdown does.
     client.shutdown().unwrap();
@@ -43,7 +43,7 @@ fn state_outbox_and_identity_outlive_a_restart() {
 
     let client = Client::open(folder.path(), "notes").unwrap();
     let document = client.document("notes").unwrap();
-    assert_eq!((list(&client), client.outbox(), document.status().replica), before);
+    assert_eq!((list(&client), client.outbox().unwrap(), document.status().replica), before);
     assert_eq!(document.set("seen").unwrap().len(), 1);
     assert_eq!(document.status().replica.incarnation(), 0);
     assert_ne!(document.status().replica.as_bytes()[..12], [0; 12]);
@@ -172,7 +172,7 @@ fn what_was_sent_stays_frozen_and_what_was_acknowledged_is_gone() {
     client.shutdown().unwrap();
     drop((client, notes, sent));
     let client = Client::open(folder.path(), "notes").unwrap();
-    let outbox = client.document("notes").unwrap().outbox();
+    let outbox = client.document("notes").unwrap().outbox().unwrap();
     assert_eq!(outbox[0].state, OutboxState::Frozen);
     assert_eq!(outbox.iter().map(|item| item.changes).sum::<u32>(), 2);
     assert_eq!(list(&client).len(), 3);

@@ -91,6 +91,27 @@ async fn a_backup_is_another_replica_and_what_was_unsent_is_there_once() {
     assert_eq!(alone(&folder).document("notes").unwrap().status().replica, replica);
 }
 
+#[test]
+fn of_two_backups_into_one_folder_at_once_one_is_there_and_whole() {
+    let folders = [(); 2].map(|()| TempDir::new().unwrap());
+    let clients = [0, 1].map(|at: usize| alone(folders[at].path()));
+    for (count, client) in [100, 200].iter().zip(&clients) {
+        (0..*count).for_each(|number| drop(insert(client, &format!("{number}"))));
+    }
+    for _ in 0..20 {
+        let folder = TempDir::new().unwrap();
+        let done = std::thread::scope(|scope| {
+            let begun =
+                clients.each_ref().map(|client| scope.spawn(|| client.backup(folder.path())));
+            begun.map(|backup| backup.join().unwrap())
+        });
+        let refused = done.iter().filter(|done| matches!(done, Err(BackupError::Exists { .. })));
+        assert_eq!((refused.count(), done.iter().filter(|done| done.is_ok()).count()), (1, 1));
+        let count = if done[0].is_ok() { 100 } else { 200 };
+        assert_eq!(list(&alone(folder.path())).len(), count);
+    }
+}
+
 #[tokio::test]
 async fn an_export_reaches_a_third_device_through_the_hub_of_a_second() {
     let hub = TestHub::start();
@@ -143,6 +164,45 @@ async fn an_export_reaches_a_third_device_through_the_hub_of_a_second() {
     drop((reader, document));
     // It was on the disk when the import was done.
     assert_eq!(list(&alone(folders[1].path())).len(), 300);
+}
+
+#[tokio::test]
+async fn what_two_copies_of_a_database_wrote_is_imported_side_by_side() {
+    for knows_first in [false, true] {
+        let hub = TestHub::start();
+        let folders = [(); 3].map(|()| TempDir::new().unwrap());
+        let [original, copy, third] = [0, 1, 2].map(|at: usize| folders[at].path());
+        let client = open(original, &hub);
+        insert(&client, "shared");
+        client.sync(PATIENCE).await.unwrap();
+        client.shutdown().unwrap();
+        fs::copy(original.join("client.db"), copy.join("client.db")).unwrap();
+        let copy = alone(copy);
+        insert(&copy, "by the copy");
+        let file = copy.document("notes").unwrap().export().unwrap();
+        let first = open(original, &hub);
+        let reader = open(third, &hub);
+        reader.sync(PATIENCE).await.unwrap();
+        reader.set_offline(!knows_first);
+        until(&reader, || reader.connection().is_online() == knows_first).await;
+        insert(&first, "by the original");
+        first.sync(PATIENCE).await.unwrap();
+        reader.set_offline(true);
+        until(&reader, || !reader.connection().is_online()).await;
+        assert_eq!(list(&reader).len(), 1 + usize::from(knows_first));
+        reader.document("notes").unwrap().import(&file).unwrap();
+        assert_eq!(list(&reader).len(), 2 + usize::from(knows_first));
+        // What is not known when it is imported is found after a restart too.
+        reader.shutdown().unwrap();
+        drop(reader);
+        let reader = open(third, &hub);
+        let expected = ["by the copy", "by the original", "shared"];
+        for client in [&reader, &first] {
+            until(client, || titles(client) == expected).await;
+        }
+        reader.sync(PATIENCE).await.unwrap();
+        assert_eq!(reader.document("notes").unwrap().status().conflicts, 0);
+    }
 }
 
 #[test]

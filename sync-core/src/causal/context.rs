@@ -1,5 +1,7 @@
 //! The causal context: every dot that was ever seen.
 
+use std::cmp::Ordering;
+
 use crate::small::SmallVec;
 
 use super::{Dot, DotRanges, ReplicaId, VersionVector};
@@ -20,6 +22,22 @@ impl CausalContext {
         Self(all)
     }
 
+    /// What a removal takes and its own dot, which is of another replica or behind all that it takes.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+    pub(crate) fn of_removal(replica: ReplicaId, ranges: DotRanges, own: Dot) -> Self {
+        let of_own = || DotRanges::of(own.counter..=own.counter);
+        match replica.cmp(&own.replica) {
+            _ if ranges.is_empty() => Self::of_one(own.replica, of_own()),
+            Ordering::Less => Self(SmallVec::from([(replica, ranges), (own.replica, of_own())])),
+            Ordering::Greater => Self(SmallVec::from([(own.replica, of_own()), (replica, ranges)])),
+            Ordering::Equal => {
+                let mut ranges = ranges;
+                ranges.insert(own.counter, own.counter);
+                Self::of_one(replica, ranges)
+            }
+        }
+    }
+
     /// Whether nothing was seen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -27,6 +45,7 @@ impl CausalContext {
     }
 
     /// The dot, if there is just one.
+    #[inline]
     pub(crate) fn single_dot(&self) -> Option<Dot> {
         let [(replica, ranges)] = &self.0[..] else { return None };
         Some(Dot::new(*replica, ranges.single()?))
@@ -94,7 +113,8 @@ impl CausalContext {
 
     /// Whether the dot was seen.
     #[must_use]
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+    #[cfg_attr(target_arch = "wasm32", inline)]
     pub fn contains(&self, dot: Dot) -> bool {
         self.of(dot.replica).is_some_and(|ranges| ranges.contains(dot.counter))
     }
@@ -124,7 +144,7 @@ impl CausalContext {
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(crate) fn push(&mut self, first: Dot, end: u64) -> bool {
         match self.position(first.replica) {
-            Ok(at) => self.0[at].1.push(first.counter, end),
+            Ok(at) => self.0.get_mut(at).is_some_and(|(_, seen)| seen.push(first.counter, end)),
             Err(at) => {
                 self.0.insert(at, (first.replica, DotRanges::of(first.counter..=end)));
                 true

@@ -48,6 +48,7 @@ impl Delta {
     }
 
     /// The entry and the dot, if it puts one dot in place of one other and does nothing else.
+    #[inline]
     pub(crate) fn as_overwrite(&self) -> Option<(&Entry, Dot)> {
         let [entry] = &self.entries[..] else { return None };
         let is_one = entry.slots.len() == 1 && self.notes.is_empty();
@@ -87,6 +88,7 @@ impl Delta {
 
     /// No less than its bytes on the wire.
     #[must_use]
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
     pub fn cost(&self) -> usize {
         let entries = self.entries.iter();
         let entries = entries.map(|entry| 56 + 2 * entry.slots.len() + entry.byte_count());

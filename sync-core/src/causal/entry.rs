@@ -126,10 +126,8 @@ impl Entry {
 /// The counters of the slots of a mask, in a run from `first`.
 #[inline]
 pub(crate) fn ranges_of(first: u64, mut mask: u64) -> DotRanges {
-    let gap = u64::from(mask.trailing_zeros());
-    let len = u64::from((mask >> (gap & 63)).trailing_ones());
-    if gap + len == u64::from(u64::BITS - mask.leading_zeros()) && len > 0 {
-        return DotRanges::of(first + gap..=first + gap + len - 1);
+    if let Some((start, end)) = range_of(first, mask) {
+        return DotRanges::of(start..=end);
     }
     let mut ranges = DotRanges::default();
     let mut counter = first;
@@ -142,6 +140,16 @@ pub(crate) fn ranges_of(first: u64, mut mask: u64) -> DotRanges {
         mask = mask.checked_shr(gap + len).unwrap_or(0);
     }
     ranges
+}
+
+/// The first and the last of the counters of the slots of a mask, in a run from `first`, if there is no gap
+/// between them.
+#[inline]
+pub(super) fn range_of(first: u64, mask: u64) -> Option<(u64, u64)> {
+    let gap = u64::from(mask.trailing_zeros());
+    let len = u64::from((mask >> (gap & 63)).trailing_ones());
+    let is_one = gap + len == u64::from(u64::BITS - mask.leading_zeros()) && len > 0;
+    is_one.then(|| (first + gap, first + gap + len - 1))
 }
 
 /// The slots of a run from `first` whose counters are in `start..=end`.
@@ -233,7 +241,10 @@ impl<'a> EntryView<'a> {
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn place_hash(self) -> u64 {
         let seed = self.label.space_hash() ^ self.stamp.to_bits().rotate_left(17);
-        content::hash(self.id, seed)
+        match <&[u8; 16]>::try_from(&**self.id) {
+            Ok(id) if crate::small::HAS_SHORTCUTS => content::hash_of_block(id, seed),
+            Ok(_) | Err(_) => content::hash(self.id, seed),
+        }
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::checksum;
-use crate::small::SmallVec;
+use crate::small::{SmallVec, are_same};
 
 /// The most bytes of a label: its space and its names. Arbitrary; far above what a schema needs.
 pub const LABEL_BYTES_MAX: usize = 8 * 1024;
@@ -286,7 +286,7 @@ impl Label {
     /// Whether both are of one space.
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(crate) fn is_in_space_of(&self, other: &Self) -> bool {
-        self.is_same(other) || self.space() == other.space()
+        self.is_same(other) || are_same(self.space(), other.space())
     }
 
     fn is_equal(&self, other: &Self) -> bool {
@@ -302,8 +302,9 @@ impl Label {
         Arc::strong_count(&self.0)
     }
 
+    /// A hash of the space (XXH3, 64 bits).
     #[inline]
-    pub(super) fn space_hash(&self) -> u64 {
+    pub(crate) fn space_hash(&self) -> u64 {
         self.0.space_hash
     }
 

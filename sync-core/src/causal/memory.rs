@@ -129,6 +129,7 @@ impl MemoryStore {
 
     /// The entry whose run spans this dot, if any of its dots is live.
     #[must_use]
+    #[inline]
     pub fn entry_of(&self, dot: Dot) -> Option<EntryView<'_>> {
         self.row_of_dot(dot).map(|row| self.view(row))
     }

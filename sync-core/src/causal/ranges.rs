@@ -43,9 +43,17 @@ impl DotRanges {
     }
 
     /// The counter, if there is just one.
+    #[inline]
     pub(crate) fn single(&self) -> Option<u64> {
-        let [(start, end)] = self.0[..] else { return None };
+        let (start, end) = self.only()?;
         (start == end).then_some(start)
+    }
+
+    /// The range, if there is just one.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<(u64, u64)> {
+        let [range] = self.0[..] else { return None };
+        Some(range)
     }
 
     /// How many ranges there are: what the set costs.
@@ -93,6 +101,18 @@ impl DotRanges {
         }
         let at = self.0.partition_point(|(_, end)| *end < counter);
         self.0.get(at).is_some_and(|(start, _)| *start <= counter)
+    }
+
+    /// Whether all counters of `start..=end` are in the set.
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
+    pub(crate) fn has_all(&self, start: u64, end: u64) -> bool {
+        // Mostly there is one range.
+        match self.only() {
+            Some((own_start, own_end)) if crate::small::HAS_SHORTCUTS => {
+                own_start <= start && end <= own_end
+            }
+            Some(_) | None => self.covers(&Self::of(start..=end)),
+        }
     }
 
     /// Whether a counter of `start..=end` is in the set.
@@ -146,7 +166,8 @@ impl DotRanges {
     }
 
     /// Adds counters that are above all others. Gives false, and adds nothing, where they are not.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+    #[cfg_attr(target_arch = "wasm32", inline)]
     pub(crate) fn push(&mut self, start: u64, end: u64) -> bool {
         match self.0.last_mut() {
             Some((_, last)) if *last >= start => return false,

@@ -16,7 +16,7 @@ pub const RUN_DOTS_MAX: usize = 64;
 const INLINE_BYTES: usize = 30;
 
 /// Up to how many packed bytes are put together without an allocation of their own. Arbitrary.
-const PACKED_BYTES: usize = 512;
+const PACKED_BYTES: usize = 288;
 
 /// Opaque bytes for each dot of a run; none for a dead one. Up to 30 packed bytes take no allocation, and
 /// clones share what is longer.
@@ -42,8 +42,7 @@ impl Span {
     /// A bit for each of them.
     #[inline]
     pub(super) fn mask(&self) -> u64 {
-        let below = |slot: usize| 1u64.checked_shl(slot as u32).unwrap_or(0).wrapping_sub(1);
-        below(self.first + self.count) & !below(self.first)
+        (u64::MAX >> (RUN_DOTS_MAX - self.count.clamp(1, RUN_DOTS_MAX))) << (self.first & 63)
     }
 }
 
@@ -130,6 +129,12 @@ impl Slots {
         if crate::small::HAS_SHORTCUTS
             && let [1, header @ 1..0x80, slot @ ..] = bytes
             && slot.len() + 1 == usize::from(*header)
+        {
+            return Ok(Self::of(bytes, 1));
+        }
+        if crate::small::HAS_SHORTCUTS
+            && let [1, low @ 0x80..=0xff, high @ 1..0x80, slot @ ..] = bytes
+            && slot.len() + 1 == (usize::from(*high) << 7 | usize::from(*low & 0x7f))
         {
             return Ok(Self::of(bytes, 1));
         }
@@ -220,7 +225,7 @@ impl Slots {
     /// The bytes of a slot; none of a dead one, or where there is none.
     #[must_use]
     pub(crate) fn get(&self, slot: usize) -> Option<&[u8]> {
-        self.span_of(slot).map(|span| self.bytes_of(&span))
+        self.find(slot).map(|(_, bytes)| bytes)
     }
 
     /// The bytes of the only slot, if there is just one, and live.
@@ -233,28 +238,16 @@ impl Slots {
         }
     }
 
-    /// Where a slot stands; none for a dead one, or where there is none.
+    /// Where a slot stands, and its bytes; none of a dead one, or where there is none.
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-    pub(super) fn span_of(&self, slot: usize) -> Option<Span> {
+    pub(super) fn find(&self, slot: usize) -> Option<(Span, &[u8])> {
         let packed = self.as_packed();
         let start = skip(packed, 1, slot);
-        let end = behind(packed, start).min(packed.len());
-        let is_live = packed.get(start).is_some_and(|header| *header > 0);
-        is_live.then_some(Span { first: slot, count: 1, start, end })
-    }
-
-    /// The bytes of the one slot that stands there.
-    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-    pub(super) fn bytes_of(&self, span: &Span) -> &[u8] {
-        let slot = self.as_packed().get(span.start..span.end).unwrap_or_default();
-        match slot {
-            [0..0x80, bytes @ ..] | [_, 1..0x80, bytes @ ..] => bytes,
-            long => {
-                let mut bytes = long;
-                let _ = varint::read(&mut bytes);
-                bytes
-            }
-        }
+        let mut rest = packed.get(start..)?;
+        let header = varint::take(&mut rest)? as usize;
+        let bytes = rest.get(..header.checked_sub(1)?)?;
+        let end = packed.len() - rest.len() + bytes.len();
+        Some((Span { first: slot, count: 1, start, end }, bytes))
     }
 
     /// One bit for each live slot, from the lowest.
@@ -358,7 +351,11 @@ impl Slots {
             return false;
         }
         let Some(packed) = Arc::get_mut(bytes) else { return false };
-        packed[start..start + dead].fill(0);
+        if crate::small::HAS_SHORTCUTS && dead == 1 {
+            packed[start] = 0;
+        } else {
+            packed[start..start + dead].fill(0);
+        }
         packed.copy_within(end..len, start + dead);
         (*live, *spare) = (left, spare_left);
         true
@@ -533,7 +530,7 @@ mod tests {
             [(0, Some(&bytes[..])), (1, None), (2, Some(b"x")), (3, Some(b"")), (4, None)]
         {
             assert_eq!(slots.get(slot), expected);
-            let Some(span) = slots.span_of(slot) else { continue };
+            let Some((span, _)) = slots.find(slot) else { continue };
             // In memory that is shared, and in memory that is not.
             for mut rest in [slots.clone(), Slots::from_packed(slots.as_packed()).unwrap()] {
                 let mut dropped = Slots::from_packed(rest.as_packed()).unwrap();

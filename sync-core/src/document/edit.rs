@@ -41,7 +41,6 @@ pub struct Edit<'a, S = MemoryStore> {
     next: u64,
     /// What it did so far; how to undo that only in part.
     made: &'a mut Edited<()>,
-    killed: Vec<Entry>,
     /// Removals of what was here in part.
     in_part: Vec<Dot>,
     /// What it said to be dead that was never here.
@@ -56,6 +55,7 @@ pub(super) type Step<S> = Result<(), Refused<<S as crate::causal::DotStore>::Err
 const LAST_COUNTER_MAX: u64 = Dot::COUNTER_MAX - (1 << 32);
 
 impl<'a, S: PlaceStore> Edit<'a, S> {
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn new(
         document: &'a mut Document<S>,
         author: Author,
@@ -69,9 +69,12 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
             return Err(Misuse::TooLarge { what, found, limit }.into());
         }
         let (seen, next) = (before, before + 1);
-        let (killed, in_part) = (take(&mut document.killed), Vec::new());
-        let written_off = CausalContext::default();
-        Ok(Self { document, author, before, seen, next, made, killed, in_part, written_off })
+        // Where a store failed, something may be left. That in browsers never does.
+        if crate::small::HAS_SHORTCUTS {
+            document.forget_killed();
+        }
+        let (in_part, written_off) = (Vec::new(), CausalContext::default());
+        Ok(Self { document, author, before, seen, next, made, in_part, written_off })
     }
 
     /// Applies the change whole, or not at all if it has failed or is too large.
@@ -95,10 +98,11 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
     #[inline(never)]
     fn conclude(&mut self) {
         let (author, before) = (self.author, self.before);
+        let killed = &mut self.document.killed;
         // What the change itself wrote and took back was not there before.
-        self.killed.retain(|entry| !is_new(entry, author, before));
-        let killed = Replaced::of(&mut self.killed);
-        self.document.keep_memory(take(&mut self.killed));
+        killed.retain(|entry| !is_new(entry, author, before));
+        let killed = Replaced::of(killed);
+        self.document.forget_killed();
         let Edited { delta, undo, .. } = &mut *self.made;
         if !delta.notes.is_empty() {
             let is_whole = |note: &&Note| !self.in_part.contains(&note.dot);
@@ -133,7 +137,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
                 store.unsee(replica, ranges)?;
             }
         }
-        for entry in self.killed.drain(..) {
+        for entry in self.document.killed.drain(..) {
             if !is_new(&entry, self.author, self.before) {
                 store.add(entry)?;
             }
@@ -169,7 +173,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         let label = self.document.labels.of_space(space);
         let note = Note { dot, stamp: self.author.stamp, label, id: id.clone() };
         dead.insert(dot);
-        let known = self.killed.len();
+        let known = self.document.killed.len();
         self.step(Delta { entries: Few::new(), dead, notes: Few::one(note) })?;
         self.look_whether_whole(space, id, known, dot)
     }
@@ -183,7 +187,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         known: usize,
         dot: Dot,
     ) -> Step<S> {
-        let mut taken = self.killed[known..].iter();
+        let mut taken = self.document.killed[known..].iter();
         let none = CausalContext::default();
         let was_whole = self.document.was_whole(space, id, &mut taken, &none);
         self.note_whether_whole(dot, was_whole)
@@ -266,16 +270,16 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
 
     pub(super) fn step(&mut self, delta: Delta) -> Step<S> {
         // All of this is new here, and what it supersedes was read here: there is nothing to compare.
-        let store = &mut self.document.store;
+        let Document { store, killed, .. } = &mut *self.document;
         for entry in &delta.entries {
             store.add(entry.clone()).map_err(Refused::Store)?;
         }
-        let known = self.killed.len();
+        let known = killed.len();
         for (replica, ranges) in delta.dead.iter() {
             for (start, end) in ranges.iter() {
                 // The dot of a removal was never live.
                 if replica != self.author.replica || start <= self.seen {
-                    store.kill(replica, start, end, &mut self.killed).map_err(Refused::Store)?;
+                    store.kill(replica, start, end, killed).map_err(Refused::Store)?;
                 }
             }
         }
@@ -284,7 +288,7 @@ impl<'a, S: PlaceStore> Edit<'a, S> {
         self.seen = self.next - 1;
         let mut unsettled = Vec::new();
         let (mut last, mut is_open): (Option<(&Label, &PlaceId)>, _) = (None, false);
-        for Entry { label, id, .. } in delta.entries.iter().chain(&self.killed[known..]) {
+        for Entry { label, id, .. } in delta.entries.iter().chain(&killed[known..]) {
             let is_it = |(of, other): (&Label, &PlaceId)| other == id && of.is_in_space_of(label);
             if !last.replace((label, id)).is_some_and(is_it) {
                 self.made.touched.push(label, id);

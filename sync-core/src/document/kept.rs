@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::undo::Replaced;
 use crate::causal::{Entry, Note};
 use crate::checksum::hash;
-use crate::small::SortedMap;
 use crate::types::place::is_collection;
 
 /// The most bytes that are kept. Arbitrary; the oldest go first.
@@ -19,8 +18,8 @@ const RECORD_BYTES: usize = 352;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     /// When a place was removed, by a hash of space and id: of two records with one hash only the later
-    /// is kept. Small enough for a sorted vector: no more than what is kept has room for.
-    turns: SortedMap<u64, u64>,
+    /// is kept.
+    turns: Turns,
     /// What was removed from a turn on; none where it was forgotten.
     removed: VecDeque<Option<Removed>>,
     first_turn: u64,
@@ -35,8 +34,42 @@ struct Removed {
     bytes: usize,
 }
 
+/// Numbers by hashes.
+#[cfg(not(target_arch = "wasm32"))]
+type Turns = std::collections::HashMap<u64, u64, std::hash::BuildHasherDefault<AsItIs>>;
+
+/// In the module for browsers a sorted vector, which others have as well: there are no more turns than what is
+/// kept has room for.
+#[cfg(target_arch = "wasm32")]
+type Turns = crate::small::SortedMap<u64, u64>;
+
+/// Takes what is a hash already for one.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug, Clone, Copy, Default)]
+struct AsItIs(u64);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl std::hash::Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = hash(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 fn key_of(space: &[u8], id: &[u8]) -> u64 {
-    hash(id) ^ hash(space).rotate_left(32)
+    key_in(hash(space), id)
+}
+
+#[inline]
+fn key_in(space_hash: u64, id: &[u8]) -> u64 {
+    hash(id) ^ space_hash.rotate_left(32)
 }
 
 impl Kept {
@@ -54,7 +87,7 @@ impl Kept {
         let bytes = killed.entries().iter().map(Entry::byte_count).sum::<usize>();
         let bytes = RECORD_BYTES + bytes / count;
         for note in notes.filter(|note| is_collection(note.label.space())) {
-            let key = key_of(note.label.space(), &note.id);
+            let key = key_in(note.label.space_hash(), &note.id);
             let turn = self.first_turn + self.removed.len() as u64;
             if let Some(earlier) = self.turns.insert(key, turn) {
                 self.drop_turn(earlier);

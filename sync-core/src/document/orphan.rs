@@ -6,8 +6,8 @@ use super::edit::Author;
 use super::target::Targets;
 use super::{Document, EditAgainstDelete, Edited, Refused, Touched};
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, EntryView, Joined, Label, Note, PlaceId,
-    PlaceStore, RUN_DOTS_MAX, ranges_of,
+    CausalContext, Delta, Dot, Entry, EntryView, Joined, Label, Note, PlaceId, PlaceStore,
+    RUN_DOTS_MAX, ranges_of,
 };
 use crate::sort::sort_by;
 use crate::time::Stamp;
@@ -156,6 +156,7 @@ pub(super) fn may_tear(joined: &Joined, notes: &[Note], touched: &Touched, stand
 /// A run: its first dot, the counter of its last one, and whether it says that a record exists.
 type Run = (Dot, u64, bool);
 
+#[cfg_attr(not(target_arch = "wasm32"), inline)]
 fn run_of(entry: EntryView<'_>) -> Run {
     let last = entry.first.counter + (entry.slots.len() as u64).saturating_sub(1);
     (entry.first, last, entry.tags().0.has(kind::EXISTS))
@@ -186,7 +187,14 @@ impl<S: PlaceStore> Document<S> {
     }
 
     /// Whether a record was held whole before a change that took `killed` of it, and left nothing.
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
     pub(super) fn was_whole_in(&self, killed: &[Entry]) -> Result<bool, S::Error> {
+        if crate::small::HAS_SHORTCUTS
+            && let [killed] = killed
+        {
+            let run = run_of(killed.view());
+            return Ok(run.2 && self.was_seen(&run, &CausalContext::default())?);
+        }
         let mut runs: SmallVec<[Run; 4]> = SmallVec::new();
         runs.extend(killed.iter().map(|killed| run_of(killed.view())));
         self.were_whole(&runs, runs.len(), &CausalContext::default())
@@ -221,11 +229,12 @@ impl<S: PlaceStore> Document<S> {
     }
 
     /// Whether every dot of a run, and the one behind it where it goes on, was seen before something came.
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
     fn was_seen(&self, run: &Run, came: &CausalContext) -> Result<bool, S::Error> {
         let (Dot { replica, counter: first }, last, _) = *run;
         let last = last + u64::from(goes_on(run));
         let is_new = came.of(replica).is_some_and(|came| came.overlaps(first, last));
-        Ok(!is_new && self.store.seen(replica)?.covers(&DotRanges::of(first..=last)))
+        Ok(!is_new && self.store.seen(replica)?.has_all(first, last))
     }
 }
 

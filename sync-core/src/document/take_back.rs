@@ -1,5 +1,7 @@
 //! Taking back a change that nobody else has, and writing it anew.
 
+use std::borrow::Cow;
+
 use super::edit::Edit;
 use super::target::Targets;
 use super::{Again, Document, Kept, Refused};
@@ -11,12 +13,12 @@ use crate::types::place::Space;
 impl<S: PlaceStore> Document<S> {
     /// Takes back a change that nobody else has: what it wrote dies, and what it superseded looks as if it had
     /// never been here, so that whoever has it brings it again. What other changes here say of that holds.
-    /// Gives the places that changed.
+    /// Of these `other` gives one after the other, by their numbers from 0 on. Gives the places that changed.
     pub(crate) fn take_back<'a>(
         &mut self,
         change: &Delta,
         own: &CausalContext,
-        others: impl Iterator<Item = &'a Delta>,
+        other: impl Fn(&S, usize) -> Result<Option<Cow<'a, Delta>>, S::Error>,
     ) -> Result<BTreeSet<Place>, S::Error> {
         for (replica, ranges) in own.iter() {
             for (start, end) in ranges.iter() {
@@ -26,8 +28,10 @@ impl<S: PlaceStore> Document<S> {
         for (replica, ranges) in change.dead.difference(own).iter() {
             self.store.unsee(replica, ranges)?;
         }
-        for other in others {
-            join(&mut self.store, other)?;
+        let mut number = 0;
+        while let Some(other) = other(&self.store, number)? {
+            join(&mut self.store, &other)?;
+            number += 1;
         }
         self.kept = Kept::default();
         let entries = change.entries.iter().map(|entry| (entry.label.space(), &entry.id));

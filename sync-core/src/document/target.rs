@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::causal::{LABEL_BYTES_MAX, Label, RUN_DOTS_MAX, Slots};
 use crate::error::Misuse;
 use crate::pack::varint;
-use crate::small::SmallVec;
+use crate::small::{SmallVec, are_same};
 use crate::types::element::{SEPARATOR, kind};
 use crate::types::place::is_collection;
 use crate::types::{Content, Field, FieldRef, Share, VALUE_DEPTH_MAX, Value, ValueRef, check_name};
@@ -362,7 +362,7 @@ impl Labels {
     /// The label of a register of a record, if it is known: its names need no look then.
     pub(super) fn of_register(&mut self, collection: &str, kind: u8, name: &str) -> Option<Label> {
         let is_it = |label: &Label| {
-            matches!(label.name(0), [tag, path @ ..] if *tag == kind && path == name.as_bytes())
+            matches!(label.name(0), [tag, path @ ..] if *tag == kind && are_same(path, name.as_bytes()))
                 && is_space_of(label, collection)
         };
         let at = self.registers.iter().position(is_it)?;
@@ -402,8 +402,10 @@ impl Labels {
 }
 
 /// Whether a label is of a collection.
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 fn is_space_of(label: &Label, collection: &str) -> bool {
-    is_collection(label.space()) && label.space()[1..] == *collection.as_bytes()
+    let space = label.space();
+    is_collection(space) && are_same(&space[1..], collection.as_bytes())
 }
 
 #[cfg(test)]

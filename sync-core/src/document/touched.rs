@@ -14,9 +14,7 @@ impl Touched {
     /// One place.
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn only(label: &Label, id: &PlaceId) -> Self {
-        let mut places = SmallVec::new();
-        places.push((label.clone(), id.clone()));
-        Self(places)
+        Self(SmallVec::from([(label.clone(), id.clone())]))
     }
 
     /// The places that a join of this delta touched, each once; and how many of the first of them are
@@ -59,7 +57,18 @@ impl Touched {
         (touched, first)
     }
 
+    #[cfg_attr(not(target_arch = "wasm32"), inline)]
     pub(super) fn push(&mut self, label: &Label, id: &PlaceId) {
+        if crate::small::HAS_SHORTCUTS && self.0.is_empty() {
+            *self = Self::only(label, id);
+        } else {
+            self.push_other(label, id);
+        }
+    }
+
+    #[cfg_attr(not(target_arch = "wasm32"), inline(never))]
+    #[cfg_attr(target_arch = "wasm32", inline)]
+    fn push_other(&mut self, label: &Label, id: &PlaceId) {
         // A change that touches many places mostly touches each in one go.
         if !self.0.iter().rev().take(WINDOW).any(|place| is_place(place, label, id)) {
             self.0.push((label.clone(), id.clone()));

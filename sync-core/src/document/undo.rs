@@ -43,6 +43,7 @@ pub(super) enum Replaced {
 
 impl Replaced {
     /// Takes the entries out of a vector.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn of(killed: &mut Vec<Entry>) -> Self {
         match killed.len() {
             0 => Self::Nothing,

@@ -15,15 +15,25 @@ pub fn write(out: &mut Vec<u8>, number: u64) {
 
 #[inline(never)]
 fn write_long(out: &mut Vec<u8>, number: u64) {
-    let (end, len) = (out.len() + len(number), len(number));
+    let end = out.len() + len(number);
+    out.extend_from_slice(&long(number));
+    out.truncate(end);
+}
+
+/// A number that takes more than one byte, and zeros behind it.
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+pub(crate) fn long(number: u64) -> [u8; LEN_MAX] {
+    let len = len(number);
     let more = MORE & (u64::MAX >> (64 - 8 * (len - 1).min(8)));
-    let mut bytes = [0; 10];
+    let mut bytes = [0; LEN_MAX];
     bytes[..8].copy_from_slice(&(spread(number) | more).to_le_bytes());
     bytes[8] = (number >> 56) as u8 & 0x7f | if len > 9 { 0x80 } else { 0 };
     bytes[9] = (number >> 63) as u8;
-    out.extend_from_slice(&bytes);
-    out.truncate(end);
+    bytes
 }
+
+/// The most bytes of a number.
+pub(crate) const LEN_MAX: usize = 10;
 
 /// Writes a number over just as many bytes as it takes.
 #[inline]
@@ -40,7 +50,13 @@ pub(crate) fn put(out: &mut [u8], mut number: u64) {
 #[inline]
 #[must_use]
 pub const fn len(number: u64) -> usize {
-    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+    let bits = u64::BITS - (number | 1).leading_zeros();
+    // A seventh, rounded up: what 9 64ths are for all numbers up to 64.
+    if crate::small::HAS_SHORTCUTS {
+        (bits * 9 + 64) as usize / 64
+    } else {
+        bits.div_ceil(7) as usize
+    }
 }
 
 /// Takes a number off the front.

@@ -22,6 +22,7 @@ mod progress;
 mod record;
 mod store;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -29,13 +30,15 @@ pub use brief::NOT_HERE;
 pub use conflict_log::{LogEntry, Side, decode_log, encode_log};
 pub use connection::IN_USE;
 pub use devices::{Device, DeviceBox};
-pub use outbox::{OutboxItem, OutboxState, OutboxTotals, Standing};
+pub use fork::Parting;
+pub use outbox::{ItemHead, ItemSpan, OutboxItem, OutboxState, OutboxTotals, Outline, Standing};
 pub use parked::{Immediate, ItemError, Rewritten};
 pub use progress::Progress;
 pub use record::{RecordLevel, Recorded, RecordedBox};
 pub use store::ClientStore;
 
 use self::brief::Taken;
+use self::compare::Doubts;
 use self::conflict_log::ConflictLog;
 use self::connection::{Link, Refill};
 use self::devices::Devices;
@@ -84,7 +87,8 @@ impl fmt::Debug for ClientConfig {
 pub struct SavedDocument<S = MemoryStore> {
     /// Entries and context.
     pub store: S,
-    /// What the hub has not acknowledged, in order.
+    /// What the hub has not acknowledged, in order; nothing where the store has that
+    /// ([`ClientStore::HAS_OUTBOX`]).
     pub outbox: Vec<OutboxItem>,
     /// How far the hub was followed.
     pub cursor: Option<Cursor>,
@@ -184,7 +188,8 @@ pub enum Step {
     /// What one replica wrote from a counter on stands under another one, in the state and in the outbox
     /// ([`OutboxItem::renamed`]); and forget how far the hub was followed.
     Rename(Renaming),
-    /// Keep what is known of another device, in place of what was known of one of the same fingerprint.
+    /// Keep what is known of another device, in place of what was known of one of the same fingerprint. Of this
+    /// device itself: which dots stand for nothing that was written here.
     Know(DeviceBox),
     /// Forget the device of this fingerprint.
     Forget(ReplicaId),
@@ -291,7 +296,7 @@ struct Opened<S> {
     marked: Option<ReplicaId>,
     /// What was written as a replica of which the hub has another history.
     renamed: Vec<Renaming>,
-    /// What was given up or written anew in this run: it reaches nobody.
+    /// What was given up or written anew: it reaches nobody under these dots.
     given_up: CausalContext,
     /// The highest counter on disk of each replica that was the author in this run.
     on_disk: SortedMap<ReplicaId, u64>,
@@ -299,9 +304,12 @@ struct Opened<S> {
     refill: Refill,
     /// Whether a refill was cut, or may have been before this process began.
     refill_due: bool,
-    /// What the hub is known to lack beside the outbox, or was when the last connection was lost. Only
-    /// where a record can be kept: browsers ask for none of it.
+    /// What the hub is known to lack beside the outbox, or was when the last connection was lost; and all that
+    /// was there before this run, until the hub was heard. Only where a record can be kept: browsers ask for
+    /// none of it.
     lacked: CausalContext,
+    /// Where the hub was found to have other bytes.
+    doubts: Doubts,
     /// Whether a refill was under way when the last connection was lost, or something was imported since.
     is_cut: bool,
     /// Whether removals of the outbox go apart from a refill: the hub refused them together.
@@ -353,6 +361,13 @@ pub struct Client<S = MemoryStore> {
     outputs: VecDeque<ClientOutput>,
 }
 
+impl Client {
+    /// What the hub has not acknowledged, in order.
+    pub fn outbox(&self, document: &str) -> Result<impl Iterator<Item = &OutboxItem>, Misuse> {
+        Ok(self.opened(document)?.outbox.iter())
+    }
+}
+
 /// Says that a delta was joined into the document.
 fn join_step<S: ClientStore>(delta: &Delta) -> Step {
     Step::Join(if S::IS_WRITTEN_THROUGH { Delta::default() } else { delta.clone() })
@@ -390,7 +405,12 @@ impl<S: ClientStore> Client<S> {
         on_disk.insert(replica, document.store().context().max_of(replica));
         claims.insert(replica, Claimed { opening, shown: None });
         let taken = if saved.outbox.is_empty() { Taken::default() } else { Taken::unknown() };
-        let opened = Opened {
+        let mut opened = Opened {
+            lacked: if S::RECORDS {
+                document.store().context().clone()
+            } else {
+                CausalContext::default()
+            },
             document,
             taken,
             outbox: Outbox::new(saved.outbox),
@@ -401,7 +421,7 @@ impl<S: ClientStore> Client<S> {
             on_disk,
             refill_due: true,
             goes_apart: false,
-            lacked: CausalContext::default(),
+            doubts: Doubts::default(),
             is_cut: false,
             marked: None,
             given_up: CausalContext::default(),
@@ -413,6 +433,14 @@ impl<S: ClientStore> Client<S> {
             recording: Recording::default(),
             devices: Devices::default(),
         };
+        if S::HAS_OUTBOX {
+            opened.outbox = Outbox::of_heads(opened.document.store_mut().take_heads());
+            if !opened.outbox.is_empty() {
+                opened.taken = Taken::unknown();
+            }
+            opened.learn(None)?;
+            opened.outbox.find_waiting();
+        }
         self.documents.insert(name.to_owned(), Box::new(opened));
         self.advance(name)
     }
@@ -506,6 +534,14 @@ impl<S: ClientStore> Client<S> {
         Ok(Receipt { disk, hub, parked: waits == Some(true) })
     }
 
+    /// Whether the author's changes up to this dot are on disk, as a receipt says it, without a look at the
+    /// outbox.
+    pub fn is_on_disk(&self, document: &str, dot: Dot) -> Result<bool, Misuse> {
+        let opened = self.opened(document)?;
+        let dot = opened.renamed.iter().fold(dot, |dot, renaming| renaming.dot(dot));
+        Ok(opened.on_disk.get(&dot.replica).is_none_or(|counter| dot.counter <= *counter))
+    }
+
     /// A document as it stands.
     pub fn document(&self, name: &str) -> Result<&Document<S>, Misuse> {
         Ok(&self.opened(name)?.document)
@@ -532,9 +568,22 @@ impl<S: ClientStore> Client<S> {
         self.opened(document)?.author()
     }
 
-    /// What the hub has not acknowledged, in order.
-    pub fn outbox(&self, document: &str) -> Result<impl Iterator<Item = &OutboxItem>, Misuse> {
-        Ok(self.opened(document)?.outbox.iter())
+    /// Which items the hub has not acknowledged, in order, and how each stands.
+    pub fn spans(
+        &self,
+        document: &str,
+    ) -> Result<impl Iterator<Item = (ItemSpan, Standing<'_>)>, Misuse> {
+        Ok(self.opened(document)?.outbox.spans())
+    }
+
+    /// An item that the hub has not acknowledged; none where there is none of this key.
+    pub fn item(
+        &self,
+        document: &str,
+        key: Dot,
+    ) -> Result<Option<Cow<'_, OutboxItem>>, Refused<S::Error>> {
+        let opened = self.opened(document)?;
+        opened.outbox.item(opened.document.store(), key).map_err(Refused::Store)
     }
 
     /// How far a document is with the hub.
@@ -657,7 +706,9 @@ impl<S: ClientStore> Client<S> {
         let on_disk = Some(Dot::new(replica, last));
         let mut steps = Vec::new();
         opened.joined(now.unix_ms, &delta, || undo, &mut steps)?;
+        opened.bring_last()?;
         let (item, replaces) = opened.outbox.push(first, last, delta, S::IS_WRITTEN_THROUGH);
+        opened.let_go_before_last();
         let mut then = Then { on_disk, ..Then::default() };
         then.enqueued.push(item.key());
         steps.push(Step::Enqueue { item, replaces });
@@ -710,8 +761,10 @@ impl<S: ClientStore> Client<S> {
                 opened.taken.add(edited.undo.replaced());
                 let undo = edited.undo;
                 opened.joined(now.unix_ms, &edited.delta, || undo, &mut steps)?;
+                opened.bring_last()?;
                 let in_part = S::IS_WRITTEN_THROUGH;
                 let (item, replaces) = opened.outbox.push(first, last, edited.delta, in_part);
+                opened.let_go_before_last();
                 first.counter = last + 1;
                 // An item that another takes the place of is stored with that one.
                 then.enqueued.retain(|key| Some(*key) != replaces);
@@ -755,6 +808,10 @@ impl<S: ClientStore> Client<S> {
             }
             opened.outbox.stored(&then.enqueued);
             opened.outbox.stored(&then.frozen);
+            if S::HAS_OUTBOX {
+                opened.outbox.let_go(&then.enqueued);
+                opened.outbox.let_go(&then.frozen);
+            }
         }
         if let Some(number) = then.chunk {
             self.confirm_chunk(&document, number);
@@ -808,6 +865,32 @@ impl<S: ClientStore> Opened<S> {
                 waiting.insert_ranges(entry.replica(), &entry.live_ranges());
             }
         }
+        if S::HAS_OUTBOX {
+            self.outbox.add_older(&mut waiting);
+        }
         context.difference(&waiting)
+    }
+
+    /// Has the delta of the last item in memory, where a change may be added to it.
+    fn bring_last(&mut self) -> Result<(), S::Error> {
+        if S::HAS_OUTBOX {
+            self.outbox.bring_last(self.document.store())?;
+        }
+        Ok(())
+    }
+
+    /// Lets go what the last item stands behind.
+    fn let_go_before_last(&mut self) {
+        if S::HAS_OUTBOX {
+            self.outbox.let_go_before_last();
+        }
+    }
+
+    /// Finds out what depends on items that are set aside, or on one that is about to be.
+    fn learn(&mut self, key: Option<Dot>) -> Result<(), S::Error> {
+        if S::HAS_OUTBOX {
+            self.outbox.learn(self.document.store(), key)?;
+        }
+        Ok(())
     }
 }

@@ -98,6 +98,18 @@ pub const DEVICES_MAX: usize = 256;
 /// device holds. Arbitrary; with fewer, more changes count as held a little later.
 pub const LEVELS_MAX: usize = 1_024;
 
+/// The most ranges of dots in all levels together, about. Arbitrary: a megabyte; with more there are fewer
+/// levels, down to two.
+pub const LEVEL_RANGES_MAX: usize = 1 << 16;
+
+/// How many devices of a document one connection may say something of. Arbitrary: a client says what it
+/// holds itself, and may change its name.
+pub const HELD_BY_ONE_MAX: usize = 4;
+
+/// The most ranges of dots of which a client remembers that they stand for nothing any more that was written
+/// here. Arbitrary; beyond it each replica's count from the first to the last.
+pub const GIVEN_UP_RANGES_MAX: usize = 1_024;
+
 /// How old the time at which a device was heard of may be on disk while it is heard of again, in
 /// milliseconds. Arbitrary.
 pub const DEVICE_MS_MAX: u64 = 60_000;

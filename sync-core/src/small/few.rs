@@ -19,6 +19,9 @@ impl<T> Few<T> {
     /// A list of one item.
     #[inline]
     pub fn one(item: T) -> Self {
+        if crate::small::HAS_SHORTCUTS {
+            return Self(SmallVec::from([item]));
+        }
         let mut items = SmallVec::new();
         items.push(item);
         Self(items)

@@ -50,6 +50,12 @@ impl<T: Copy, const N: usize> SmallVec<[T; N]> {
     }
 }
 
+impl<T, const N: usize> From<[T; N]> for SmallVec<[T; N]> {
+    fn from(items: [T; N]) -> Self {
+        Self(items.into())
+    }
+}
+
 impl<A: Array> Default for SmallVec<A> {
     fn default() -> Self {
         Self::new()
@@ -117,6 +123,7 @@ mod tests {
     fn a_list_is_made_and_read_as_one_that_is_kept_in_place() {
         let mut list: SmallVec<[u8; 2]> = SmallVec::from_slice(&[3, 1]);
         assert_eq!(list, SmallVec::from_buf([3, 1]));
+        assert_eq!(list, SmallVec::from([3, 1]));
         list.extend([2, 4]);
         list.iter_mut().for_each(|item| *item += 1);
         assert_eq!(list[..], [4, 2, 3, 5]);

@@ -138,15 +138,15 @@ impl<'a, T: Ord + Clone> Numbers<'a, T> {
 
 /// Encodes a delta for a reader who has the same dictionary and the objects that are named by dots.
 pub fn write_delta(out: &mut Vec<u8>, delta: &Delta, dictionary: &Dictionary, names: &dyn Names) {
+    if crate::small::HAS_SHORTCUTS && single::write_single(out, delta, dictionary, names) {
+        return;
+    }
     let Delta { entries, dead, notes } = delta;
     if out.capacity() == 0 {
         // What names take comes on top of that only where they are new to the reader.
         let slots = entries.iter().map(|entry| entry.slots.as_packed().len() + 32);
         let room = slots.sum::<usize>() + 32 * (1 + notes.len()) + 16 * dead.range_count();
         *out = Vec::with_capacity(room);
-    }
-    if crate::small::HAS_SHORTCUTS && single::write_single(out, delta, dictionary, names) {
-        return;
     }
     let mut replicas = Numbers::new(dictionary.replica_table());
     let mut labels = Numbers::new(dictionary.label_table());
@@ -371,10 +371,11 @@ pub fn read_delta(
     dictionary: &Dictionary,
     objects: &dyn Objects,
 ) -> Result<Delta, Malformed> {
-    if crate::small::HAS_SHORTCUTS
-        && let Some(delta) = single::read_single(bytes, dictionary, objects)
-    {
-        return Ok(delta);
+    if crate::small::HAS_SHORTCUTS {
+        let mut delta = Delta::default();
+        if single::read_single(bytes, dictionary, objects, &mut delta).is_some() {
+            return Ok(delta);
+        }
     }
     let mut reader = Reader { rest: bytes };
     let delta = reader.read(dictionary, objects)?;

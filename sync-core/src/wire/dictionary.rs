@@ -65,6 +65,13 @@ impl<T: Ord> Table<T> {
         self.items.get(number)
     }
 
+    /// Whether an item has a number.
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+    fn has(&self, item: &T) -> bool {
+        // Mostly it is the one that was added last.
+        self.items.get(self.last) == Some(item) || self.number(item).is_some()
+    }
+
     /// Says whether it is new.
     #[inline]
     fn add(&mut self, item: T) -> bool {
@@ -108,17 +115,32 @@ impl Dictionary {
     /// Numbers what a delta names, while there is room.
     pub fn learn(&mut self, delta: &Delta) {
         let Delta { entries, dead, notes } = delta;
-        let writers = entries.iter().map(|entry| entry.first.replica);
-        let removers = notes.iter().map(|note| note.dot.replica);
-        let replaced = dead.iter().map(|(replica, _)| replica);
-        let replaced = replaced.filter(|_| dead.replica_count() <= DEAD_REPLICAS_MAX);
-        for replica in writers.chain(removers).chain(replaced) {
-            if self.replicas.len() < DICTIONARY_ITEMS_MAX {
-                self.add_replica(replica);
-            }
+        for entry in entries {
+            self.learn_replica(entry.first.replica);
+            self.learn_label(&entry.label);
         }
-        let labels = entries.iter().map(|entry| &entry.label);
-        for label in labels.chain(notes.iter().map(|note| &note.label)) {
+        for note in notes {
+            self.learn_replica(note.dot.replica);
+            self.learn_label(&note.label);
+        }
+        if dead.replica_count() <= DEAD_REPLICAS_MAX {
+            dead.iter().for_each(|(replica, _)| self.learn_replica(replica));
+        }
+    }
+
+    /// Numbers a replica, while there is room.
+    #[inline]
+    fn learn_replica(&mut self, replica: ReplicaId) {
+        let is_known = crate::small::HAS_SHORTCUTS && self.replicas.has(&replica);
+        if !is_known && self.replicas.len() < DICTIONARY_ITEMS_MAX {
+            self.add_replica(replica);
+        }
+    }
+
+    /// Numbers a label, while there is room.
+    #[inline]
+    fn learn_label(&mut self, label: &Label) {
+        if !crate::small::HAS_SHORTCUTS || !self.labels.has(label) {
             self.add_label_that_fits(label);
         }
     }

@@ -187,6 +187,40 @@ fn a_refill_does_not_remove_what_a_change_that_waits_replaces() {
 }
 
 #[test]
+fn what_died_of_a_change_that_waits_dies_at_a_hub_that_lost_it_too() {
+    let mut world = World::new(7, 3);
+    (0..3).for_each(|at| world.connect(at));
+    world.write(0, "n", &[("title", "t"), ("body", "b")]);
+    world.settle();
+    let backup = world.store.clone();
+    world.disconnect(2);
+    // The hub takes an edit, which others remove with the record, and its answer is lost.
+    world.write(0, "n", &[("title", "new")]);
+    while world.store_one(0) || world.carry(0, true) {}
+    world.disconnect(0);
+    world.settle();
+    assert!(world.remove(1, "n"));
+    world.settle();
+    world.disconnect(1);
+    world.connect(0);
+    while world.fields(0, "n").is_some() || world.is_storing(0) {
+        world.carry(0, true);
+        world.carry(0, false);
+        world.store_one(0);
+    }
+    assert_eq!(world.devices[0].disk.outbox.len(), 1, "the edit waits still");
+    world.disconnect(0);
+    world.restart_hub(backup);
+    world.connect(2);
+    world.settle();
+    world.connect(0);
+    world.settle();
+    assert_eq!(world.fields(2, "n"), None, "deleted means deleted");
+    world.heal();
+    assert_eq!(world.fields(0, "n"), None);
+}
+
+#[test]
 fn what_was_refused_takes_nothing_from_others() {
     let mut world = two();
     world.write(0, "n", &[("title", "t")]);

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::causal::{CausalContext, Delta, Dot, ReplicaId};
 use sync_core::error::{Malformed, Misuse};
-use sync_core::session::limits::{DEVICES_MAX, HELD_DOCUMENTS_MAX, HELD_MS, LEVELS_MAX};
+use sync_core::session::limits::{
+    DEVICES_MAX, HELD_BY_ONE_MAX, HELD_DOCUMENTS_MAX, HELD_MS, LEVELS_MAX,
+};
 use sync_core::session::{
     Boot, Client, ClientConfig, ClientInput, ClientOutput, Device, Hub, HubInput, HubOutput,
     HubStore, MemoryHub, Now, PersistId, Receipt, SavedDocument, Step,
 };
 use sync_core::types::Value;
 use sync_core::wire::{
-    Claim, ClientMessage, Fault, HOLDERS_MAX, Holder, HubMessage, NAME_BYTES_MAX, Push, VERSION,
-    decode_client, decode_hub, encode_delta,
+    CLAIMS_MAX, Claim, ClientMessage, Fault, HOLDERS_MAX, Holder, HubMessage, NAME_BYTES_MAX, Push,
+    VERSION, decode_client, decode_hub, encode_delta,
 };
 
 const DOCUMENT: &str = "d";
@@ -36,16 +38,19 @@ struct Bench {
     hub: Hub,
     store: MemoryHub,
     now_ms: u64,
+    /// How far the calendar was set back.
+    set_back_ms: u64,
 }
 
 impl Bench {
     fn new() -> Self {
         let store = MemoryHub::new(Boot { hub: 1, boot: 2 });
-        Self { hub: Hub::new(), store, now_ms: 0 }
+        Self { hub: Hub::new(), store, now_ms: 0, set_back_ms: 0 }
     }
 
     fn now(&self) -> Now {
-        Now { monotonic_ms: self.now_ms, unix_ms: UNIX_MS + self.now_ms }
+        let unix_ms = UNIX_MS + self.now_ms - self.set_back_ms;
+        Now { monotonic_ms: self.now_ms, unix_ms }
     }
 
     fn heard(&mut self) -> Vec<(u64, Result<HubMessage, Fault>)> {
@@ -261,6 +266,42 @@ fn the_devices_of_a_document_are_limited_and_the_oldest_goes_first() {
 }
 
 #[test]
+fn nobody_takes_the_place_of_others_by_speaking_for_many_devices() {
+    for count in [HELD_BY_ONE_MAX - 1, HELD_BY_ONE_MAX, HELD_BY_ONE_MAX + 1, CLAIMS_MAX] {
+        let mut bench = Bench::new();
+        bench.join(1_000, DOCUMENT);
+        bench.hold(1_000, 0, None);
+        bench.connect(1);
+        let numbers = 1..=count as u32;
+        let claim = |number| Claim { replica: replica(number), opening: 1 };
+        let open = ClientMessage::Open {
+            channel: 1,
+            document: DOCUMENT.into(),
+            cursor: None,
+            context: CausalContext::default(),
+            claims: numbers.clone().map(claim).collect(),
+            compares: false,
+            unsent: Vec::new(),
+        };
+        bench.say(1, &open);
+        for number in numbers {
+            bench.now_ms += 1;
+            let replica = replica(number);
+            bench.say(1, &ClientMessage::Held { channel: 1, replica, seq: 0, name: None });
+        }
+        bench.join(2_000, DOCUMENT);
+        let heard = bench.hold(2_000, 0, Some(""));
+        let told: Vec<_> = heard[0].1.iter().map(|holder| holder.replica).collect();
+        let last = (1 + count.saturating_sub(HELD_BY_ONE_MAX) as u32..=count as u32).map(replica);
+        assert_eq!(
+            told,
+            last.chain([replica(1_000)]).collect::<Vec<_>>(),
+            "the last, and the other"
+        );
+    }
+}
+
+#[test]
 fn the_documents_that_a_hub_remembers_are_limited() {
     for count in [HELD_DOCUMENTS_MAX - 1, HELD_DOCUMENTS_MAX, HELD_DOCUMENTS_MAX + 1] {
         let mut bench = Bench::new();
@@ -275,6 +316,23 @@ fn the_documents_that_a_hub_remembers_are_limited() {
         }
         let is_known = [1_001, 1_002].map(|asks| !bench.hold(asks, 0, Some("")).is_empty());
         assert_eq!(is_known, [count <= HELD_DOCUMENTS_MAX, true], "{count}");
+    }
+}
+
+#[test]
+fn documents_that_nobody_has_open_any_more_are_forgotten_when_the_last_one_goes() {
+    for count in [HELD_DOCUMENTS_MAX - 1, HELD_DOCUMENTS_MAX, HELD_DOCUMENTS_MAX + 1] {
+        let mut bench = Bench::new();
+        let all = 1..=count as u64;
+        for number in all.clone() {
+            bench.join(number, &format!("d{number}"));
+            bench.hold(number, 0, None);
+        }
+        all.for_each(|number| bench.leave(number));
+        // The first one is opened again, so that no more than the others are open to nobody.
+        bench.join(1_001, "d1");
+        let is_known = !bench.hold(1_001, 0, Some("")).is_empty();
+        assert_eq!(is_known, count <= HELD_DOCUMENTS_MAX, "{count}");
     }
 }
 
@@ -524,6 +582,14 @@ fn a_fresh_incarnation_is_the_same_device_and_older_news_change_nothing() {
     bench.now_ms = 20_000;
     let (_, holders) = tell(&mut writer, &mut bench, 3, 0, 5_000);
     assert_eq!(holders, 0);
+    // Where it is past that moment again, the other clock tells; what is older by both changes nothing.
+    bench.now_ms = 200_000;
+    tell(&mut writer, &mut bench, 3, 0, 0);
+    (bench.now_ms, bench.set_back_ms) = (240_000, 30_000);
+    for (age_ms, expected) in [(50_000, 0), (15_000, 1)] {
+        let (_, holders) = tell(&mut writer, &mut bench, 3, last, age_ms);
+        assert_eq!(holders, expected, "{age_ms}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod golden;
 mod golden_cases;
 mod held;
 mod hostile;
+mod imports;
 mod laws;
 mod limits;
 mod overwrite;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use sync_core::causal::{LABEL_BYTES_MAX, PLACE_ID_BYTES_MAX, RUN_DOTS_MAX};
 use sync_core::error::Malformed;
 use sync_core::session::limits::{
-    CLIENT_SILENCE_MS_MAX, GAPPED_RANGES_MAX, HELD_DOCUMENTS_MAX, HELD_MS, HELLO_MS_MAX,
-    HUB_SILENCE_MS_MAX, PING_MS, SHOWN_BYTES_MAX, STAMP_AHEAD_MS_MAX, WRITERS_MAX,
+    CLIENT_SILENCE_MS_MAX, GAPPED_RANGES_MAX, HELD_BY_ONE_MAX, HELD_DOCUMENTS_MAX, HELD_MS,
+    HELLO_MS_MAX, HUB_SILENCE_MS_MAX, PING_MS, SHOWN_BYTES_MAX, STAMP_AHEAD_MS_MAX, WRITERS_MAX,
 };
 use sync_core::types::MARKS_MAX;
 use sync_core::wire::{
@@ -110,6 +110,7 @@ fn the_limits_of_sessions_have_the_values_of_the_text() {
         format!("what they say, at most once in {} second,", seconds(HELD_MS)),
         format!("and of at most {HELD_DOCUMENTS_MAX} documents that nobody has open"),
         format!("of at most {HOLDERS_MAX} devices of a document"),
+        format!("of at most {HELD_BY_ONE_MAX} of these by one connection"),
         format!("as that has at most {GAPPED_RANGES_MAX} ranges with the gaps that this leaves"),
     ] {
         assert!(PAGE.contains(&stated), "{stated}");

@@ -13,9 +13,9 @@ use sync_core::session::{Boot, Hub, HubInput, HubOutput, MemoryHub, Now};
 use sync_core::time::Stamp;
 use sync_core::types::Opening;
 use sync_core::wire::{
-    CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Dictionary, HubMessage,
-    PRESENCE_BYTES_MAX, Push, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, VERSION, decode_hub,
-    encode_delta,
+    CLAIMS_MAX, CONTEXT_RANGES_MAX, Claim, ClientMessage, Dictionary, Fault, HubMessage,
+    PRESENCE_BYTES_MAX, Push, REPLICAS_MAX, SYNC_MESSAGES_MAX, SYNC_SESSION_BYTES_MAX, VERSION,
+    decode_hub, encode_delta,
 };
 
 /// Counters up to here are dead at both sides: positions of a comparison, as many as one likes.
@@ -79,6 +79,18 @@ impl Bench {
             HubOutput::Close { fault, .. } => panic!("{fault}"),
         });
         heard.collect()
+    }
+
+    /// Says something, and gives for what the hub closes the connection.
+    fn fault_of(&mut self, connection: u64, message: &ClientMessage) -> Option<Fault> {
+        let input = HubInput::Frame(message.encode());
+        let Ok(()) = self.hub.handle(&mut self.store, Now::default(), connection, input);
+        let outputs = std::iter::from_fn(|| self.hub.poll());
+        let faults = outputs.filter_map(|output| match output {
+            HubOutput::Close { fault, .. } => Some(fault),
+            HubOutput::Send { .. } => None,
+        });
+        faults.last()
     }
 
     fn say(&mut self, connection: u64, message: &ClientMessage) -> Vec<HubMessage> {
@@ -335,6 +347,25 @@ fn the_replicas_whose_marks_are_told_are_limited() {
             _ => None,
         });
         assert_eq!(told, Some(count.min(WRITERS_MAX)), "{count}");
+    }
+}
+
+#[test]
+fn the_replicas_that_a_channel_has_claimed_are_limited() {
+    for count in [REPLICAS_MAX - 1, REPLICAS_MAX, REPLICAS_MAX + 1] {
+        let mut bench = Bench::new(0, &[]);
+        // What was not sent counts, and what was let go as well.
+        bench.say(1, &open_as(0..CLAIMS_MAX, Vec::new()));
+        let mut closed = None;
+        for first in (0..count).step_by(CLAIMS_MAX) {
+            let replicas = (first..count.min(first + CLAIMS_MAX)).map(replica_of);
+            let claim = |replica| Claim { replica, opening: 1 };
+            let claims = replicas.clone().map(claim).collect();
+            closed = bench.fault_of(1, &ClientMessage::Claim { channel: 1, claims });
+            bench.fault_of(1, &ClientMessage::Release { channel: 1, replicas: replicas.collect() });
+        }
+        let code = closed.as_ref().map(Fault::close_code);
+        assert_eq!(code, (count > REPLICAS_MAX).then_some(4413), "{count}: {closed:?}");
     }
 }
 

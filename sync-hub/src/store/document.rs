@@ -53,7 +53,9 @@ impl<'a> SqliteDocument<'a> {
     }
 
     fn write(&self, stored: &StoredEntry) -> Result<(), StoreError> {
-        let StoredEntry { seq, entry } = stored;
+        let StoredEntry { seq, entry, .. } = stored;
+        let body = stored.body(self.document);
+        self.hub.weigh(self.document, stored.weight_change(Some(body.len())))?;
         let mut statement = self.hub.prepare(
             "INSERT INTO entries (document, replica, first, last, live, seq, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -67,7 +69,7 @@ impl<'a> SqliteDocument<'a> {
             signed(entry.last())?,
             entry.slots.live().cast_signed(),
             signed(*seq)?,
-            stored.body(self.document)
+            body
         ])?;
         if Opening::read(entry.view()).is_some() {
             let sql = "INSERT OR IGNORE INTO marks (document, replica, first) VALUES (?1, ?2, ?3)";
@@ -146,14 +148,16 @@ impl DotStore for SqliteDocument<'_> {
     }
 
     fn add(&mut self, entry: Entry) -> Result<bool, StoreError> {
-        let known = self.overlapping(entry.replica(), entry.first.counter, entry.last())?;
+        let known = self.rows(entry.replica(), entry.first.counter, entry.last())?;
+        let bytes = known.first().map_or(0, |before| before.bytes);
+        let known: Vec<_> = known.into_iter().map(|stored| stored.entry).collect();
         let before = known.first().cloned();
         let Some(entry) = entry.laid_over(known) else { return Ok(false) };
         if let Some(before) = before {
             self.hub.count(self.document, &before, false)?;
         }
         self.hub.count(self.document, &entry, true)?;
-        self.write(&StoredEntry { seq: self.seq, entry })?;
+        self.write(&StoredEntry { seq: self.seq, entry, bytes })?;
         Ok(true)
     }
 
@@ -167,6 +171,7 @@ impl DotStore for SqliteDocument<'_> {
         for mut stored in self.rows(replica, start, end)? {
             let Some(taken) = stored.entry.take(start, end) else { continue };
             if stored.entry.slots.live() == 0 {
+                self.hub.weigh(self.document, stored.weight_change(None))?;
                 self.delete(&taken)?;
             } else {
                 self.write(&stored)?;

@@ -109,6 +109,7 @@ impl SqliteHub {
             self.prepare(gone)?.execute(at)?;
             found
         };
+        self.weigh_anew(document)?;
         let Some((mask, body)): Option<(i64, Vec<u8>)> = found else { return Ok(()) };
         // One of the two may be wrong; asking for too much costs a little, for too little an entry.
         let by_columns =

@@ -16,6 +16,8 @@ pub(super) struct StoredEntry {
     /// The number at which it arrived.
     pub(super) seq: u64,
     pub(super) entry: Entry,
+    /// How many bytes its body has in the file; none where it has no row yet.
+    pub(super) bytes: usize,
 }
 
 impl StoredEntry {
@@ -45,7 +47,7 @@ impl StoredEntry {
             && entry.first.counter == first
             && entry.last() == last
             && entry.slots.live().cast_signed() == live;
-        if is_sound { Ok(Self { seq, entry }) } else { Err(damaged()) }
+        if is_sound { Ok(Self { seq, entry, bytes: body.len() }) } else { Err(damaged()) }
     }
 }
 

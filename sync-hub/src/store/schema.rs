@@ -5,8 +5,15 @@ use sync_sqlite::Schema;
 /// "SHub".
 pub(crate) const APPLICATION_ID: u32 = 0x5348_7562;
 
-pub(super) const SCHEMA: Schema<'static> =
-    Schema { application_id: APPLICATION_ID, version: 1, migrations: &[FIRST] };
+/// SQLite's own choice.
+const PAGE_BYTES: u32 = 4_096;
+
+pub(super) const SCHEMA: Schema<'static> = Schema {
+    application_id: APPLICATION_ID,
+    version: 2,
+    migrations: &[FIRST, SECOND],
+    page_bytes: PAGE_BYTES,
+};
 
 const FIRST: &str = "
 -- One row: the name of this data directory and the number of the last change.
@@ -81,4 +88,12 @@ CREATE TABLE removals (
     body BLOB NOT NULL,
     UNIQUE (document, seq)
 ) STRICT;
+";
+
+const SECOND: &str = "
+-- About how many bytes the entries of a document cost, which it would take long to add up.
+ALTER TABLE documents ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE documents SET bytes =
+    (SELECT coalesce(sum(length(body) + 2 * min(max(last - first, 0), 63)), 0)
+     FROM entries WHERE document = documents.id);
 ";

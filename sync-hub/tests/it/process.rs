@@ -270,7 +270,7 @@ async fn a_database_of_a_newer_hub_is_refused() {
     database.pragma_update(None, "user_version", 99).unwrap();
     database.close().unwrap();
     let error = refused(folder.path());
-    assert!(error.contains("has format 99, and this program knows formats up to 1"), "{error}");
+    assert!(error.contains("has format 99, and this program knows formats up to 2"), "{error}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use sync_core::time::Stamp;
 use sync_core::types::{MARKS_MAX, Opening};
 use sync_core::wire::Cursor;
 use sync_faults::Random;
-use sync_hub::{BOOTS_MAX, COUNTED_DOCUMENTS_MAX, SqliteHub, StoreError};
+use sync_hub::{BOOTS_MAX, SqliteHub, StoreError};
 use tempfile::TempDir;
 
 fn replica(number: u8) -> ReplicaId {
@@ -163,6 +163,14 @@ fn compared<S: HubStore<Error: Debug>>(
     )
 }
 
+/// What the rows of a document cost.
+fn added_up(hub: &SqliteHub, document: DocumentId) -> u64 {
+    let sql = "SELECT coalesce(sum(length(body) + 2 * (last - first)), 0) FROM entries
+               WHERE document = ?1";
+    let bytes = hub.connection().query_row(sql, [document.cast_signed()], |row| row.get(0));
+    i64::cast_unsigned(bytes.unwrap())
+}
+
 #[test]
 fn sqlite_and_memory_answer_alike_after_every_step() {
     for seed in 0..6 {
@@ -206,6 +214,7 @@ fn sqlite_and_memory_answer_alike_after_every_step() {
             let found = answers(&sqlite, document, since, bytes, &cursors);
             let expected = answers(&memory, in_memory, since, bytes, &cursors);
             assert!(found == expected, "the answers differ: seed {seed}, step {step}");
+            assert_eq!(sqlite.bytes(document).unwrap(), added_up(&sqlite, document));
             for _ in 0..4 {
                 let start = random.index(200) as u64;
                 let end = [start + random.index(200) as u64, u64::MAX][random.index(8) / 7];
@@ -277,13 +286,13 @@ fn what_was_not_committed_is_gone_and_its_cursors_are_not_taken() {
 }
 
 #[test]
-fn the_bytes_of_a_document_are_about_what_its_entries_cost_and_counted_again_after_changes() {
+fn the_bytes_of_a_document_are_about_what_its_entries_cost() {
     let (folder, mut random) = (TempDir::new().unwrap(), Random(7));
     let mut hub = open(folder.path());
     hub.begin().unwrap();
     let document = hub.open("d").unwrap();
     assert_eq!(hub.bytes(document).unwrap(), 0);
-    let (mut cost, mut first) = (0, None);
+    let mut cost = 0;
     for counter in 1..=1_500u64 {
         let slots = [vec![1; 20], vec![2; random.index(300)], Vec::new()];
         let entry = Entry {
@@ -297,15 +306,8 @@ fn the_bytes_of_a_document_are_about_what_its_entries_cost_and_counted_again_aft
         let mut delta = Delta::default();
         delta.entries.push(entry);
         push(&mut hub, document, &delta);
-        let bytes = hub.bytes(document).unwrap();
-        match first {
-            None if bytes > 0 => first = Some((counter, bytes)),
-            Some((at, before)) if counter < at + 1_000 => assert_eq!(bytes, before),
-            Some(_) | None => {}
-        }
+        assert_eq!(hub.bytes(document).unwrap(), added_up(&hub, document));
     }
-    let (at, _) = first.unwrap();
-    assert_eq!(at, 1_000, "it was counted when there was nothing");
     hub.commit().unwrap();
     drop(hub);
     let bytes = open(folder.path()).bytes(document).unwrap();
@@ -313,23 +315,36 @@ fn the_bytes_of_a_document_are_about_what_its_entries_cost_and_counted_again_aft
 }
 
 #[test]
-fn the_documents_of_which_the_bytes_are_remembered_are_limited() {
-    for beyond in [-1isize, 0, 1] {
-        let folder = TempDir::new().unwrap();
-        let mut hub = open(folder.path());
-        hub.begin().unwrap();
-        let first = hub.open("first").unwrap();
-        assert_eq!(hub.bytes(first).unwrap(), 0);
-        let delta = Writers::default().insert(0, &mut Random(1));
-        push(&mut hub, first, &delta);
-        for number in 1..COUNTED_DOCUMENTS_MAX.checked_add_signed(beyond).unwrap() {
-            let other = hub.open(&format!("d{number}")).unwrap();
-            assert_eq!(hub.bytes(other).unwrap(), 0);
-        }
-        let is_counted_again = hub.bytes(first).unwrap() > 0;
-        assert_eq!(is_counted_again, beyond > 0, "{beyond}");
-        hub.commit().unwrap();
+fn what_many_documents_cost_is_known_after_one_commit() {
+    let folder = TempDir::new().unwrap();
+    let mut hub = open(folder.path());
+    hub.begin().unwrap();
+    let documents: Vec<_> = (0..200).map(|n| hub.open(&format!("d{n}")).unwrap()).collect();
+    let delta = Writers::default().insert(0, &mut Random(1));
+    documents.iter().for_each(|document| push(&mut hub, *document, &delta));
+    hub.commit().unwrap();
+    drop(hub);
+    let hub = open(folder.path());
+    for document in documents {
+        let bytes = hub.bytes(document).unwrap();
+        assert!(bytes > 0 && bytes == added_up(&hub, document));
     }
+}
+
+#[test]
+fn a_file_of_the_first_version_opens_and_knows_what_its_documents_cost() {
+    let folder = TempDir::new().unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files/version-1.db");
+    std::fs::copy(kept, folder.path().join("hub.db")).unwrap();
+    let mut hub = open(folder.path());
+    for (name, entries, bytes) in [("notes", 23, 1_827), ("other", 2, 169)] {
+        let document = hub.open(name).unwrap();
+        assert_eq!(hub.bytes(document).unwrap(), bytes);
+        assert_eq!(hub.entries(document, None, usize::MAX).unwrap().entries.len(), entries);
+    }
+    // What was removed is known as well.
+    let document = hub.open("notes").unwrap();
+    assert!(!hub.buried(document, 0, &CausalContext::default()).unwrap().dots.is_empty());
 }
 
 #[test]
@@ -436,6 +451,7 @@ fn a_damaged_entry_is_an_error_and_its_live_dots_leave_the_context() {
             "dead stays dead"
         );
         assert_eq!(hub.live(document).unwrap(), live.difference(&lost));
+        assert_eq!(hub.bytes(document).unwrap(), added_up(&hub, document));
         let left = hub.entries(document, None, usize::MAX).unwrap().entries;
         assert_eq!(left.len(), 4);
         let left = left.into_iter().map(|(_, entry)| entry);

@@ -2,39 +2,84 @@
 //! what it has seen shortly before.
 //!
 //! It goes from function to function, to the one most of which is known by then. The functions that are
-//! called most come first, since small numbers are short.
+//! called most come first, since small numbers are short. How much each of this counts for is tried.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{CodeSection, FunctionSection, Module};
 use wasmparser::{
     CodeSectionReader, FunctionBody, FunctionSectionReader, Operator, Parser, Payload, TypeRef,
 };
 
-/// How many functions come first for being called most. This and the numbers below were found by trial.
-const FIRST: usize = 20;
+/// How much counts for what.
+#[derive(Clone, Copy)]
+struct Weights {
+    /// How many functions come first for being called most.
+    first: usize,
+    /// The length of what two functions have in common.
+    piece_len: usize,
+    /// How many bytes back a compressor is taken to see. DEFLATE sees more, but what else is there has to be
+    /// found among more.
+    seen_len: usize,
+    /// What it is worth, in pieces, that a function has the type of the one before it.
+    type_worth: f64,
+}
 
-/// The length of what two functions have in common.
-const PIECE_LEN: usize = 6;
+/// What is tried. These were found by trial to be of use.
+fn tried() -> Vec<Weights> {
+    let mut tried = Vec::new();
+    for first in [0, 10] {
+        for piece_len in [6, 8] {
+            for seen_len in [18_000, 22_000, 30_000] {
+                for type_worth in [12.0, 20.0, 30.0] {
+                    tried.push(Weights { first, piece_len, seen_len, type_worth });
+                }
+            }
+        }
+    }
+    tried
+}
 
-/// How many bytes back a compressor is taken to see. It is a bit less than what DEFLATE sees: what else
-/// is there has to be found among more.
-const SEEN_LEN: usize = 20_000;
-
-/// What it is worth, in pieces, that a function has the type of the one before it.
-const TYPE_WORTH: f64 = 10.0;
-
-/// The module with its functions in another order.
+/// The module with its functions in another order: of those that are tried, the one that compresses best.
 pub(super) fn run(wasm: &[u8]) -> Result<Vec<u8>> {
-    let mut module = Module::new();
     let (imported, functions) = functions(wasm)?;
-    let order = order(&functions);
-    Reorder::new(imported, order).parse_core_module(&mut module, Parser::new(0), wasm)?;
-    Ok(module.finish())
+    let ordered = |weights| -> Result<(u64, Vec<u8>)> {
+        let mut module = Module::new();
+        let order = order(&functions, weights);
+        Reorder::new(imported, order).parse_core_module(&mut module, Parser::new(0), wasm)?;
+        let module = module.finish();
+        Ok((compressed_len(&module)?, module))
+    };
+    let tried = tried();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let all = thread::scope(|scope| {
+        let parts = tried.chunks(tried.len().div_ceil(threads));
+        let parts: Vec<_> = parts
+            .map(|part| scope.spawn(|| part.iter().map(|one| ordered(*one)).collect::<Vec<_>>()))
+            .collect();
+        let all = parts.into_iter().flat_map(|part| part.join().unwrap_or_default());
+        all.collect::<Result<Vec<_>>>()
+    })?;
+    // The first of them, where several are best.
+    let best = all.into_iter().min_by_key(|(len, _)| *len);
+    best.map(|(_, module)| module).context("an order was tried")
+}
+
+/// The bytes of a module as it travels.
+fn compressed_len(module: &[u8]) -> Result<u64> {
+    let mut to = DeflateEncoder::new(io::sink(), Compression::best());
+    to.write_all(module)?;
+    to.try_finish()?;
+    Ok(to.total_out())
 }
 
 /// What is asked about a function.
@@ -76,11 +121,11 @@ fn functions(wasm: &[u8]) -> Result<(usize, Vec<Function<'_>>)> {
 }
 
 /// The places of functions, in the order in which they should stand.
-fn order(functions: &[Function<'_>]) -> Vec<usize> {
+fn order(functions: &[Function<'_>], weights: Weights) -> Vec<usize> {
     let mut left: Vec<usize> = (0..functions.len()).collect();
     left.sort_by_key(|place| Reverse(functions[*place].calls));
-    let mut seen = Seen::new(functions);
-    for place in left.drain(..functions.len().min(FIRST)) {
+    let mut seen = Seen::new(functions, weights);
+    for place in left.drain(..functions.len().min(weights.first)) {
         seen.push(place);
     }
     left.sort_unstable();
@@ -96,6 +141,7 @@ fn order(functions: &[Function<'_>]) -> Vec<usize> {
 /// What a compressor has seen after some functions.
 struct Seen<'a> {
     functions: &'a [Function<'a>],
+    weights: Weights,
     /// The pieces of each function.
     pieces: Vec<Vec<usize>>,
     /// The functions that have a piece.
@@ -111,12 +157,12 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn new(functions: &'a [Function<'a>]) -> Self {
+    fn new(functions: &'a [Function<'a>], weights: Weights) -> Self {
         let mut numbers = HashMap::new();
         let (mut pieces, mut holders): (Vec<Vec<usize>>, Vec<Vec<usize>>) = Default::default();
         for (place, function) in functions.iter().enumerate() {
             let mut own = Vec::new();
-            for piece in function.body.windows(PIECE_LEN) {
+            for piece in function.body.windows(weights.piece_len) {
                 let number = *numbers.entry(piece).or_insert(holders.len());
                 holders.resize(numbers.len(), Vec::new());
                 if holders[number].last() != Some(&place) {
@@ -127,14 +173,15 @@ impl<'a> Seen<'a> {
             pieces.push(own);
         }
         let (counts, known) = (vec![0; holders.len()], vec![0; functions.len()]);
-        Self { functions, pieces, holders, counts, known, order: Vec::new(), from: 0, len: 0 }
+        let (order, from, len) = (Vec::new(), 0, 0);
+        Self { functions, weights, pieces, holders, counts, known, order, from, len }
     }
 
     /// How much of a function is known.
     fn worth(&self, place: usize) -> f64 {
         let of_type = |place: usize| self.functions[place].of_type;
         let goes_on = self.order.last().is_some_and(|last| of_type(*last) == of_type(place));
-        let known = self.known[place] as f64 + if goes_on { TYPE_WORTH } else { 0.0 };
+        let known = self.known[place] as f64 + if goes_on { self.weights.type_worth } else { 0.0 };
         (known + 1.0) / (self.pieces[place].len() as f64 + 8.0)
     }
 
@@ -147,7 +194,7 @@ impl<'a> Seen<'a> {
                 self.holders[*piece].iter().for_each(|holder| self.known[*holder] += 1);
             }
         }
-        while self.len > SEEN_LEN && self.from + 1 < self.order.len() {
+        while self.len > self.weights.seen_len && self.from + 1 < self.order.len() {
             self.forget(self.order[self.from]);
             self.from += 1;
         }
@@ -220,7 +267,7 @@ impl Reencode for Reorder {
 mod tests {
     use walrus::{ElementItems, ExportItem, Module};
 
-    use super::{FIRST, Function, SEEN_LEN, Seen, order, run};
+    use super::{Function, Seen, Weights, order, run};
     use crate::wasm::sweep::tests::{module, named};
 
     #[test]
@@ -246,6 +293,11 @@ mod tests {
         assert_eq!(exported(&ordered), Some(49));
     }
 
+    const FIRST: usize = 20;
+    const SEEN_LEN: usize = 20_000;
+    const WEIGHTS: Weights =
+        Weights { first: FIRST, piece_len: 6, seen_len: SEEN_LEN, type_worth: 10.0 };
+
     fn function(of_type: u32, body: &[u8]) -> Function<'_> {
         Function { of_type, body, calls: 0 }
     }
@@ -261,14 +313,14 @@ mod tests {
         expected.extend(0..FIRST - 1);
         // What is known, then what is not, and what that makes known.
         expected.extend([FIRST - 1, FIRST + 1, FIRST + 3, FIRST, FIRST + 4, FIRST + 2]);
-        assert_eq!(order(&functions), expected);
+        assert_eq!(order(&functions, WEIGHTS), expected);
     }
 
     #[test]
     fn the_type_counts_and_what_is_out_of_sight_does_not() {
         let long = vec![0; SEEN_LEN];
         let functions = [function(0, b"a kind"), function(1, b"a kind"), function(1, &long)];
-        let mut seen = Seen::new(&functions);
+        let mut seen = Seen::new(&functions, WEIGHTS);
         let unknown = seen.worth(1);
         seen.push(0);
         assert!(seen.worth(1) > unknown);

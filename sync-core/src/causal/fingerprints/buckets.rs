@@ -205,7 +205,18 @@ impl Buckets {
     }
 
     /// The chunk in whose reach a block lies; the first for a block before all.
+    #[inline]
     fn chunk_of(&self, block: u64) -> usize {
+        // Where live dots are dense, most chunks have a bucket for each of as many blocks.
+        if crate::small::HAS_SHORTCUTS
+            && let Some(first) = self.chunks.first()
+        {
+            let dense = (block.saturating_sub(first.first) / CHUNK_MAX as u64) as usize;
+            let is_upto = |at: usize| self.chunks.get(at).map(|chunk| chunk.first <= block);
+            if is_upto(dense) == Some(true) && is_upto(dense + 1) != Some(true) {
+                return dense;
+            }
+        }
         self.chunks.partition_point(|chunk| chunk.first <= block).saturating_sub(1)
     }
 

@@ -3,6 +3,7 @@
 
 use super::MemoryStore;
 use super::sorted::Position;
+use crate::causal::entry::range_of;
 use crate::causal::{CausalContext, Entry, Note, ranges_of};
 use crate::sort::sort_by;
 
@@ -57,11 +58,15 @@ impl MemoryStore {
             has_needed |= tags.has(needed);
             has_plain |= tags.has_plain();
             if let Some(dead) = dead {
-                let ranges = ranges_of(row.first.counter, live);
-                if !dead.of(row.first.replica).is_some_and(|dead| dead.covers(&ranges)) {
+                let Some(dead) = dead.of(row.first.replica) else { return false };
+                let is_dead = match range_of(row.first.counter, live) {
+                    Some((start, end)) => dead.has_all(start, end),
+                    None => dead.covers(&ranges_of(row.first.counter, live)),
+                };
+                if !is_dead {
                     return false;
                 }
-                left += ranges.len();
+                left += u64::from(live.count_ones());
             }
         }
         let is_all = dead.is_none_or(|dead| dead.contains(note.dot) && dead.len() == left);

@@ -35,6 +35,8 @@ pub(super) struct Exchange {
     by: Label,
     live: u64,
     pub(super) place: Place,
+    /// Whether both labels are of one space.
+    pub(super) is_of_space: bool,
     /// The label of the entry, as it is kept.
     pub(super) new: Label,
 }
@@ -77,7 +79,9 @@ impl Labels {
             Place::Unclear
         };
         let new = self.fitted(by, 1);
-        let found = Exchange { of: of.clone(), by: by.clone(), live, place, new };
+        let is_of_space = of.is_in_space_of(by);
+        let (of, by) = (of.clone(), by.clone());
+        let found = Exchange { of, by, live, place, is_of_space, new };
         if self.exchanges.len() == RECENT {
             self.turn = (self.turn + 1) % RECENT;
             self.exchanges.swap_remove(self.turn);

@@ -6,6 +6,7 @@ use super::rows::Row;
 use super::sorted::{Position, Sorted};
 use super::{MemoryStore, Writer};
 use crate::causal::{Dot, EntryView, ReplicaId};
+use crate::small::are_same;
 
 impl MemoryStore {
     #[inline]
@@ -48,11 +49,13 @@ impl MemoryStore {
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn see_next(&mut self, first: Dot, last: u64) -> Option<(u32, Position)> {
         let writer = self.number_of(first.replica);
-        let runs = &self.writers[writer].runs;
-        let at = runs.end_above(first.counter)?;
         // A run may reach beyond what of it was seen.
-        let is_free = runs.last().is_none_or(|last| self.rows.of(last).last() < first.counter);
-        (is_free && self.context.push(first, last)).then_some((writer as u32, at))
+        let at = match self.writers[writer].runs.end() {
+            Some((at, last)) if self.rows.of(last).last() < first.counter => at,
+            Some(_) => return None,
+            None => Position::default(),
+        };
+        self.context.push(first, last).then_some((writer as u32, at))
     }
 
     /// The writers in the order of their ids.
@@ -136,7 +139,7 @@ impl MemoryStore {
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     pub(super) fn space(&self, space: &[u8]) -> Result<usize, usize> {
         match &self.spaces[..] {
-            [only] if *only.name == *space => Ok(0),
+            [only] if are_same(&only.name, space) => Ok(0),
             spaces => spaces.binary_search_by(|known| (*known.name).cmp(space)),
         }
     }
@@ -182,7 +185,7 @@ impl MemoryStore {
         }
         let number = self.hand.row();
         let row = self.rows.get(number)?;
-        let is_it = row.id.is(id) && row.label.space() == space;
+        let is_it = row.id.is(id) && are_same(row.label.space(), space);
         is_it.then_some(number)
     }
 

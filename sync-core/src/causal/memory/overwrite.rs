@@ -2,10 +2,9 @@
 //! follows from it is known beforehand, so the row is looked up once and nothing is looked at twice.
 
 use super::MemoryStore;
-use super::labels::{Exchange, Place};
+use super::labels::Place;
 use super::rows::Row;
-use crate::causal::slots::Span;
-use crate::causal::{CausalContext, Dot, Entry, Overwrite};
+use crate::causal::{CausalContext, Dot, Entry, Label, Overwrite};
 
 /// Which live dot an entry may take the place of.
 enum Replaced<'a> {
@@ -64,11 +63,11 @@ impl MemoryStore {
     ) -> Option<Overwrite> {
         let Entry { first, label, id, slots, .. } = entry;
         let new = slots.only_slot().filter(|_| label.len() == 1)?;
-        let (row, span) = self.exchanged(head, entry, needed)?;
+        let Exchanged { row, slot, left, taken, new: label } =
+            self.exchanged(head, entry, killed.is_some(), needed)?;
         let known = self.view(row);
-        let slot = span.first();
+        let (span, bytes) = known.slots.find(slot)?;
         let old = Dot::new(known.first.replica, known.first.counter + slot as u64);
-        let bytes = known.slots.bytes_of(&span);
         match replaced {
             Replaced::One(dot) if dot != old => return None,
             Replaced::Among(dots) if !dots.contains(old) => return None,
@@ -76,59 +75,74 @@ impl MemoryStore {
             Replaced::One(_) | Replaced::Among(_) | Replaced::Any => {}
         }
         let (was, is) = (known.content(slot, bytes), entry.view().content(0, new));
-        let known = self.rows.of(row);
-        let exchange = self.labels.exchange(&known.label, known.slots.live(), label);
-        let Exchange { place: Place::At { left, taken, .. }, new: label, .. } = exchange else {
-            return None;
-        };
-        let (label, left) = (label.clone(), left.clone());
-        let killed = killed.map(|killed| (killed, taken.clone()));
         let (writer, at) = self.see_next(*first, first.counter)?;
         let sum = self.fingerprints.change_one(*first, is, true);
         let (id, stamp, counter) = (id.clone(), entry.stamp, first.counter);
         let slots = slots.clone();
         self.link_to(row, Row { id, stamp, counter, label, slots, sum, writer, next: 0 }, at);
-        self.take_slot(row, &span, was, left, killed);
+        self.take_slot(row, &span, was, left, killed.zip(taken));
         Some(Overwrite::Done(old))
     }
 
     /// The row and the slot that an entry takes the place of, if there is nothing else to it, by a row of the
     /// object.
-    #[inline]
-    fn exchanged(&mut self, head: u32, entry: &Entry, needed: u8) -> Option<(u32, Span)> {
-        let row = self.rows.of(head);
-        let is_of_it = row.id == entry.id && row.label.is_in_space_of(&entry.label);
-        let is_plain = entry.label.name(0).first();
-        let is_plain = is_plain.is_some_and(|tag| tag & 0x80 == 0 && *tag != needed);
-        if !is_of_it || !is_plain {
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+    fn exchanged(
+        &mut self,
+        head: u32,
+        entry: &Entry,
+        is_taken: bool,
+        needed: u8,
+    ) -> Option<Exchanged> {
+        let Entry { label, id, .. } = entry;
+        let is_plain = label.tag(0).is_some_and(|(tag, ..)| tag & 0x80 == 0 && tag != needed);
+        let Self { rows, labels, open, .. } = self;
+        let mut row = rows.of(head);
+        if !is_plain || row.id != *id {
             return None;
         }
-        let Self { rows, labels, .. } = self;
         let (mut found, mut has_needed, mut number) = (None, false, head);
         loop {
-            let row = rows.of(number);
             has_needed |= row.label.tags().has_plainly(needed);
-            match labels.exchange(&row.label, row.slots.live(), &entry.label).place {
+            let known = labels.exchange(&row.label, row.slots.live(), label);
+            if !known.is_of_space {
+                return None;
+            }
+            match &known.place {
                 Place::Nowhere => {}
-                Place::At { slot, .. } if found.is_none() => found = Some((number, slot)),
+                Place::At { slot, left, taken } if found.is_none() => {
+                    let (left, taken) = (left.clone(), is_taken.then(|| taken.clone()));
+                    let new = known.new.clone();
+                    found = Some(Exchanged { row: number, slot: *slot, left, taken, new });
+                }
                 Place::At { .. } | Place::Unclear => return None,
             }
             number = row.next;
             if number == head {
                 break;
             }
+            row = rows.of(number);
         }
-        let is_open = !self.open.is_empty()
-            && self.open.contains(&(entry.label.space().into(), entry.id.clone()));
-        let (row, slot) = found.filter(|_| has_needed && !is_open)?;
-        Some((row, rows.of(row).slots.span_of(slot)?))
+        let is_open = !open.is_empty() && open.contains(&(label.space().into(), id.clone()));
+        found.filter(|_| has_needed && !is_open)
     }
+}
+
+/// A slot of a row that an entry takes the place of.
+struct Exchanged {
+    row: u32,
+    slot: usize,
+    /// The label of what is left of the row, and of what is taken, if that is shown.
+    left: Label,
+    taken: Option<Label>,
+    /// The label of the entry, as it is kept.
+    new: Label,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causal::{DotStore, Label, PlaceId, PlaceStore, ReplicaId, Slots};
+    use crate::causal::{DotStore, PlaceId, PlaceStore, ReplicaId, Slots};
     use crate::error::Sure;
     use crate::time::Stamp;
 

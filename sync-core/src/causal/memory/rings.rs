@@ -160,7 +160,7 @@ impl MemoryStore {
     ) {
         let Self { rows, writers, fingerprints, .. } = self;
         let Row { id, stamp, counter, label, slots, writer, sum, .. } = rows.of_mut(number);
-        if slots.live() == span.mask() {
+        if slots.live() == 1 << (span.first() & 63) {
             let taken = self.unlink(number);
             if let Some((killed, _)) = killed {
                 killed.push(taken);

@@ -78,7 +78,8 @@ impl Rows {
         self.pages[page][at].as_mut().expect("the indexes name rows that are there")
     }
 
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+    #[cfg_attr(target_arch = "wasm32", inline)]
     pub(super) fn add(&mut self, row: Row) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| self.fresh());
         self.count += 1;
@@ -87,7 +88,8 @@ impl Rows {
     }
 
     /// A number that was never given.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(never))]
+    #[cfg_attr(target_arch = "wasm32", inline)]
     fn fresh(&mut self) -> u32 {
         if self.given == self.pages.len() * PAGE_ROWS {
             let page: Box<[_]> = std::iter::repeat_with(|| None).take(PAGE_ROWS).collect();

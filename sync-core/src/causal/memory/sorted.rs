@@ -110,9 +110,9 @@ impl Sorted {
     /// The last row of a key or of one before it: where it stands, its key and the row.
     #[inline]
     pub(super) fn last_upto(&self, key: u64) -> Option<(Position, u64, u32)> {
-        let chunk = self.firsts.partition_point(|first| *first <= key).checked_sub(1)?;
+        let chunk = count_upto(&self.firsts, key).checked_sub(1)?;
         let Chunk { keys, rows } = self.chunks.get(chunk)?;
-        let at = keys.partition_point(|other| *other <= key).checked_sub(1)?;
+        let at = count_upto(keys, key).checked_sub(1)?;
         Some((Position { chunk, at }, *keys.get(at)?, *rows.get(at)?))
     }
 
@@ -124,10 +124,11 @@ impl Sorted {
         is_above.then(|| Position { chunk: self.chunks.len() - 1, at: keys.len() })
     }
 
-    /// The last row.
+    /// The end, and the last row.
     #[inline]
-    pub(super) fn last(&self) -> Option<u32> {
-        self.chunks.last()?.rows.last().copied()
+    pub(super) fn end(&self) -> Option<(Position, u32)> {
+        let Chunk { rows, .. } = self.chunks.last()?;
+        Some((Position { chunk: self.chunks.len() - 1, at: rows.len() }, *rows.last()?))
     }
 
     /// Whether a key that is not there would stand here for sure.
@@ -290,11 +291,78 @@ impl Sorted {
     }
 }
 
+/// How far from where a key should stand it is looked for one by one. Arbitrary.
+const STEPS_MAX: usize = 12;
+
+/// How many of the keys, which are in order, are not above one. Most keys are as far apart as others,
+/// counters of runs as well as ids drawn at random, so it is first looked for where it would stand then.
+#[inline]
+fn count_upto(keys: &[u64], key: u64) -> usize {
+    if !crate::small::HAS_SHORTCUTS || keys.len() > 1 << 16 {
+        return keys.partition_point(|other| *other <= key);
+    }
+    let ([first, ..], [.., last]) = (keys, keys) else { return 0 };
+    if key >= *last {
+        return keys.len();
+    } else if key < *first {
+        return 0;
+    }
+    // Neither product has more than 64 bits.
+    let shift = if (last - first) >> 48 == 0 { 0 } else { 16 };
+    let (ahead, span) = ((key - first) >> shift, (last - first) >> shift);
+    let guess = (ahead * (keys.len() as u64 - 1) / span.max(1)) as usize;
+    let mut at = guess.min(keys.len() - 1);
+    if keys[at] <= key {
+        for other in keys[at..].iter().take(STEPS_MAX) {
+            if *other > key {
+                return at;
+            }
+            at += 1;
+        }
+    } else {
+        for other in keys[..at].iter().rev().take(STEPS_MAX) {
+            if *other <= key {
+                return at;
+            }
+            at -= 1;
+        }
+    }
+    keys.partition_point(|other| *other <= key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn keys_are_counted_however_far_they_are_apart() {
+        let even = |count: u64, step: u64| (0..count).map(|at| 5 + at * step).collect::<Vec<_>>();
+        let far = 1 << 63;
+        for keys in [
+            vec![],
+            vec![7],
+            even(200, 1),
+            even(200, 5),
+            even(200, u64::MAX / 201),
+            even(1 << 16, 3),
+            even((1 << 16) + 1, 3),
+            even(1 << 16, u64::MAX / (1 << 17)),
+            // All but one at an end, and many in one place.
+            [&even(100, 1)[..], &[far]].concat(),
+            [&[0][..], &even(100, 1), &[u64::MAX]].concat(),
+            [&[0, 0, 9][..], &[9; 60], &[far, u64::MAX]].concat(),
+            (0..63).map(|bit| 1 << bit).collect(),
+        ] {
+            let near = keys.iter().step_by(1 + keys.len() / 300);
+            let near = near.flat_map(|key| [key.saturating_sub(1), *key, key.saturating_add(1)]);
+            for key in near.chain([0, 1, far, u64::MAX]) {
+                let expected = keys.partition_point(|other| *other <= key);
+                assert_eq!(count_upto(&keys, key), expected, "{key} among {}", keys.len());
+            }
+        }
+    }
 
     /// How long the lists are, which all begin with what is said to be first in them.
     fn lens(sorted: &Sorted) -> Vec<usize> {

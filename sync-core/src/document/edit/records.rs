@@ -152,13 +152,13 @@ impl<S: PlaceStore> Edit<'_, S> {
         field: FieldRef<'_>,
     ) -> Result<bool, Refused<S::Error>> {
         let Some((kind, value)) = register(field) else { return Ok(false) };
-        let Document { store, labels, targets, .. } = &mut *self.document;
+        let Document { store, labels, targets, killed, .. } = &mut *self.document;
         let Some(label) = labels.of_register(collection, kind, name) else { return Ok(false) };
         check_value(value)?;
         let (id, slots) = (id.as_place_id().clone(), targets.packed(false, [value].into_iter()));
         let first = Dot::new(self.author.replica, self.next);
         let entry = Entry { first, stamp: self.author.stamp, label, id, slots };
-        let done = store.overwrite(&entry, None, Some(&mut self.killed), kind::EXISTS);
+        let done = store.overwrite(&entry, None, Some(killed), kind::EXISTS);
         match done.map_err(Refused::Store)? {
             Overwrite::StepByStep => return Ok(false),
             Overwrite::Same => {}
@@ -244,23 +244,28 @@ impl<S: PlaceStore> Edit<'_, S> {
     /// Removes a record in one go, if one of its collection was removed lately, and nothing about it is out of
     /// the ordinary. Does nothing otherwise, and says so.
     fn remove_whole(&mut self, collection: &str, id: &RecordId) -> Result<bool, Refused<S::Error>> {
-        let Document { store, labels, .. } = &mut *self.document;
+        let Document { store, labels, killed, .. } = &mut *self.document;
         let Some(label) = labels.of_removal(collection) else { return Ok(false) };
         let (Author { replica, stamp }, id) = (self.author, id.as_place_id().clone());
         let note = Note { dot: Dot::new(replica, self.next), stamp, label, id };
-        let known = self.killed.len();
-        let done = store.bury(&note, None, kind::EXISTS, &mut self.killed);
-        if !done.map_err(Refused::Store)? {
+        let known = killed.len();
+        if !store.bury(&note, None, kind::EXISTS, killed).map_err(Refused::Store)? {
             return Ok(false);
         }
-        let mut dead = CausalContext::default();
-        for Entry { first, slots, .. } in &self.killed[known..] {
-            dead.insert_ranges(first.replica, &ranges_of(first.counter, slots.live()));
-        }
-        dead.push(note.dot, note.dot.counter);
-        let label = self.killed[known..].first().map_or(&note.label, |taken| &taken.label);
+        let taken = &killed[known..];
+        let ranges = |taken: &Entry| ranges_of(taken.first.counter, taken.slots.live());
+        let dead = match taken {
+            [only] => CausalContext::of_removal(only.replica(), ranges(only), note.dot),
+            _ => {
+                let mut dead = CausalContext::default();
+                taken.iter().for_each(|taken| dead.insert_ranges(taken.replica(), &ranges(taken)));
+                dead.insert(note.dot);
+                dead
+            }
+        };
+        let label = taken.first().map_or(&note.label, |taken| &taken.label);
         self.made.touched.push(label, &note.id);
-        let was_whole = self.document.was_whole_in(&self.killed[known..]);
+        let was_whole = self.document.was_whole_in(&self.document.killed[known..]);
         self.note_whether_whole(note.dot, was_whole)?;
         self.took(note, dead);
         Ok(true)

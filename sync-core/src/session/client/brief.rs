@@ -177,9 +177,16 @@ impl<S: ClientStore> Client<S> {
         for (id, sent) in opened.link.under_way.iter_mut().filter(|(known, _)| **known >= id) {
             sent.has_dots = false;
             let is_sent = |item: &&OutboxItem| sent.keys.contains(&item.key());
+            if S::HAS_OUTBOX {
+                let brought = opened.outbox.bring(opened.document.store(), &sent.keys);
+                brought.map_err(Broken::Store)?;
+            }
             // What another tab has settled meanwhile leaves its number behind.
             let items: Vec<_> = opened.outbox.iter().filter(is_sent).collect();
             again.push((*id, join_items(&items), sent.keys.clone()));
+            if S::HAS_OUTBOX {
+                opened.outbox.let_go(&sent.keys);
+            }
         }
         if broken!(ForgetsUnresolved) {
             again.clear();

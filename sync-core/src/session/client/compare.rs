@@ -4,10 +4,9 @@
 //! the end of the catch-up, so that what it says of its live dots stays true. Where the two do not come
 //! to an end, the hub sends everything.
 
-use super::connection::Refill;
-use super::connection::{Broken, Heard};
+use super::connection::{Broken, Heard, IN_USE, Refill};
 use super::{Client, ClientStore, Opened};
-use crate::causal::CausalContext;
+use crate::causal::{CausalContext, ReplicaId};
 use crate::reconcile::{Difference, Mode, ReconcileError, Reconciler};
 use crate::session::hub::LIMITS;
 use crate::wire::{ClientMessage, SYNC_TRIES_MAX};
@@ -24,6 +23,46 @@ pub(super) struct Compare {
 impl Compare {
     /// Whether clients compare. Where not, all of this is left out of the program.
     pub(super) const IS_BUILT: bool = cfg!(feature = "compare");
+}
+
+/// How many replicas the hub is asked about at a time, since it has other bytes of theirs: so many that it
+/// tells all marks of each.
+#[cfg(feature = "compare")]
+const ASKED_MAX: usize = crate::wire::OPENINGS_MAX / crate::types::MARKS_MAX / 2;
+
+/// The replicas of which the hub was found to have other bytes than there are here, each once: those last
+/// found come last, and the hub is asked for their marks.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    #[cfg(feature = "compare")]
+    found: Vec<ReplicaId>,
+}
+
+impl Doubts {
+    /// Whose marks the hub is asked for.
+    #[cfg(feature = "compare")]
+    pub(super) fn asked(&self) -> &[ReplicaId] {
+        &self.found[self.found.len().saturating_sub(ASKED_MAX)..]
+    }
+
+    #[cfg(not(feature = "compare"))]
+    pub(super) fn asked(&self) -> &[ReplicaId] {
+        &[]
+    }
+
+    /// Takes what differs. Says whether the hub is to be asked about more of it.
+    #[cfg(feature = "compare")]
+    fn add(&mut self, conflicting: &CausalContext) -> bool {
+        let replicas = conflicting.iter().map(|(replica, _)| replica);
+        let fresh: Vec<_> = replicas.filter(|replica| !self.found.contains(replica)).collect();
+        self.found.extend(fresh.iter().take(ASKED_MAX));
+        !fresh.is_empty()
+    }
+
+    #[cfg(not(feature = "compare"))]
+    fn add(&mut self, _: &CausalContext) -> bool {
+        false
+    }
 }
 
 /// What follows from a message.
@@ -74,6 +113,11 @@ impl<S: ClientStore> Client<S> {
         let outcome = match answer {
             Ok(answer) => {
                 match compare.reconciler.difference() {
+                    // The hub is given nothing before it is known from where on its history is another one.
+                    Some(found) if opened.doubts.add(&found.conflicting) => {
+                        self.disconnect(IN_USE);
+                        return Ok(());
+                    }
                     Some(found) if found.knows_live => opened.refill_found(&found),
                     Some(_) => {
                         let lacking = std::mem::take(&mut compare.lacking);
@@ -143,6 +187,30 @@ impl<S: ClientStore> Opened<S> {
         let dead = said.intersection(&found.live_there);
         if !lacking.is_empty() || !dead.is_empty() {
             self.refill = Refill::Wanted(lacking, Some(dead));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::Dot;
+
+    #[test]
+    fn a_hub_is_asked_about_so_many_replicas_at_a_time_and_about_each_once() {
+        for count in [ASKED_MAX - 1, ASKED_MAX, ASKED_MAX + 1, 3 * ASKED_MAX] {
+            let replica = |number| ReplicaId::from_bytes((number as u128).to_be_bytes());
+            let conflicting: CausalContext =
+                (0..count).map(|number| Dot::new(replica(number), 1)).collect();
+            let (mut doubts, mut asked) = (Doubts::default(), Vec::new());
+            assert!(doubts.asked().is_empty() && !doubts.add(&CausalContext::default()));
+            while doubts.add(&conflicting) {
+                assert!(doubts.asked().len() <= ASKED_MAX, "{count}");
+                asked.extend_from_slice(doubts.asked());
+            }
+            asked.sort_unstable();
+            asked.dedup();
+            assert_eq!(asked, (0..count).map(replica).collect::<Vec<_>>());
         }
     }
 }

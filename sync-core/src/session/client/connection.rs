@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use super::brief::Brief;
 use super::compare::Compare;
 use super::held::Held;
+use super::outbox::DEPENDENTS_WAIT;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     Claimed, Client, ClientConfig, ClientEvent, ClientOutput, ClientStore, Opened, OutboxItem,
-    Peer, Phase, Step, Then,
+    OutboxState, Peer, Phase, Step, Then,
 };
 use crate::causal::{CausalContext, Delta, Dot, DotStore, ReplicaId, part};
 use crate::document::Change;
@@ -514,6 +515,7 @@ impl<S: ClientStore> Client<S> {
         }
         match sent.keys[..] {
             [key] if sent.refill.is_none() => {
+                opened.learn(Some(key)).map_err(Broken::Store)?;
                 opened.outbox.park(key, &reason);
                 self.persist(name, vec![Step::Park { key, reason }], Then::default());
                 if !goes_on {
@@ -556,14 +558,19 @@ impl<S: ClientStore> Client<S> {
 
     /// Cuts what the hub lacks: the entries, then every dead dot, so that nothing that was removed
     /// here stays there. What died by a change in the outbox dies there with that change, which is
-    /// whole or not at all; and as a removal may have taken what took the place of other dead dots, all
-    /// removals of the outbox go with these dots in one push, where it has room for them.
+    /// whole or not at all. A removal may have taken what took the place of other dead dots, and others may
+    /// have taken what a change of the outbox wrote: all of the outbox up to the last such change goes with
+    /// these dots in one push, where it has room for them.
     fn cut_refill(&mut self, name: &str) -> Result<(), S::Error> {
         let Some(opened) = self.documents.get_mut(name) else { return Ok(()) };
         if !opened.is_stored() {
             return Ok(());
         }
         if matches!(opened.refill, Refill::Wanted(..)) && !broken!(RefillSplitsRemovals) {
+            if DEPENDENTS_WAIT {
+                let store = opened.document.store();
+                opened.outbox.note_taken(store, &store.live()?)?;
+            }
             let frozen = opened.outbox.freeze_removals();
             if !frozen.is_empty() {
                 let steps = frozen.iter().copied().map(Step::Freeze).collect();
@@ -583,9 +590,21 @@ impl<S: ClientStore> Client<S> {
                 }
                 None => opened.link.said.clone(),
             };
+            if Compare::IS_BUILT && found.is_some() {
+                let (outbox, said) = (&opened.outbox, &opened.link.said);
+                outbox.each(opened.document.store(), |_, delta| {
+                    dead.union(&delta.live().intersection(said));
+                })?;
+            }
             dead = dead.difference(&live);
-            for item in opened.outbox.iter().filter(|_| !broken!(RefillTakesOutbox)) {
-                dead = dead.difference(&item.delta.context());
+            if !broken!(RefillTakesOutbox) {
+                let outbox = &opened.outbox;
+                outbox.each(opened.document.store(), |item, delta| {
+                    // Others can have taken something only of what was sent.
+                    let is_sent = matches!(item.state, OutboxState::Frozen);
+                    let taken = if is_sent { &delta.dead } else { &delta.context() };
+                    dead = dead.difference(taken);
+                })?;
             }
             let size = ChunkSize { items: REFILL_RANGES_MAX, ..ChunkSize::default() };
             if broken!(RefillWithoutDead) {
@@ -593,6 +612,12 @@ impl<S: ClientStore> Client<S> {
             }
             let mut removed = split(&dead, Vec::new(), size);
             let mut keys = Vec::new();
+            if S::HAS_OUTBOX
+                && let [dead] = &removed[..]
+            {
+                let bytes_max = DELTA_BYTES_MAX.saturating_sub(dead.cost());
+                opened.outbox.bring_removals(opened.document.store(), bytes_max)?;
+            }
             if let [dead] = &mut removed[..]
                 && !broken!(RefillSplitsRemovals)
                 && !opened.goes_apart
@@ -602,6 +627,9 @@ impl<S: ClientStore> Client<S> {
                 keys.extend(removals.iter().map(|item| item.key()));
                 dead.join(join_items(&removals));
                 opened.outbox.send(&keys);
+            }
+            if S::HAS_OUTBOX {
+                opened.outbox.let_go(&keys);
             }
             let pieces = pieces.into_iter().chain(removed).map(|piece| (piece, Vec::new()));
             let mut pieces: VecDeque<_> = pieces.collect();
@@ -634,11 +662,19 @@ impl<S: ClientStore> Client<S> {
             let refill = refilled.as_ref().map(|(piece, _)| piece.clone());
             let (delta, keys) = match refilled {
                 Some(piece) => piece,
-                None => match &opened.outbox.send_next(bytes_max)[..] {
-                    [] => break,
-                    items => (join_items(items), items.iter().map(|item| item.key()).collect()),
-                },
+                None => {
+                    if S::HAS_OUTBOX {
+                        opened.outbox.bring_unsent(opened.document.store(), bytes_max)?;
+                    }
+                    match &opened.outbox.send_next(bytes_max)[..] {
+                        [] => break,
+                        items => (join_items(items), items.iter().map(|item| item.key()).collect()),
+                    }
+                }
             };
+            if S::HAS_OUTBOX {
+                opened.outbox.let_go(&keys);
+            }
             let id = opened.link.last_push + 1;
             if broken!(SettlesUnanswered) {
                 for key in &keys {

@@ -8,7 +8,9 @@ use crate::causal::{CausalContext, Delta, Dot, ReplicaId};
 use crate::error::{Malformed, Misuse};
 use crate::pack::{self, Reader};
 use crate::session::Now;
-use crate::session::limits::{DEVICE_MS_MAX, DEVICES_MAX, HELD_MS, LEVELS_MAX};
+use crate::session::limits::{
+    DEVICE_MS_MAX, DEVICES_MAX, GIVEN_UP_RANGES_MAX, HELD_MS, LEVEL_RANGES_MAX, LEVELS_MAX,
+};
 use crate::types::{NAME_BYTES_MAX, Renaming};
 use crate::wire::Holder;
 
@@ -24,7 +26,8 @@ pub struct Device {
     pub name: String,
     /// When it said what it has, by this device's clock: milliseconds since 1970.
     pub heard_ms: u64,
-    /// Which of the changes that were made here it had on its disk then, as far as that is sure.
+    /// Which of the changes that were made here it had on its disk then, as far as that is sure. Of this
+    /// device itself: which dots stand for nothing that was written here.
     pub has: CausalContext,
 }
 
@@ -42,6 +45,8 @@ pub(super) struct Devices {
     known: Vec<Device>,
     /// When each was heard of, as it is on disk.
     noted_ms: Vec<u64>,
+    /// When each said it that was heard of in this run, by the monotonic clock.
+    run_ms: Vec<Option<i64>>,
 }
 
 impl Device {
@@ -75,7 +80,10 @@ impl Levels {
             levels.insert(at, (seq, below));
         }
         levels[at..].iter_mut().for_each(|(_, has)| has.union(dots));
-        if levels.len() > LEVELS_MAX {
+        // Each has what those below it have, and mostly no fewer ranges.
+        let ranges = levels.last().map_or(0, |(_, has)| has.range_count());
+        let levels_max = (LEVEL_RANGES_MAX / ranges.max(1)).clamp(2, LEVELS_MAX);
+        while levels.len() > levels_max {
             // What it had counts from the next one on. The first has what was there before.
             levels.remove(1);
         }
@@ -98,10 +106,12 @@ impl Devices {
         }
     }
 
-    /// Takes what a device was heard to have. Says whether that is to be stored.
-    fn take(&mut self, device: Device) -> bool {
+    /// Takes what a device was heard to have, and when it said so by the monotonic clock. Says whether that
+    /// is to be stored.
+    fn take(&mut self, device: Device, run_ms: Option<i64>) -> bool {
         match self.position(device.replica) {
             Ok(at) => {
+                self.run_ms[at] = run_ms;
                 let Device { replica, name, has, .. } = &self.known[at];
                 let is_same = (replica, name, has) == (&device.replica, &device.name, &device.has);
                 let is_due = device.heard_ms.abs_diff(self.noted_ms[at]) >= DEVICE_MS_MAX;
@@ -113,6 +123,7 @@ impl Devices {
             }
             Err(at) => {
                 self.noted_ms.insert(at, device.heard_ms);
+                self.run_ms.insert(at, run_ms);
                 self.known.insert(at, device);
                 true
             }
@@ -127,6 +138,7 @@ impl Devices {
         let oldest = self.known.iter().enumerate().min_by_key(|(_, device)| device.heard_ms);
         let (at, _) = oldest?;
         self.noted_ms.remove(at);
+        self.run_ms.remove(at);
         Some(self.known.remove(at).replica)
     }
 }
@@ -160,10 +172,14 @@ impl<S: ClientStore> Client<S> {
         document: &str,
         devices: impl IntoIterator<Item = Device>,
     ) -> Result<(), Misuse> {
-        let known = &mut self.opened_mut(document)?.devices;
-        devices.into_iter().for_each(|device| {
-            known.take(device);
-        });
+        let Opened { devices: known, author, given_up, .. } = self.opened_mut(document)?;
+        for device in devices {
+            if author.is_some_and(|author| author.is_kin(&device.replica)) {
+                given_up.union(&device.has);
+            } else {
+                known.take(device, None);
+            }
+        }
         Ok(())
     }
 
@@ -176,11 +192,11 @@ impl<S: ClientStore> Client<S> {
     /// Which other devices had a change on their disks when they were last heard of. It was made here, and
     /// this is how far it is known: none before the hub has it.
     pub fn holders(&self, document: &str, dot: Dot) -> Result<Vec<&Device>, Misuse> {
-        if !self.receipt(document, dot)?.hub {
-            return Ok(Vec::new());
-        }
         let opened = self.opened(document)?;
         let dot = opened.renamed.iter().fold(dot, |dot, renaming| renaming.dot(dot));
+        if opened.given_up.contains(dot) || opened.outbox.waits(dot).is_some() {
+            return Ok(Vec::new());
+        }
         let has = |device: &&Device| device.has.contains(dot);
         Ok(opened.devices.known.iter().filter(has).collect())
     }
@@ -201,12 +217,15 @@ impl<S: ClientStore> Client<S> {
                 continue;
             }
             let heard_ms = now.unix_ms.saturating_sub(age_ms);
-            let known = opened.devices.position(replica).ok();
-            let known = known.and_then(|at| opened.devices.known.get(at));
-            // What is new comes in order. Of what is not, another hub may have told something later, unless
-            // the clock was set back meanwhile.
-            let is_later = |known: &Device| (heard_ms..=now.unix_ms).contains(&known.heard_ms);
-            if age_ms > NEWS_MS_MAX && known.is_some_and(is_later) {
+            let run_ms = now.monotonic_ms.cast_signed().saturating_sub_unsigned(age_ms);
+            // What is new comes in order. Of what is not, another hub may have told something later, by both
+            // clocks: one may have been set back meanwhile, and the other stands while the machine sleeps.
+            let is_later = |at: usize| {
+                let known_ms = opened.devices.known[at].heard_ms;
+                (heard_ms..=now.unix_ms).contains(&known_ms)
+                    && opened.devices.run_ms[at].is_none_or(|known_ms| known_ms >= run_ms)
+            };
+            if age_ms > NEWS_MS_MAX && opened.devices.position(replica).is_ok_and(is_later) {
                 continue;
             }
             let mut has = opened.link.holds.levels.up_to(seq);
@@ -214,7 +233,7 @@ impl<S: ClientStore> Client<S> {
                 has = opened.own(opened.document.store().context());
             }
             let device = Device { replica, name, heard_ms, has };
-            if opened.devices.take(device.clone()) {
+            if opened.devices.take(device.clone(), Some(run_ms)) {
                 steps.push(know(device));
             }
             steps.extend(opened.devices.limit().map(Step::Forget));
@@ -267,6 +286,79 @@ impl<S: ClientStore> Opened<S> {
             if device.has != before {
                 steps.push(know(device.clone()));
             }
+        }
+        let Renaming { from, first, last, .. } = *renaming;
+        if self.author.is_some_and(|author| author.is_kin(&from)) {
+            let mut dots = CausalContext::default();
+            dots.insert_range(from, first, last);
+            self.give_up(&dots, steps);
+        }
+    }
+
+    /// Takes note, also for later runs, that dots stand for nothing any more that was written here.
+    pub(super) fn give_up(&mut self, dots: &CausalContext, steps: &mut Vec<Step>) {
+        self.given_up.union(dots);
+        if self.given_up.range_count() > GIVEN_UP_RANGES_MAX {
+            // Too much is taken for given up then, and never too little.
+            let all: Vec<_> = self.given_up.iter().map(|(of, ranges)| (of, ranges.max())).collect();
+            all.into_iter().for_each(|(of, last)| self.given_up.insert_range(of, 1, last));
+        }
+        let Some(replica) = self.author else { return };
+        let (name, heard_ms, has) = (String::new(), 0, self.given_up.clone());
+        steps.push(know(Device { replica, name, heard_ms, has }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{ClientConfig, SavedDocument};
+
+    fn replica(number: u8) -> ReplicaId {
+        ReplicaId::from_bytes([number; 16]).with_incarnation(0)
+    }
+
+    /// Dots of so many ranges.
+    fn scattered(ranges: usize) -> CausalContext {
+        (1..=ranges as u64).map(|at| Dot::new(replica(1), 2 * at)).collect()
+    }
+
+    #[test]
+    fn the_ranges_of_all_levels_are_limited() {
+        for (ranges, levels_max) in [
+            (LEVEL_RANGES_MAX / 4, 4),
+            (LEVEL_RANGES_MAX / 4 + 1, 3),
+            (LEVEL_RANGES_MAX / 2, 2),
+            (LEVEL_RANGES_MAX, 2),
+            (LEVEL_RANGES_MAX + 1, 2),
+        ] {
+            let (mut levels, dots) = (Levels::default(), scattered(ranges));
+            for seq in 1..=6 {
+                levels.add(seq, &dots);
+                assert_eq!(levels.0.len(), levels_max.min(seq as usize), "{ranges}");
+            }
+            assert_eq!(levels.up_to(1), dots);
+            assert_eq!(levels.up_to(0), CausalContext::default());
+        }
+    }
+
+    #[test]
+    fn what_is_known_to_be_given_up_is_limited_and_never_too_little() {
+        for ranges in [GIVEN_UP_RANGES_MAX - 1, GIVEN_UP_RANGES_MAX, GIVEN_UP_RANGES_MAX + 1] {
+            let mut client: Client = Client::new(ClientConfig::default());
+            let Ok(()) = client.open("d", SavedDocument::default(), replica(1), 1);
+            let (opened, mut steps) = (client.documents.get_mut("d").unwrap(), Vec::new());
+            let dots = scattered(ranges);
+            opened.give_up(&dots, &mut steps);
+            let [Step::Know(told)] = &steps[..] else { panic!("{steps:?}") };
+            assert!(told.has.covers(&dots) && told.has.range_count() <= GIVEN_UP_RANGES_MAX);
+            assert_eq!(told.has == dots, ranges <= GIVEN_UP_RANGES_MAX, "{ranges}");
+            // A later run knows it, and nothing of itself as of another device.
+            let mut again: Client = Client::new(ClientConfig::default());
+            let Ok(()) = again.open("d", SavedDocument::default(), replica(1), 2);
+            again.recall_devices("d", [(**told).clone()]).unwrap();
+            assert!(again.receipt("d", Dot::new(replica(1), 2)).unwrap().parked);
+            assert_eq!(again.devices("d").unwrap().count(), 0);
         }
     }
 }

@@ -4,11 +4,14 @@
 //! those here, what was written here from there on is written again under a replica of its own: others
 //! know the same dots as something else. What was written before the copy was made keeps its dots.
 
+use std::cell::RefCell;
+
+use super::compare::Compare;
 use super::connection::IN_USE;
-use super::{Claimed, Client, ClientEvent, ClientStore, Opened, Step, Then};
+use super::{Claimed, Client, ClientEvent, ClientStore, Opened, OutboxItem, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, DotRanges, ReplicaId};
-use crate::document::Refused;
-use crate::error::Misuse;
+use crate::document::{Document, Refused};
+use crate::error::{Misuse, Sure};
 use crate::small::SortedMap;
 use crate::sort::sort_by;
 use crate::types::{Opening, Renaming, fork};
@@ -16,6 +19,15 @@ use crate::wire::CLAIMS_MAX;
 
 /// Why an item waits whose replica another tab of this profile writes as.
 const WRITTEN_ELSEWHERE: &str = "a copy of this replica wrote something else";
+
+/// What is to stand under other replicas before a file is joined.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parting {
+    /// The replicas of which what waits here is.
+    pub here: Vec<ReplicaId>,
+    /// What the file has.
+    pub there: Vec<Renaming>,
+}
 
 impl<S: ClientStore> Client<S> {
     /// Looks for histories that part, and writes again what nobody else can know. Says whether there was
@@ -32,11 +44,23 @@ impl<S: ClientStore> Client<S> {
         for (replica, first) in opened.forks(context, openings)? {
             if opened.author != Some(replica) && opened.claims.contains_key(&replica) {
                 // Its own tab does that.
+                if S::HAS_OUTBOX {
+                    let key = opened.outbox.first_from(Dot::new(replica, first));
+                    opened.learn(key)?;
+                }
                 parked.extend(opened.outbox.park_from(Dot::new(replica, first), WRITTEN_ELSEWHERE));
                 continue;
             }
             let first = if broken!(RenamesTooMuch) { 1 } else { first };
+            let failed = RefCell::new(None);
             let waits = |counter: u64| {
+                if S::HAS_OUTBOX {
+                    let (store, dot) = (opened.document.store(), Dot::new(replica, counter));
+                    return opened.outbox.run_start(store, dot).unwrap_or_else(|failure| {
+                        *failed.borrow_mut() = Some(failure);
+                        None
+                    });
+                }
                 for item in opened.outbox.iter() {
                     for run in item.delta.entries.iter().filter(|run| run.replica() == replica) {
                         if (run.first.counter..=run.last()).contains(&counter) {
@@ -47,6 +71,9 @@ impl<S: ClientStore> Client<S> {
                 None
             };
             renamings.extend(opened.document.renamings(replica, first, &waits)?);
+            if let Some(failure) = failed.into_inner() {
+                return Err(failure);
+            }
         }
         let reason = WRITTEN_ELSEWHERE.to_owned();
         let park = |key| Step::Park { key, reason: reason.clone() };
@@ -71,6 +98,40 @@ impl<S: ClientStore> Client<S> {
         }
         self.disconnect(IN_USE);
         Ok(true)
+    }
+
+    /// Where a file has another history of a replica than there is here: what is to stand under another one
+    /// before the two are joined. Of what waits here nobody is known to have read anything, so that is
+    /// written again; or else the file's part is, which nobody has who has read this one.
+    pub fn parting(&self, document: &str, file: &Document) -> Result<Parting, Refused<S::Error>> {
+        let opened = self.opened(document)?;
+        let seen = file.store().context();
+        let own = opened.document.store().context();
+        let common = seen.iter().map(|(replica, _)| replica);
+        let openings = marks(file, common.filter(|replica| own.of(*replica).is_some()));
+        let mut parting = Parting::default();
+        for (replica, first) in opened.forks(seen, &openings).map_err(Refused::Store)? {
+            let waits = |item: &OutboxItem| item.replica == replica && item.last >= first;
+            if opened.outbox.iter().any(waits) {
+                parting.here.push(replica);
+            } else {
+                parting.there.extend(file.renamings(replica, first, &|_| None).sure());
+            }
+        }
+        Ok(parting)
+    }
+
+    /// Makes this side's part of [`parting`](Self::parting), and stores that. The connection is over then.
+    pub fn part(
+        &mut self,
+        document: &str,
+        file: &Document,
+        replicas: &[ReplicaId],
+    ) -> Result<(), Refused<S::Error>> {
+        let openings = marks(file, replicas.iter().copied());
+        let parted = self.resolve_forks(document, file.store().context(), &openings);
+        parted.map_err(Refused::Store)?;
+        Ok(())
     }
 
     /// Whether a delta brings something that was written as a replica of which changes wait here, and
@@ -112,6 +173,9 @@ impl<S: ClientStore> Opened<S> {
         let writers = self.outbox.iter().map(|item| item.replica);
         let mut others =
             distinct(writers.filter(|replica| !self.claims.contains_key(replica)).collect());
+        if Compare::IS_BUILT {
+            others.splice(..0, self.doubts.asked().iter().copied());
+        }
         others.truncate(CLAIMS_MAX);
         others
     }
@@ -161,7 +225,10 @@ impl<S: ClientStore> Opened<S> {
     /// Lets a part of a replica's history stand under another one. Gives the items that changed.
     fn rename(&mut self, renaming: &Renaming) -> Result<Vec<Dot>, S::Error> {
         self.document.rename(renaming)?;
-        let renamed = self.outbox.rename(renaming);
+        let mut renamed = self.outbox.rename(renaming);
+        if S::HAS_OUTBOX {
+            renamed.extend(self.outbox.rename_away(self.document.store(), renaming)?);
+        }
         let Renaming { from, to, .. } = *renaming;
         if let Some(counter) = self.on_disk.get(&from).copied() {
             let Dot { replica, counter } = renaming.dot(Dot::new(from, counter));
@@ -182,6 +249,12 @@ impl<S: ClientStore> Opened<S> {
         }
         Ok(renamed)
     }
+}
+
+/// The marks of replicas in a file.
+fn marks(file: &Document, replicas: impl Iterator<Item = ReplicaId>) -> Vec<(ReplicaId, Opening)> {
+    let of = |replica| file.openings(replica).sure().into_iter().map(move |mark| (replica, mark));
+    replicas.flat_map(of).collect()
 }
 
 /// Each replica once, in order.

@@ -33,4 +33,6 @@ impl<S: ClientStore> Opened<S> {
     pub(super) fn caught_up(&mut self, _: u64) {}
 
     pub(super) fn rename_at_devices(&mut self, _: &Renaming, _: &mut Vec<Step>) {}
+
+    pub(super) fn give_up(&mut self, _: &CausalContext, _: &mut Vec<Step>) {}
 }

@@ -1,5 +1,7 @@
 //! The outbox: deltas accepted here and not yet acknowledged by the hub.
 
+mod away;
+
 use std::cell::Cell;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -8,9 +10,13 @@ use crate::causal::{CausalContext, Delta, Dot, Entry, ReplicaId};
 use crate::error::Malformed;
 use crate::pack::{self, Kind, Reader};
 use crate::session::limits::{JOIN_BYTES_MAX, PUSH_PARTS_MAX, STAMP_AHEAD_MS_MAX};
+use crate::small::BTreeSet;
 use crate::time::Stamp;
 use crate::types::{Opening, Renaming};
 use crate::wire::encode_delta;
+
+use self::away::{AwayBox, LETS_GO};
+pub use self::away::{ItemHead, ItemSpan, Outline};
 
 /// Where an item of the outbox is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +170,10 @@ struct Slot {
     is_sent: bool,
     /// Whether it is set aside, or depends on one that is.
     waits: bool,
+    /// Whether others took something of it, when a refill was last cut.
+    is_taken: bool,
+    /// What stands for the delta where the store has that.
+    away: Option<AwayBox>,
 }
 
 impl Slot {
@@ -172,15 +182,16 @@ impl Slot {
     }
 }
 
-/// Whether what depends on a refused change waits with it. The module for browsers is smaller without: there
-/// it goes its way, and others see it in part until the refused one follows.
-const DEPENDENTS_WAIT: bool = cfg!(not(target_arch = "wasm32"));
+/// Whether what depends on a refused change waits with it, and whether an item goes with a refill of which
+/// others took something. The module for browsers is smaller without: there it goes its way, and others see
+/// it in part until the refused one, or the item itself, follows.
+pub(super) const DEPENDENTS_WAIT: bool = cfg!(not(target_arch = "wasm32"));
 
 /// What items have that wait.
 #[derive(Debug, Default)]
 struct Held {
     dots: CausalContext,
-    objects: Vec<u64>,
+    objects: BTreeSet<u64>,
 }
 
 impl Held {
@@ -191,9 +202,13 @@ impl Held {
 
     /// Whether a delta takes the place of something of these, or is about an object of theirs.
     fn has(&self, delta: &Delta) -> bool {
+        self.touches(&delta.dead, objects(delta))
+    }
+
+    fn touches(&self, dead: &CausalContext, mut objects: impl Iterator<Item = u64>) -> bool {
         !self.dots.is_empty()
-            && (!self.dots.intersection(&delta.dead).is_empty()
-                || objects(delta).any(|object| self.objects.contains(&object)))
+            && (!self.dots.intersection(dead).is_empty()
+                || objects.any(|object| self.objects.contains(&object)))
     }
 }
 
@@ -226,7 +241,26 @@ fn is_mark(entry: &Entry) -> bool {
 impl Slot {
     fn new(item: OutboxItem, is_stored: bool, is_sent: bool) -> Self {
         let (cost, newest_ms) = (item.delta.cost(), newest_ms(&item.delta));
-        Self { item, cost, newest_ms, is_stored, is_sent, waits: false }
+        Self {
+            item,
+            cost,
+            newest_ms,
+            is_stored,
+            is_sent,
+            waits: false,
+            is_taken: false,
+            away: None,
+        }
+    }
+
+    /// How it stands.
+    fn standing(&self) -> Standing<'_> {
+        match &self.item.state {
+            OutboxState::Parked { reason } => Standing::Parked { reason },
+            OutboxState::Pending | OutboxState::Frozen if self.waits => Standing::Waiting,
+            OutboxState::Pending | OutboxState::Frozen if self.is_sent => Standing::InFlight,
+            OutboxState::Pending | OutboxState::Frozen => Standing::Pending,
+        }
     }
 
     fn stored(item: OutboxItem, is_sent: bool) -> Self {
@@ -348,42 +382,34 @@ impl Outbox {
         }
         let mut held = Held::default();
         for slot in &mut self.0 {
-            slot.waits = slot.is_parked() || (DEPENDENTS_WAIT && held.has(&slot.item.delta));
+            slot.waits = slot.is_parked() || (DEPENDENTS_WAIT && held.has_slot(slot));
             if slot.waits && DEPENDENTS_WAIT {
-                held.add(&slot.item);
+                held.add_slot(slot);
             }
         }
     }
 
     fn held(&self) -> Held {
         let mut held = Held::default();
-        self.0.iter().filter(|slot| slot.waits).for_each(|slot| held.add(&slot.item));
+        self.0.iter().filter(|slot| slot.waits).for_each(|slot| held.add_slot(slot));
         held
     }
 
     /// The items with how each stands.
     pub(super) fn standings(&self) -> impl Iterator<Item = (&OutboxItem, Standing<'_>)> {
-        self.0.iter().map(|slot| {
-            let standing = match &slot.item.state {
-                OutboxState::Parked { reason } => Standing::Parked { reason },
-                OutboxState::Pending | OutboxState::Frozen if slot.waits => Standing::Waiting,
-                OutboxState::Pending | OutboxState::Frozen if slot.is_sent => Standing::InFlight,
-                OutboxState::Pending | OutboxState::Frozen => Standing::Pending,
-            };
-            (&slot.item, standing)
-        })
+        self.0.iter().map(|slot| (&slot.item, slot.standing()))
     }
 
     /// The later items that depend on one, directly or by others.
     pub(super) fn dependents(&self, key: Dot) -> Vec<&OutboxItem> {
-        let mut rest = self.iter().skip_while(|item| item.key() != key);
+        let mut rest = self.0.iter().skip_while(|slot| slot.item.key() != key);
         let mut held = Held::default();
-        rest.next().into_iter().for_each(|item| held.add(item));
+        rest.next().into_iter().for_each(|slot| held.add_slot(slot));
         let mut found = Vec::new();
-        for item in rest {
-            if held.has(&item.delta) {
-                held.add(item);
-                found.push(item);
+        for slot in rest {
+            if held.has_slot(slot) {
+                held.add_slot(slot);
+                found.push(&slot.item);
             }
         }
         found
@@ -419,7 +445,7 @@ impl Outbox {
         in_part: bool,
     ) -> (OutboxItem, Option<Dot>) {
         let Dot { replica, counter: first } = first;
-        let waits = DEPENDENTS_WAIT && self.held().has(&delta);
+        let waits = DEPENDENTS_WAIT && self.totals().parked > 0 && self.held().has(&delta);
         let (changes, state, cost) = (1, OutboxState::Pending, delta.cost());
         let newest_ms = newest_ms(&delta);
         let item = OutboxItem { replica, first, last, changes, state, delta };
@@ -436,27 +462,32 @@ impl Outbox {
             slot.cost += cost;
             let added = in_part.then(|| item.clone());
             slot.item.add(item);
+            if LETS_GO {
+                slot.away = None;
+            }
             let item = added.unwrap_or_else(|| slot.item.clone());
             self.retotal(old, self.0.last().map(OutboxTotals::of));
             return (item, replaces);
         }
         // What of the last one was overwritten may have been looked for.
         self.retotal(old, self.0.last().map(OutboxTotals::of));
-        let (is_stored, is_sent) = (false, false);
-        self.0.push(Slot { item: item.clone(), cost, newest_ms, is_stored, is_sent, waits });
+        let (is_stored, is_sent, is_taken, away) = (false, false, false, None);
+        let kept = item.clone();
+        let slot = Slot { item: kept, cost, newest_ms, is_stored, is_sent, waits, is_taken, away };
+        self.0.push(slot);
         self.retotal(None, self.0.last().map(OutboxTotals::of));
         (item, None)
     }
 
     /// Whether the item that holds this dot waits; none where there is no such item.
     pub(super) fn waits(&self, dot: Dot) -> Option<bool> {
-        self.0.iter().find(|slot| slot.item.has(dot)).map(|slot| slot.waits)
+        self.0.iter().find(|slot| slot.has(dot)).map(|slot| slot.waits)
     }
 
     /// Notes that items are on disk as they are here.
     pub(super) fn stored(&mut self, keys: &[Dot]) {
         for slot in self.0.iter_mut().filter(|slot| keys.contains(&slot.item.key())) {
-            slot.is_stored = true;
+            slot.note_stored();
         }
     }
 
@@ -494,8 +525,9 @@ impl Outbox {
         let replica = slots.first().map(|slot| slot.item.replica);
         let goes = |slot: &Slot| is_ready(slot) && Some(slot.item.replica) == replica;
         let (mut bytes, mut parts) = (0, 0);
-        let mut fits = |Slot { item: OutboxItem { delta, .. }, .. }: &Slot| {
-            bytes += encode_delta(delta).len();
+        let mut fits = |slot: &Slot| {
+            let delta = &slot.item.delta;
+            bytes += if slot.is_here() { encode_delta(delta).len() } else { slot.cost };
             parts += delta.entries.len() + delta.notes.len() + delta.dead.range_count();
             bytes <= bytes_max && parts <= PUSH_PARTS_MAX
         };
@@ -509,7 +541,7 @@ impl Outbox {
         &mut slots[..count]
     }
 
-    /// Freezes what is not yet frozen, up to the last removal. All of it is on disk.
+    /// Freezes what is not yet frozen, up to the last item that goes with a refill. All of it is on disk.
     pub(super) fn freeze_removals(&mut self) -> Vec<Dot> {
         let end = self.removals_end();
         let pending = self.0[..end].iter_mut();
@@ -522,19 +554,25 @@ impl Outbox {
         frozen.collect()
     }
 
-    /// Behind the last item that removes something and is not set aside.
+    /// Behind the last item that goes with a refill: it removes something, or others took something of it,
+    /// and it is not set aside.
     fn removals_end(&self) -> usize {
-        let removes = |slot: &Slot| !slot.item.delta.notes.is_empty() && !slot.waits;
-        self.0.iter().rposition(removes).map_or(0, |at| at + 1)
+        let goes = |slot: &Slot| {
+            let is_taken = DEPENDENTS_WAIT && slot.is_taken;
+            (slot.removes() || is_taken) && !slot.waits
+        };
+        self.0.iter().rposition(goes).map_or(0, |at| at + 1)
     }
 
-    /// The items up to the last removal, where all of them can be sent and take no more than some bytes.
+    /// The items up to the last that goes with a refill, where all of them can be sent and take no more than
+    /// some bytes.
     pub(super) fn removals(&self, bytes_max: usize) -> Option<Vec<&OutboxItem>> {
         let items = self.0[..self.removals_end()].iter();
         let items = items.filter(|slot| !slot.waits);
-        let is_ready = |slot: &&Slot| slot.item.state == OutboxState::Frozen && slot.is_stored;
-        let is_whole = items.clone().all(|slot| is_ready(&slot));
-        let cost: usize = items.clone().map(|slot| slot.item.delta.cost()).sum();
+        let is_frozen = |slot: &Slot| slot.item.state == OutboxState::Frozen;
+        let is_ready = |slot: &Slot| is_frozen(slot) && slot.is_stored && slot.is_here();
+        let is_whole = items.clone().all(is_ready);
+        let cost: usize = items.clone().map(Slot::known_cost).sum();
         (is_whole && cost <= bytes_max).then(|| items.map(|slot| &slot.item).collect())
     }
 
@@ -565,9 +603,9 @@ impl Outbox {
     /// on disk, not being sent, and none before them waits.
     pub(super) fn send_next(&mut self, bytes_max: usize) -> Vec<&OutboxItem> {
         let is_unsent = |slot: &Slot| !slot.is_sent && !slot.waits;
-        let is_ready = |slot: &Slot| {
-            is_unsent(slot) && slot.item.state == OutboxState::Frozen && slot.is_stored
-        };
+        let is_frozen = |slot: &Slot| slot.item.state == OutboxState::Frozen;
+        let is_ready =
+            |slot: &Slot| is_unsent(slot) && is_frozen(slot) && slot.is_stored && slot.is_here();
         let Some(at) = self.0.iter().position(is_unsent) else { return Vec::new() };
         let sent = self.together(at, is_ready, bytes_max).iter_mut().map(|slot| {
             slot.is_sent = true;
@@ -614,7 +652,7 @@ impl Outbox {
     /// are on disk so once the driver says so.
     pub(super) fn rename(&mut self, renaming: &Renaming) -> Vec<Dot> {
         let mut changed = Vec::new();
-        for slot in &mut self.0 {
+        for slot in self.0.iter_mut().filter(|slot| !slot.is_away()) {
             let renamed = slot.item.clone().renamed(renaming);
             if renamed != slot.item {
                 (slot.cost, slot.is_stored, slot.is_sent) = (renamed.delta.cost(), false, false);
@@ -624,6 +662,12 @@ impl Outbox {
         }
         self.find_waiting();
         changed
+    }
+
+    /// The first item of a replica from a counter on.
+    pub(super) fn first_from(&self, Dot { replica, counter }: Dot) -> Option<Dot> {
+        let is_it = |item: &&OutboxItem| item.replica == replica && item.last >= counter;
+        self.iter().find(is_it).map(OutboxItem::key)
     }
 
     /// Sets the items of a replica from a counter on aside. Gives those that were not.

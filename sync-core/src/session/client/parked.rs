@@ -1,6 +1,8 @@
 //! What an application does with what waits in its outbox: looks at it, sets it aside, sends it again,
 //! writes it anew, gives it up.
 
+use std::borrow::Cow;
+
 use super::outbox::{OutboxItem, OutboxState, OutboxTotals, Standing};
 use super::{Client, ClientStore, Opened, Step, Then};
 use crate::causal::{CausalContext, Delta, Dot, Note};
@@ -16,7 +18,7 @@ use crate::wire::{Cursor, DELTA_BYTES_MAX};
 const GIVEN_UP: &str = "a change was given up; opening again for what it took the place of";
 
 /// No place in any hub's history: who comes from there hears of everything.
-const NOWHERE: Cursor = Cursor { boot: 0, seq: 0 };
+pub(super) const NOWHERE: Cursor = Cursor { boot: 0, seq: 0 };
 
 /// A store in which what a session changes is what will be on disk, so that the steps of a batch need not
 /// say it again.
@@ -62,7 +64,7 @@ impl<E> From<Misuse> for ItemError<E> {
     }
 }
 
-impl<S: ClientStore> Client<S> {
+impl Client {
     /// What the hub has not acknowledged, in order, and how each stands.
     pub fn standings(
         &self,
@@ -70,7 +72,9 @@ impl<S: ClientStore> Client<S> {
     ) -> Result<impl Iterator<Item = (&OutboxItem, Standing<'_>)>, Misuse> {
         Ok(self.opened(document)?.outbox.standings())
     }
+}
 
+impl<S: ClientStore> Client<S> {
     /// How much waits for the hub.
     pub fn totals(&self, document: &str) -> Result<OutboxTotals, Misuse> {
         Ok(self.opened(document)?.outbox.totals())
@@ -94,6 +98,7 @@ impl<S: ClientStore> Client<S> {
             Standing::Parked { .. } => return Ok(()),
             Standing::Pending | Standing::Waiting => {}
         }
+        opened.learn(Some(key)).map_err(Refused::Store)?;
         opened.outbox.park(key, reason);
         let steps = vec![Step::Park { key, reason: reason.to_owned() }];
         self.persist(document, steps, Then::default());
@@ -123,7 +128,7 @@ impl<S: ClientStore> Client<S> {
         let stamp = self.clock.tick(now.unix_ms);
         let opened = self.opened_mut(document)?;
         let old = key;
-        let item = opened.parked(key)?.clone();
+        let item = opened.parked_item(key)?;
         let replica = opened.author()?;
         let (author, first) = (Author { replica, stamp }, opened.next_dot(replica));
         let opening = opened.unmarked();
@@ -163,14 +168,18 @@ impl<S: ClientStore> Client<S> {
         steps.append(&mut recorded);
         then.enqueued.extend(items.iter().map(OutboxItem::key));
         // What takes its place comes last on disk, and what depends on it behind that.
-        let behind: Vec<_> = opened.outbox.dependents(key).into_iter().cloned().collect();
+        let behind: Vec<_> = opened.outbox.dependents(key).iter().map(|item| item.key()).collect();
+        let store = opened.document.store();
+        let behind = behind.iter().map(|key| opened.outbox.item(store, *key));
+        let behind = behind.collect::<Result<Vec<_>, _>>().map_err(Refused::Store)?;
+        let behind: Vec<OutboxItem> = behind.into_iter().flatten().map(Cow::into_owned).collect();
         steps.extend([key].into_iter().chain(behind.iter().map(OutboxItem::key)).map(Step::Settle));
         for item in items.iter().cloned().chain(behind) {
             steps.push(Step::Enqueue { item, replaces: None });
         }
         let key = items.first().map_or(key, OutboxItem::key);
         opened.outbox.exchange(old, items);
-        opened.given_up.union(&own);
+        opened.give_up(&own, &mut steps);
         self.persist(document, steps, then);
         self.tell_changed(document, edited.touched.places());
         self.tell_status(document);
@@ -188,17 +197,17 @@ impl<S: Immediate> Client<S> {
     ) -> Result<OutboxItem, ItemError<S::Error>> {
         let is_up = self.is_connected();
         let opened = self.opened_mut(document)?;
-        let item = opened.parked(key)?.clone();
+        let item = opened.parked_item(key)?;
         if let Some(by) = opened.outbox.dependents(key).first() {
             return Err(ItemError::Needed { by: by.key() });
         }
         let husk = husk(&item, CausalContext::default());
         opened.outbox.exchange(key, [husk.clone()]);
-        let others = opened.outbox.iter().map(|item| &item.delta);
+        let outbox = &opened.outbox;
         let own = written(&item);
-        let places = opened.document.take_back(&item.delta, &own, others);
+        let other = |store: &S, at| outbox.delta_at(store, at);
+        let places = opened.document.take_back(&item.delta, &own, other);
         let places = places.map_err(Refused::Store)?;
-        opened.given_up.union(&own);
         opened.taken.forget();
         opened.cursor = Some(NOWHERE);
         let then = Then { enqueued: vec![husk.key()], ..Then::default() };
@@ -208,6 +217,7 @@ impl<S: Immediate> Client<S> {
         if opened.is_recorded() {
             steps.push(Step::Record(None));
         }
+        opened.give_up(&own, &mut steps);
         self.persist(document, steps, then);
         self.tell_changed(document, places);
         self.tell_status(document);
@@ -224,12 +234,17 @@ impl<S: ClientStore> Opened<S> {
         found.map(|(_, standing)| standing).ok_or(ItemError::NoSuchItem)
     }
 
-    fn parked<E>(&self, key: Dot) -> Result<&OutboxItem, ItemError<E>> {
-        match self.outbox.standings().find(|(item, _)| item.key() == key) {
-            Some((item, Standing::Parked { .. })) => Ok(item),
-            Some(_) => Err(ItemError::NotParked),
-            None => Err(ItemError::NoSuchItem),
+    fn parked(&self, key: Dot) -> Result<(), ItemError<S::Error>> {
+        match self.standing(key)? {
+            Standing::Parked { .. } => Ok(()),
+            Standing::Pending | Standing::InFlight | Standing::Waiting => Err(ItemError::NotParked),
         }
+    }
+
+    fn parked_item(&self, key: Dot) -> Result<OutboxItem, ItemError<S::Error>> {
+        self.parked(key)?;
+        let item = self.outbox.item(self.document.store(), key).map_err(Refused::Store)?;
+        item.map(Cow::into_owned).ok_or(ItemError::NoSuchItem)
     }
 }
 

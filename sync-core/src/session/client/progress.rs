@@ -1,6 +1,8 @@
 //! How far a document is behind its hub, as far as the hub has said; and what comes from elsewhere.
 
-use super::{Client, ClientStore, Phase, Then};
+use super::compare::Doubts;
+use super::parked::NOWHERE;
+use super::{Client, ClientStore, Phase, Step, Then};
 use crate::causal::Delta;
 use crate::document::Refused;
 use crate::error::Misuse;
@@ -41,9 +43,11 @@ impl<S: ClientStore> Client<S> {
         Ok(opened.is_refilling() || (opened.is_cut && !is_told))
     }
 
-    /// Joins what came neither from here nor from the hub, as from a file. It stands for itself: of what
-    /// it speaks of, the entries come first and the removals last. The hub is given what it lacks of that
-    /// when the document is opened the next time: see [`reopen`](Self::reopen).
+    /// Joins what came neither from here nor from the hub, as from a file, once [`part`](Self::part) has told
+    /// apart what clashes. It stands for itself: of what it speaks of, the entries come first and the
+    /// removals last. The hub is given what it lacks of that when the document is opened the next time: see
+    /// [`reopen`](Self::reopen). The two are compared then, since what came may be known to the hub as
+    /// something else.
     ///
     /// # Errors
     ///
@@ -58,6 +62,11 @@ impl<S: ClientStore> Client<S> {
         let mut steps = Vec::new();
         opened.is_cut = true;
         opened.lacked.union(&delta.context().difference(&opened.link.told));
+        opened.doubts = Doubts::default();
+        if opened.cursor.is_some_and(|cursor| cursor != NOWHERE) {
+            opened.cursor = Some(NOWHERE);
+            steps.push(Step::Follow(NOWHERE));
+        }
         let joined = opened.join_remote(now, delta, &mut steps);
         let (change, renewed) = joined.map_err(Refused::Store)?;
         if let Some(author) = renewed {

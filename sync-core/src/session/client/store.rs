@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use super::outbox::{ItemHead, ItemSpan, OutboxItem};
 use crate::causal::{CausalContext, MemoryStore, PlaceStore};
 use crate::reconcile::Summary;
 
@@ -18,6 +19,10 @@ pub trait ClientStore: PlaceStore {
 
     /// Whether its driver can keep a record of what happens: see [`Client::record`](super::Client::record).
     const RECORDS: bool = false;
+
+    /// Whether its driver keeps the outbox where this finds it: then the session holds what it decides by, and
+    /// asks for the items as it comes to them.
+    const HAS_OUTBOX: bool = false;
 
     /// Whether it says of its places which stand open, as a document found them before.
     fn is_settled(&self) -> bool {
@@ -39,6 +44,18 @@ pub trait ClientStore: PlaceStore {
 
     /// Says that the sums are not needed for now.
     fn drop_sums(&mut self) {}
+
+    /// What the outbox had when the document was opened, in order, once: see
+    /// [`HAS_OUTBOX`](Self::HAS_OUTBOX).
+    fn take_heads(&mut self) -> Vec<ItemHead> {
+        Vec::new()
+    }
+
+    /// The item of the outbox that has these dots and is on disk. One that is not there whole is an error;
+    /// there is none only where no outbox is kept.
+    fn item(&self, _: ItemSpan) -> Result<Option<OutboxItem>, Self::Error> {
+        Ok(None)
+    }
 }
 
 impl ClientStore for MemoryStore {

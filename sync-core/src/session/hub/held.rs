@@ -8,7 +8,7 @@ use super::{ConnectionId, Hub};
 use crate::causal::ReplicaId;
 use crate::session::Now;
 use crate::session::hub_store::DocumentId;
-use crate::session::limits::{HELD_DOCUMENTS_MAX, HELD_MS};
+use crate::session::limits::{HELD_BY_ONE_MAX, HELD_DOCUMENTS_MAX, HELD_MS};
 use crate::wire::{Fault, HOLDERS_MAX, Holder, HubMessage};
 
 /// All documents of which somebody may have said something.
@@ -43,6 +43,21 @@ struct Said {
     seq: u64,
     name: String,
     at_ms: u64,
+}
+
+impl Holders {
+    /// Forgets the oldest of some of what was said, where there is more than so many.
+    fn limit(&mut self, limit: usize, is_one: impl Fn(&Said) -> bool) {
+        let of_these = || self.said.iter().filter(|(_, said)| is_one(said));
+        if of_these().count() <= limit {
+            return;
+        }
+        let oldest = of_these().min_by_key(|(_, said)| said.at_ms);
+        if let Some(oldest) = oldest.map(|(device, _)| *device) {
+            self.said.remove(&oldest);
+            self.fresh.remove(&oldest);
+        }
+    }
 }
 
 impl Held {
@@ -93,15 +108,12 @@ impl Held {
         if known.is_some_and(|known| known.connection > said.connection) {
             return;
         }
+        let connection = said.connection;
         holders.said.insert(device, said);
         holders.fresh.insert(device);
-        if holders.said.len() > HOLDERS_MAX {
-            let oldest = holders.said.iter().min_by_key(|(_, said)| said.at_ms);
-            if let Some(oldest) = oldest.map(|(device, _)| *device) {
-                holders.said.remove(&oldest);
-                holders.fresh.remove(&oldest);
-            }
-        }
+        // Nobody takes the place of others by saying much.
+        holders.limit(HELD_BY_ONE_MAX, |said| said.connection == connection);
+        holders.limit(HOLDERS_MAX, |_| true);
         self.due_ms.get_or_insert(now.monotonic_ms.saturating_add(HELD_MS));
     }
 

@@ -2,19 +2,18 @@
 //! written and read from front to back, to and from the same bytes as any other.
 
 use super::{
-    ID_FULL, ID_OF_DEAD, ID_OF_DOT, ID_SAME, IdWriter, Named, Names, Objects, check_bytes,
-    checked_with, nth_range, take, write_ranges,
+    ID_FULL, ID_OF_DEAD, ID_OF_DOT, ID_SAME, Names, Objects, check_bytes, checked_with, take,
 };
 use crate::causal::{
-    CausalContext, Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Note, PLACE_ID_BYTES_MAX,
-    PlaceId, ReplicaId, Slots,
+    Delta, Dot, DotRanges, Entry, LABEL_BYTES_MAX, Note, PLACE_ID_BYTES_MAX, PlaceId, ReplicaId,
+    Slots,
 };
-use crate::pack::varint::{self, unzigzag, write, zigzag};
-use crate::small::Few;
+use crate::pack::varint::{self, unzigzag, zigzag};
 use crate::time::Stamp;
 use crate::wire::Dictionary;
 
-/// Writes such a delta if the dictionary has all that it names. Does nothing, and says so, otherwise.
+/// Writes such a delta if the dictionary has all that it names, and its dead dots are as few as those that are
+/// read from front to back. Does nothing, and says so, otherwise.
 pub(super) fn write_single(
     out: &mut Vec<u8>,
     delta: &Delta,
@@ -23,8 +22,10 @@ pub(super) fn write_single(
 ) -> bool {
     let Delta { entries, dead, notes } = delta;
     let (first, stamp, label, id, slots) = match (&entries[..], &notes[..]) {
-        ([Entry { first, stamp, label, id, slots }], []) => (first, stamp, label, id, Some(slots)),
-        ([], [Note { dot, stamp, label, id }]) => (dot, stamp, label, id, None),
+        ([Entry { first, stamp, label, id, slots }], []) => {
+            (first, stamp, label, id, slots.as_packed())
+        }
+        ([], [Note { dot, stamp, label, id }]) => (dot, stamp, label, id, &[][..]),
         _ => return false,
     };
     let number = |replica: &ReplicaId| dictionary.replica_table().number(replica);
@@ -33,48 +34,104 @@ pub(super) fn write_single(
     else {
         return false;
     };
-    let named = match (IdWriter { dead, names, last: None }).name(label.space(), id) {
-        Named::OfDot { replica, counter, .. } => match number(&replica) {
-            Some(number) => Named::OfDot { replica, number: number as u64, counter },
-            None => return false,
-        },
-        named @ (Named::InFull | Named::Same | Named::OfDead(_)) => named,
-    };
-    let start = out.len();
+    if dead.replica_count() > usize::from(DEAD_REPLICAS_MAX) {
+        return false;
+    }
+    let known = names.dot_of(label.space(), id);
+    let (mut head, mut of_dead) = (Head { bytes: [0; HEAD_BYTES], len: 0 }, None);
     // No replica and no label stands at the front.
-    out.extend_from_slice(&[0, 0]);
-    write(out, dead.replica_count() as u64);
-    for (replica, ranges) in dead.iter() {
-        let Some(number) = number(&replica) else {
-            out.truncate(start);
+    head.put(0);
+    head.put(0);
+    head.put(dead.replica_count() as u64);
+    for (range, (replica, ranges)) in (ID_OF_DEAD..).zip(dead.iter()) {
+        let (Some(number), Some((start, end))) = (number(&replica), ranges.only()) else {
             return false;
         };
-        write_ranges(out, number as u64, ranges);
+        if known == Some(Dot::new(replica, start)) {
+            of_dead = Some(range);
+        }
+        head.put(number as u64);
+        head.put(1);
+        head.put(start);
+        head.put(end - start);
     }
-    out.extend_from_slice(&[entries.len() as u8, notes.len() as u8]);
-    write(out, label_number as u64);
-    write(out, replica as u64);
-    write(out, zigzag(first.counter.cast_signed()));
-    write(out, zigzag(stamp.to_bits().cast_signed()));
-    let is_checked = named.is_by_dot();
-    named.write(out, id, |number| number);
-    if is_checked {
-        out.extend_from_slice(&check_bytes(checked_with(None, id)));
+    head.put(entries.len() as u64);
+    head.put(notes.len() as u64);
+    head.put(label_number as u64);
+    head.put(replica as u64);
+    head.put(zigzag(first.counter.cast_signed()));
+    head.put(zigzag(stamp.to_bits().cast_signed()));
+    let check;
+    let id = match (known, of_dead) {
+        (None, _) => {
+            head.put(ID_FULL);
+            head.put(id.len() as u64);
+            id
+        }
+        (Some(dot), range) => {
+            head.put(range.unwrap_or(ID_OF_DOT));
+            if range.is_none() {
+                let Some(number) = number(&dot.replica) else { return false };
+                head.put(number as u64);
+                head.put(dot.counter);
+            }
+            check = check_bytes(checked_with(None, id));
+            &check[..]
+        }
+    };
+    let head = head.bytes.get(..head.len).unwrap_or_default();
+    let len = head.len() + id.len() + slots.len();
+    if out.capacity() == 0 {
+        // Not all lengths, so that memory is found again that was given back.
+        *out = Vec::with_capacity(len.next_multiple_of(ROOM_BYTES));
+    } else {
+        out.reserve(len);
     }
-    out.extend_from_slice(slots.map(Slots::as_packed).unwrap_or_default());
+    out.extend_from_slice(head);
+    out.extend_from_slice(id);
+    out.extend_from_slice(slots);
     true
 }
 
-/// Reads such a delta whose names the dictionary has. Gives nothing where it is another one, or anything is
-/// wrong with it: reading its columns says what.
+/// Room is made for a multiple of so many bytes. Arbitrary.
+const ROOM_BYTES: usize = 64;
+
+/// What stands before the id: numbers, of which most take one byte.
+struct Head {
+    bytes: [u8; HEAD_BYTES],
+    len: usize,
+}
+
+/// Room for counters and a stamp of any size, for counts and numbers, and behind them for one more.
+const HEAD_BYTES: usize = 144;
+const LONG_MAX: usize = 4 + 2 * DEAD_REPLICAS_MAX as usize;
+const _: () = assert!(LONG_MAX * varint::LEN_MAX + 16 * 3 + varint::LEN_MAX <= HEAD_BYTES);
+
+impl Head {
+    #[inline(always)]
+    fn put(&mut self, number: u64) {
+        let Some(room) = self.bytes[self.len..].first_chunk_mut() else { return };
+        if number < 0x80 {
+            room[0] = number as u8;
+            self.len += 1;
+        } else {
+            *room = varint::long(number);
+            self.len += varint::len(number);
+        }
+    }
+}
+
+/// Reads such a delta whose names the dictionary has into an empty one. Gives nothing where it is another
+/// one, or anything is wrong with it: reading its columns says what.
 pub(super) fn read_single(
     bytes: &[u8],
     dictionary: &Dictionary,
     objects: &dyn Objects,
-) -> Option<Delta> {
+    delta: &mut Delta,
+) -> Option<()> {
     let (replicas, labels) = (dictionary.replica_table(), dictionary.label_table());
     let mut rest = bytes.strip_prefix(&[0, 0])?;
-    let mut dead = CausalContext::default();
+    let Delta { entries, dead, notes } = delta;
     for _ in 0..few(&mut rest, DEAD_REPLICAS_MAX)? {
         let replica = *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?;
         few(&mut rest, 1).filter(|ranges| *ranges == 1)?;
@@ -104,7 +161,11 @@ pub(super) fn read_single(
                     *replicas.item(usize::try_from(number(&mut rest)?).ok()?)?,
                     number(&mut rest)?,
                 ),
-                range => nth_range(&dead, range - ID_OF_DEAD).ok()?,
+                range => {
+                    // Each replica has one range here.
+                    let (replica, ranges) = dead.iter().nth((range - ID_OF_DEAD) as usize)?;
+                    Dot::new(replica, ranges.only()?.0)
+                }
             };
             let (of, id) = objects.object_of(dot)?;
             let is_it = of.is_in_space_of(label)
@@ -112,23 +173,25 @@ pub(super) fn read_single(
             is_it.then_some(id)?
         }
     };
-    let dot = Dot::new(replica, counter);
+    let first = Dot::new(replica, counter);
     if is_note {
-        let is_right = rest.is_empty() && label.is_empty() && dead.contains(dot);
-        let note = || Few::one(Note { dot, stamp, label: label.clone(), id });
-        is_right.then(|| Delta { entries: Few::new(), dead, notes: note() })
+        (rest.is_empty() && label.is_empty() && dead.contains(first)).then_some(())?;
+        notes.push(Note { dot: first, stamp, label: label.clone(), id });
     } else {
         let slots = Slots::from_packed(rest).ok()?;
-        let last = counter.checked_add(slots.len() as u64)?.checked_sub(1)?;
-        let is_apart = dead.of(replica).is_none_or(|dead| !dead.overlaps(counter, last));
-        let is_right = is_apart
-            && label.len() == slots.len()
+        let count = slots.len();
+        let last = counter.checked_add(count as u64)?.checked_sub(1)?;
+        let is_hit =
+            |(of, dead): (ReplicaId, &DotRanges)| of == replica && dead.overlaps(counter, last);
+        let is_right = !dead.iter().any(is_hit)
+            && label.len() == count
             && label.byte_count() <= LABEL_BYTES_MAX
             && counter > 0
             && last <= Dot::COUNTER_MAX;
-        let entry = || Few::one(Entry { first: dot, stamp, label: label.clone(), id, slots });
-        is_right.then(|| Delta { entries: entry(), dead, notes: Few::new() })
+        is_right.then_some(())?;
+        entries.push(Entry { first, stamp, label: label.clone(), id, slots });
     }
+    Some(())
 }
 
 /// The most replicas of its dead dots: the one that wrote them, and the one that removes.
@@ -174,9 +237,12 @@ mod tests {
             dictionary.learn(&delta);
             let mut bytes = Vec::new();
             write_delta(&mut bytes, &delta, &dictionary, &InFull);
-            let read = read_single(&bytes, &dictionary, &InFull);
-            assert_eq!(read.is_some(), count <= DEAD_REPLICAS_MAX, "{count} replicas");
-            assert!(read.is_none_or(|read| read == delta));
+            let (mut read, mut written) = (Delta::default(), Vec::new());
+            let is_read = read_single(&bytes, &dictionary, &InFull, &mut read).is_some();
+            let is_written = write_single(&mut written, &delta, &dictionary, &InFull);
+            let is_single = count <= DEAD_REPLICAS_MAX;
+            assert_eq!((is_read, is_written), (is_single, is_single), "{count} replicas");
+            assert!(!is_single || (read == delta && written == bytes));
             assert_eq!(read_delta(&bytes, &dictionary, &InFull), Ok(delta), "in columns too");
         }
     }
