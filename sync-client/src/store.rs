@@ -60,10 +60,6 @@ pub(crate) const FILE: &str = "client.db";
 /// by their ids, which are in no order, fits.
 const CACHE_KIB: i64 = 16 * 1_024;
 
-/// How many bytes a page of a new file has. Measured: an import takes a fifth less time of the processor than
-/// with half of it, since each page costs two calls of the system, and a single change writes few pages.
-const PAGE_BYTES: u32 = 8_192;
-
 /// After how many bytes a commit lets the write-ahead log go into the file. Arbitrary. Mostly it goes there
 /// before, while nobody writes.
 const LOG_BYTES_MAX: i64 = 128 * 1_024 * 1_024;
@@ -79,7 +75,6 @@ const SCHEMA: Schema<'_> = Schema {
         include_str!("store/schema_4.sql"),
         include_str!("store/schema_5.sql"),
     ],
-    page_bytes: PAGE_BYTES,
 };
 
 /// What says that a file is the draft of a backup: no program opens it. "SyDr".

@@ -31,9 +31,6 @@ pub struct Schema<'a> {
     pub version: u32,
     /// Step `n` leads from version `n` to version `n + 1`, in one transaction.
     pub migrations: &'a [&'a str],
-    /// How many bytes a page of a new file has: a power of two from 512 to 65,536. A file keeps those that it
-    /// was made with.
-    pub page_bytes: u32,
 }
 
 /// Why a file was not opened. For all but the last four the file is untouched.
@@ -261,7 +258,6 @@ fn create(path: &Path, schema: &Schema<'_>) -> Result<(), OpenError> {
     }
     let made = || -> rusqlite::Result<()> {
         let mut connection = Connection::open(&draft)?;
-        connection.pragma_update(None, "page_size", schema.page_bytes)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         migrate(&mut connection, schema)?;

@@ -24,7 +24,6 @@ pub(super) fn write(connection: &Connection, path: &Path) -> Result<(), StoreErr
 /// Makes a file with all tables, which are empty.
 fn begin(path: &Path) -> Result<(), StoreError> {
     let draft = Connection::open(path)?;
-    draft.pragma_update(None, "page_size", SCHEMA.page_bytes)?;
     let transaction = draft.unchecked_transaction()?;
     draft.pragma_update(None, "application_id", DRAFT_ID)?;
     SCHEMA.migrations.iter().try_for_each(|sql| draft.execute_batch(sql))?;

@@ -5,15 +5,8 @@ use sync_sqlite::Schema;
 /// "SHub".
 pub(crate) const APPLICATION_ID: u32 = 0x5348_7562;
 
-/// SQLite's own choice.
-const PAGE_BYTES: u32 = 4_096;
-
-pub(super) const SCHEMA: Schema<'static> = Schema {
-    application_id: APPLICATION_ID,
-    version: 2,
-    migrations: &[FIRST, SECOND],
-    page_bytes: PAGE_BYTES,
-};
+pub(super) const SCHEMA: Schema<'static> =
+    Schema { application_id: APPLICATION_ID, version: 2, migrations: &[FIRST, SECOND] };
 
 const FIRST: &str = "
 -- One row: the name of this data directory and the number of the last change.

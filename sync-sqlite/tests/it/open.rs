@@ -12,9 +12,9 @@ pub(crate) const ID: u32 = 0xA1B2_C3D4;
 const FIRST: &str = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;";
 const SECOND: &str = "ALTER TABLE notes ADD COLUMN tags TEXT; CREATE TABLE tags (tag TEXT) STRICT;";
 pub(crate) const ONE: Schema<'static> =
-    Schema { application_id: ID, version: 1, migrations: &[FIRST], page_bytes: 4_096 };
+    Schema { application_id: ID, version: 1, migrations: &[FIRST] };
 const TWO: Schema<'static> =
-    Schema { application_id: ID, version: 2, migrations: &[FIRST, SECOND], page_bytes: 4_096 };
+    Schema { application_id: ID, version: 2, migrations: &[FIRST, SECOND] };
 
 /// Every file of a folder with its bytes.
 pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -33,17 +33,6 @@ fn refuse(folder: &Path, schema: &Schema<'_>) -> OpenError {
 
 fn number_at(path: &Path, at: usize) -> u32 {
     u32::from_be_bytes(fs::read(path).unwrap()[at..at + 4].try_into().unwrap())
-}
-
-#[test]
-fn a_new_file_has_the_pages_that_the_schema_asks_for_and_keeps_them() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("a.db");
-    for (asked, found) in [(8_192, 8_192), (4_096, 8_192)] {
-        let database = open(&path, &Schema { page_bytes: asked, ..ONE }).unwrap();
-        let page = database.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0));
-        assert_eq!(page.unwrap(), found);
-    }
 }
 
 #[test]
