@@ -227,7 +227,7 @@ fn why(error: &Error) -> &'static str {
 }
 
 /// Signs a token with the key of a file: a secret, or a private key of Ed25519 in PEM.
-pub fn sign(claims: &Claims, key: &Path) -> Result<String, TokenError> {
+pub fn sign_token(claims: &Claims, key: &Path) -> Result<String, TokenError> {
     let (algorithm, encoding) = match read_key(key)? {
         KeyFile::Secret(secret) => (Algorithm::HS256, EncodingKey::from_secret(&secret)),
         KeyFile::Private(pem) => {
@@ -245,13 +245,13 @@ pub fn sign(claims: &Claims, key: &Path) -> Result<String, TokenError> {
 }
 
 /// What a token says, whoever signed it.
-pub fn inspect(token: &str) -> Result<Claims, TokenError> {
+pub fn inspect_token(token: &str) -> Result<Claims, TokenError> {
     let claims = jsonwebtoken::dangerous::insecure_decode_claims::<Claims>(token.trim());
     claims.map_err(|error| TokenError::Token(why(&error).to_owned()))
 }
 
 /// A fresh secret for HS256, as text.
-pub fn secret() -> Result<String, TokenError> {
+pub fn new_secret() -> Result<String, TokenError> {
     let mut bytes = [0; SECRET_BYTES_MIN];
     getrandom::fill(&mut bytes).map_err(|error| TokenError::Token(error.to_string()))?;
     Ok(HEXLOWER.encode(&bytes))
@@ -288,16 +288,16 @@ mod tests {
     #[test]
     fn a_token_grants_what_it_says_and_only_under_its_own_key() {
         let folder = TempDir::new().unwrap();
-        let key = file(&folder, "key", &secret().unwrap());
-        let other = file(&folder, "other", &secret().unwrap());
-        let token = sign(&claims(), &key).unwrap();
+        let key = file(&folder, "key", &new_secret().unwrap());
+        let other = file(&folder, "other", &new_secret().unwrap());
+        let token = sign_token(&claims(), &key).unwrap();
         let keys = TokenKeys::read([&key]).unwrap();
         let grant = keys.check(Some(&token), NOW_MS).unwrap();
         assert_eq!(grant.subject, "anna");
         assert!(grant.writes("notes") && !grant.writes("team/a") && grant.reads("team/a"));
         assert!(!grant.reads("other"));
         assert_eq!(grant.ends_ms, Some(NOW_MS + 60_000));
-        assert_eq!(inspect(&token).unwrap(), claims());
+        assert_eq!(inspect_token(&token).unwrap(), claims());
         let others = TokenKeys::read([&other]).unwrap();
         assert!(refused(&others, &token).contains("signature"));
         let both = TokenKeys::read([&other, &key]).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_token_counts_from_its_beginning_to_its_end_by_the_hubs_clock() {
         let folder = TempDir::new().unwrap();
-        let key = file(&folder, "key", &secret().unwrap());
+        let key = file(&folder, "key", &new_secret().unwrap());
         let keys = TokenKeys::read([&key]).unwrap();
         let now = NOW_MS / 1_000;
         for (starts, ends, is_taken) in [
@@ -320,7 +320,7 @@ mod tests {
             (Some(now + EARLY_SECONDS_MAX), now + 90, true),
             (Some(now + EARLY_SECONDS_MAX + 1), now + 90, false),
         ] {
-            let token = sign(&Claims { starts, ends, ..claims() }, &key).unwrap();
+            let token = sign_token(&Claims { starts, ends, ..claims() }, &key).unwrap();
             let taken = keys.check(Some(&token), NOW_MS);
             assert_eq!(taken.is_ok(), is_taken, "from {starts:?} to {ends}: {taken:?}");
         }
@@ -329,9 +329,9 @@ mod tests {
     #[test]
     fn what_is_no_token_of_this_hub_is_told_why() {
         let folder = TempDir::new().unwrap();
-        let key = file(&folder, "key", &secret().unwrap());
+        let key = file(&folder, "key", &new_secret().unwrap());
         let keys = TokenKeys::read([&key]).unwrap();
-        let token = sign(&claims(), &key).unwrap();
+        let token = sign_token(&claims(), &key).unwrap();
         let (head, rest) = token.split_once('.').unwrap();
         let (body, signature) = rest.split_once('.').unwrap();
         let base64 = |json: &str| data_encoding::BASE64URL_NOPAD.encode(json.as_bytes());
@@ -391,7 +391,7 @@ mod tests {
         }
         let missing = TokenKeys::read([folder.path().join("missing")]).unwrap_err();
         assert!(missing.to_string().contains("missing"));
-        let key = file(&folder, "key", &secret().unwrap());
+        let key = file(&folder, "key", &new_secret().unwrap());
         for count in [KEYS_MAX - 1, KEYS_MAX, KEYS_MAX + 1] {
             assert_eq!(TokenKeys::read(vec![&key; count]).is_ok(), count <= KEYS_MAX);
         }
@@ -408,13 +408,13 @@ mod tests {
             -----END PUBLIC KEY-----\n";
         let folder = TempDir::new().unwrap();
         let (private, public) = (file(&folder, "a", PRIVATE), file(&folder, "b", PUBLIC));
-        let token = sign(&claims(), &private).unwrap();
+        let token = sign_token(&claims(), &private).unwrap();
         let keys = TokenKeys::read([&public]).unwrap();
         assert_eq!(keys.check(Some(&token), NOW_MS).unwrap().subject, "anna");
-        assert!(sign(&claims(), &public).unwrap_err().to_string().contains("private"));
+        assert!(sign_token(&claims(), &public).unwrap_err().to_string().contains("private"));
         // A public key is no secret: nobody may use it as one.
         let secret = file(&folder, "secret", &PUBLIC.replace("-----", "====="));
-        let forged = sign(&claims(), &secret).unwrap();
+        let forged = sign_token(&claims(), &secret).unwrap();
         assert!(refused(&keys, &forged).contains("another algorithm"));
     }
 }

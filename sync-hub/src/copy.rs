@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
-use sync_sqlite::OpenError;
+use sync_sqlite::{OpenError, sync_folder, with_suffix};
+use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use crate::control::{Answer, Operator, Request};
@@ -71,7 +72,7 @@ pub fn backup(data_dir: &Path, to: &Path) -> Result<u64, CopyError> {
     if !from.exists() {
         return Err(CopyError::Nothing(data_dir.to_owned()));
     }
-    let bytes = match Operator::connect(data_dir).map_err(refused(data_dir))? {
+    match Operator::connect(data_dir).map_err(refused(data_dir))? {
         Some(mut operator) => {
             let mut ask = |request| operator.ask(&request).map_err(refused(data_dir));
             match ask(Request::Hold)? {
@@ -83,16 +84,15 @@ pub fn backup(data_dir: &Path, to: &Path) -> Result<u64, CopyError> {
                 Answer::Released { is_unchanged: true } => Ok(()),
                 Answer::Refused { reason } => Err(CopyError::Refused(reason)),
                 Answer::Released { .. } | Answer::Held { .. } => Err(CopyError::Overtaken),
-            })?
+            })
         }
         None => {
             // Nobody else opens it as long as this does.
             let database = store::open(&from)?;
             database.checkpoint().map_err(StoreError::from)?;
-            copy(&from, to, || Ok(()))?
+            copy(&from, to, || Ok(()))
         }
-    };
-    Ok(bytes)
+    }
 }
 
 /// Puts a backup into a data folder, whose hub does not run. A database that is there is kept under another
@@ -122,71 +122,56 @@ pub fn restore(data_dir: &Path, from: &Path) -> Result<Option<PathBuf>, CopyErro
         Err(TryLockError::WouldBlock) => return Err(CopyError::InUse(data_dir.to_owned())),
         Err(TryLockError::Error(error)) => return Err(refused(&beside)(error)),
     }
-    let draft = data_dir.join(format!("{DATABASE}.new"));
-    // One that was cut may be there.
-    let _ = fs::remove_file(&draft);
-    copy_file(from, &draft)?;
-    let kept = set_aside(&path)?;
-    fs::rename(&draft, &path).map_err(refused(&path))?;
-    sync_folder(&path)?;
+    let (draft, _) = draft(from, &path)?;
+    let kept = keep(&path)?;
+    draft.persist(&path).map_err(|failed| refused(&path)(failed.error))?;
+    sync_folder(&path).map_err(refused(&path))?;
     Ok(kept)
 }
 
-/// Renames a database with its log, under the first name that is free.
-fn set_aside(path: &Path) -> Result<Option<PathBuf>, CopyError> {
+/// Gives a database another name too, the first that is free, so that there is one at any time; its log goes
+/// with that.
+fn keep(path: &Path) -> Result<Option<PathBuf>, CopyError> {
     if !path.exists() {
         return Ok(None);
     }
-    let name = |number: u32| path.with_extension(format!("db.before-{number}"));
-    let Some(kept) = (1..).map(name).find(|name| !name.exists()) else { return Ok(None) };
+    let mut names = (1u32..).map(|number| path.with_extension(format!("db.before-{number}")));
+    let Some(kept) = names.find(|name| !name.exists()) else { return Ok(None) };
+    fs::hard_link(path, &kept).map_err(refused(&kept))?;
     // It has one only where it could not be opened.
-    let (log, kept_log) = (with_suffix(path, "-wal"), with_suffix(&kept, "-wal"));
-    match fs::rename(&log, kept_log) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(&log)(error)),
-        _ => {}
+    let log = with_suffix(path, "-wal");
+    match fs::rename(&log, with_suffix(&kept, "-wal")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(refused(&log)(error)),
+        _ => Ok(Some(kept)),
     }
-    fs::rename(path, &kept).map_err(refused(path))?;
-    Ok(Some(kept))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Copies a file under another name first, and gives it its own once `is_whole` says so and it was looked at.
+/// Copies a file, which has its name once `is_whole` says so and it was looked at.
 fn copy(
     from: &Path,
     to: &Path,
     is_whole: impl FnOnce() -> Result<(), CopyError>,
 ) -> Result<u64, CopyError> {
-    let draft = with_suffix(to, ".part");
-    let written = copy_file(from, &draft).and_then(|bytes| {
-        is_whole()?;
-        check(&draft)?;
-        // Not over one that has come meanwhile.
-        fs::hard_link(&draft, to).map_err(refused(to))?;
-        sync_folder(to)?;
-        Ok(bytes)
-    });
-    // Whole or not, it has no use under this name.
-    let _ = fs::remove_file(&draft);
-    written
-}
-
-fn copy_file(from: &Path, to: &Path) -> Result<u64, CopyError> {
-    let mut source = File::open(from).map_err(refused(from))?;
-    let mut target = File::create_new(to).map_err(refused(to))?;
-    let bytes = io::copy(&mut source, &mut target).map_err(refused(to))?;
-    target.sync_all().map_err(refused(to))?;
+    let (draft, bytes) = draft(from, to)?;
+    is_whole()?;
+    check(draft.path())?;
+    draft.persist_noclobber(to).map_err(|failed| {
+        let is_there = failed.error.kind() == io::ErrorKind::AlreadyExists;
+        if is_there { CopyError::IsThere(to.to_owned()) } else { refused(to)(failed.error) }
+    })?;
+    sync_folder(to).map_err(refused(to))?;
     Ok(bytes)
 }
 
-fn sync_folder(path: &Path) -> Result<(), CopyError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused(folder))
+/// A copy of a file beside the place where it is to be, gone unless it is put there; and its bytes.
+fn draft(from: &Path, to: &Path) -> Result<(NamedTempFile, u64), CopyError> {
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let draft = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+    let mut draft = draft.map_err(refused(to))?;
+    let mut source = File::open(from).map_err(refused(from))?;
+    let bytes = io::copy(&mut source, &mut draft).map_err(refused(to))?;
+    draft.as_file().sync_all().map_err(refused(to))?;
+    Ok((draft, bytes))
 }
 
 /// Looks whether a file is a whole database of a hub. It has no log of its own.

@@ -30,7 +30,8 @@ mod tls;
 mod writer;
 
 pub use access::{
-    Claims, KEYS_MAX, SECRET_BYTES_MIN, TokenError, TokenKeys, inspect, secret, sign,
+    Claims, KEYS_MAX, SECRET_BYTES_MIN, TokenError, TokenKeys, inspect_token, new_secret,
+    sign_token,
 };
 pub use copy::{CopyError, backup, restore};
 pub use meter::HELLO_BYTES_MAX;

@@ -336,7 +336,7 @@ mod tests {
     async fn who_does_not_say_hello_in_time_is_not_let_in() {
         let folder = TempDir::new().unwrap();
         let key = folder.path().join("key");
-        std::fs::write(&key, crate::access::secret().unwrap()).unwrap();
+        std::fs::write(&key, crate::access::new_secret().unwrap()).unwrap();
         let keys = TokenKeys::read([&key]).unwrap();
         let writer = writer::start(&Options::new(folder.path())).unwrap().handle;
         let (ours, peer) = duplex(1 << 16);

@@ -18,7 +18,7 @@ use sync_core::causal::{CausalContext, Dot, ReplicaId, Sum, Total};
 use sync_core::session::{Boot, Buried, DocumentId, HubStore, Page};
 use sync_core::types::{MARKS_MAX, Opening};
 use sync_core::wire::Cursor;
-use sync_sqlite::{Database, OpenError};
+use sync_sqlite::{Database, OpenError, with_suffix};
 use thiserror::Error;
 
 pub use self::document::SqliteDocument;
@@ -127,9 +127,7 @@ impl SqliteHub {
 
     /// The bytes of what is committed and not in the file.
     pub(crate) fn log_bytes(&self) -> u64 {
-        let mut log = self.database.path().as_os_str().to_owned();
-        log.push("-wal");
-        std::fs::metadata(log).map_or(0, |log| log.len())
+        std::fs::metadata(with_suffix(self.database.path(), "-wal")).map_or(0, |log| log.len())
     }
 
     /// The number up to which the removals of a document were forgotten.

@@ -184,6 +184,7 @@ pub(crate) fn start(options: &Options) -> Result<Running, StoreError> {
         counted: Counts::default(),
         held: None,
         holds: 0,
+        asked: Vec::new(),
     };
     let (ends, ended) = oneshot::channel::<()>();
     let thread = std::thread::spawn(move || {
@@ -217,6 +218,8 @@ struct Writer {
     held: Option<u64>,
     /// How often it was.
     holds: u64,
+    /// What operators ask, until nobody waits for what was committed before.
+    asked: Vec<Event>,
 }
 
 impl Writer {
@@ -264,6 +267,7 @@ impl Writer {
                 // First, so that whoever hears of something finds the hub that far.
                 self.publish();
                 self.release(outputs);
+                self.answer_operators();
                 is_stopping
             }
             Err(Failure::Storage(error)) => {
@@ -291,8 +295,10 @@ impl Writer {
         metrics.connections.set(gauged(connections));
         metrics.documents.set(gauged(self.hub.document_count()));
         let counts = self.hub.counts();
-        metrics.add(&self.counted, &counts);
-        self.counted = counts;
+        if counts != self.counted {
+            metrics.add(&self.counted, &counts);
+            self.counted = counts;
+        }
         self.health.is_failing.store(self.store.is_none(), Ordering::Relaxed);
     }
 
@@ -313,7 +319,6 @@ impl Writer {
         let mut is_stopping = false;
         let mut bytes = 0;
         let mut inputs = 0u32;
-        let (mut held, mut released) = (Vec::new(), Vec::new());
         let start = Instant::now();
         store.begin()?;
         while bytes < BATCH_BYTES_MAX
@@ -338,8 +343,7 @@ impl Writer {
                     self.connections.remove(&id);
                     self.hub.handle(store, now, id, HubInput::Disconnected)?;
                 }
-                Event::Hold(reply) => held.push(reply),
-                Event::Release(number, reply) => released.push((number, reply)),
+                asked @ (Event::Hold(_) | Event::Release(..)) => self.asked.push(asked),
                 Event::Stop => {
                     is_stopping = true;
                     break;
@@ -354,60 +358,61 @@ impl Writer {
         let metrics = &self.health.metrics;
         metrics.commit_inputs.observe(f64::from(inputs));
         metrics.commit_seconds.observe(start.elapsed().as_secs_f64());
-        for (number, reply) in released {
-            self.release_file(number, reply)?;
-        }
-        for reply in held {
-            self.hold_file(reply)?;
-        }
-        self.end_hold(HELD_LOG_BYTES_MAX)?;
         Ok((outputs, is_stopping))
     }
 
-    /// Leaves the file as it is, for one at a time.
-    fn hold_file(
-        &mut self,
-        reply: oneshot::Sender<Result<(u64, u64), String>>,
-    ) -> Result<(), StoreError> {
-        let Some(store) = &self.store else { return Ok(()) };
-        let answer = if self.held.is_some() {
-            Err("somebody else copies the file".to_owned())
-        } else {
-            store.hold()?;
-            self.holds += 1;
-            self.held = Some(self.holds);
-            Ok((self.holds, store.seq()))
-        };
-        // Who has gone meanwhile is told by their connection.
-        let _ = reply.send(answer);
-        Ok(())
+    /// Does what operators ask.
+    fn answer_operators(&mut self) {
+        for asked in std::mem::take(&mut self.asked) {
+            // Who has gone meanwhile is told by their connection.
+            match asked {
+                Event::Hold(reply) => {
+                    let _ = reply.send(self.hold_file());
+                }
+                Event::Release(number, reply) => {
+                    let is_unchanged = self.held == Some(number);
+                    if is_unchanged {
+                        self.let_file_go();
+                    }
+                    let _ = reply.map(|reply| reply.send(is_unchanged));
+                }
+                Event::Connected(..)
+                | Event::Frame(..)
+                | Event::Broken(..)
+                | Event::Disconnected(_)
+                | Event::Stop => {}
+            }
+        }
+        self.limit_hold(HELD_LOG_BYTES_MAX);
     }
 
-    fn release_file(
-        &mut self,
-        number: u64,
-        reply: Option<oneshot::Sender<bool>>,
-    ) -> Result<(), StoreError> {
-        let is_unchanged = self.held == Some(number);
-        if is_unchanged {
-            self.end_hold(0)?;
-        }
-        if let Some(reply) = reply {
-            let _ = reply.send(is_unchanged);
-        }
-        Ok(())
+    /// Leaves the file as it is, for one at a time. Gives a number and the sequence number that is in it.
+    fn hold_file(&mut self) -> Result<(u64, u64), String> {
+        let Some(store) = self.store.as_ref().filter(|_| self.held.is_none()) else {
+            return Err("somebody else copies the file".to_owned());
+        };
+        // All that is committed is in the log still, where this fails.
+        store.hold().map_err(|error| error.to_string())?;
+        self.holds += 1;
+        self.held = Some(self.holds);
+        Ok((self.holds, store.seq()))
     }
 
     /// Holds the file no longer where more than so many bytes are not in it.
-    fn end_hold(&mut self, bytes_max: u64) -> Result<(), StoreError> {
-        if let Some(store) = &self.store
-            && self.held.is_some()
-            && (bytes_max == 0 || store.log_bytes() > bytes_max)
-        {
-            self.held = None;
-            store.release()?;
+    fn limit_hold(&mut self, bytes_max: u64) {
+        let log_bytes = || self.store.as_ref().map_or(0, SqliteHub::log_bytes);
+        if self.held.is_some() && log_bytes() > bytes_max {
+            self.let_file_go();
         }
-        Ok(())
+    }
+
+    fn let_file_go(&mut self) {
+        self.held = None;
+        if let Some(store) = &self.store
+            && let Err(error) = store.release()
+        {
+            tracing::warn!("the write-ahead log grows until the hub is started anew: {error}");
+        }
     }
 
     /// Lets outputs go. What they are about is on disk.
@@ -571,6 +576,7 @@ mod tests {
             counted: Counts::default(),
             held: None,
             holds: 0,
+            asked: Vec::new(),
         }
     }
 
@@ -670,14 +676,14 @@ mod tests {
     fn hold(writer: &mut Writer) -> Result<u64, String> {
         let (reply, mut replied) = oneshot::channel();
         writer.waiting.push_back(Event::Hold(reply));
-        assert!(writer.batch().is_ok());
+        assert!(!writer.turn());
         replied.try_recv().unwrap().map(|(number, _)| number)
     }
 
     fn release(writer: &mut Writer, number: u64) -> bool {
         let (reply, mut replied) = oneshot::channel();
         writer.waiting.push_back(Event::Release(number, Some(reply)));
-        assert!(writer.batch().is_ok());
+        assert!(!writer.turn());
         replied.try_recv().unwrap()
     }
 
@@ -727,7 +733,7 @@ mod tests {
         push(&mut writer, 1, 1_000);
         let bytes = writer.store.as_ref().unwrap().log_bytes();
         for (bytes_max, is_held) in [(bytes + 1, true), (bytes, true), (bytes - 1, false)] {
-            assert!(writer.end_hold(bytes_max).is_ok());
+            writer.limit_hold(bytes_max);
             assert_eq!(writer.held.is_some(), is_held, "{bytes_max} of {bytes}");
         }
         assert!(!release(&mut writer, first));

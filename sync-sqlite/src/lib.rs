@@ -8,5 +8,5 @@ mod database;
 mod header;
 mod seal;
 
-pub use database::{Database, OpenError, Schema, open};
+pub use database::{Database, OpenError, Schema, open, sync_folder, with_suffix};
 pub use seal::{BrokenSeal, SEAL_BYTES, add_seal, seal, unseal};

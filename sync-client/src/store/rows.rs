@@ -150,20 +150,24 @@ pub(super) struct OutboxRow {
 }
 
 pub(super) fn write_outbox_row(item: &OutboxItem, added_to: Option<Dot>, position: i64) -> Vec<u8> {
-    let OutboxItem { replica, first, last, changes, state, delta } = item;
-    let delta = encode_delta(delta);
+    let delta = encode_delta(&item.delta);
     body_of(7, delta.len() + ENTRY_BYTES, |out| {
-        pack::int(out, position);
-        replica.encode_into(out);
-        pack::uint(out, *first);
-        pack::uint(out, *last);
-        pack::uint(out, (*changes).into());
-        match added_to {
-            Some(to) => pack::uint(out, to.counter),
-            None => state.encode_into(out),
-        }
+        write_place(out, item, added_to, position);
         pack::bytes(out, &delta);
     })
+}
+
+/// Writes what body and head begin with: where an item stands, and which dots it is of.
+fn write_place(out: &mut Vec<u8>, item: &OutboxItem, added_to: Option<Dot>, position: i64) {
+    pack::int(out, position);
+    item.replica.encode_into(out);
+    pack::uint(out, item.first);
+    pack::uint(out, item.last);
+    pack::uint(out, item.changes.into());
+    match added_to {
+        Some(to) => pack::uint(out, to.counter),
+        None => item.state.encode_into(out),
+    }
 }
 
 /// Reads a row of the columns replica, last, body, position, and others. Up to version 3 of the file the body does not
@@ -210,17 +214,8 @@ pub(super) fn write_outbox_head(
     added_to: Option<Dot>,
     position: i64,
 ) -> Vec<u8> {
-    let OutboxItem { replica, first, last, changes, state, .. } = item;
     body(7, |out| {
-        pack::int(out, position);
-        replica.encode_into(out);
-        pack::uint(out, *first);
-        pack::uint(out, *last);
-        pack::uint(out, (*changes).into());
-        match added_to {
-            Some(to) => pack::uint(out, to.counter),
-            None => state.encode_into(out),
-        }
+        write_place(out, item, added_to, position);
         Outline::of(item).encode_into(out);
     })
 }

@@ -175,7 +175,14 @@ impl Device {
     fn settle(&mut self, number: usize, found: Records) {
         let model = &mut self.models[number];
         let may_be = (model.safe..model.states.len()).find(|at| model.states[*at] == found);
-        let unread = std::mem::take(&mut model.is_unread).then_some(model.states.len());
+        // Undoing takes back what one change did to one record.
+        let is_near = |state: &Records| {
+            let ids: BTreeSet<_> = state.keys().chain(found.keys()).collect();
+            ids.into_iter().filter(|id| state.get(*id) != found.get(*id)).count() <= 1
+        };
+        let is_unread = std::mem::take(&mut model.is_unread);
+        let is_undone = is_unread && model.states.last().is_some_and(is_near);
+        let unread = is_undone.then_some(model.states.len());
         let at = may_be.or(unread).unwrap_or_else(|| {
             let (name, count, safe) = (DOCUMENTS[number], found.len(), model.safe);
             self.wrong.get_or_insert(format!(

@@ -129,7 +129,6 @@ impl Settings {
     /// What this says, and where it says nothing what the other does.
     #[must_use]
     pub(crate) fn or(self, other: Self) -> Self {
-        let either = |one: Vec<_>, other| if one.is_empty() { other } else { one };
         Self {
             listen: self.listen.or(other.listen),
             data_dir: self.data_dir.or(other.data_dir),
@@ -137,7 +136,7 @@ impl Settings {
             token_keys: either(self.token_keys, other.token_keys),
             tls_certificate: self.tls_certificate.or(other.tls_certificate),
             tls_key: self.tls_key.or(other.tls_key),
-            origins: if self.origins.is_empty() { other.origins } else { self.origins },
+            origins: either(self.origins, other.origins),
             limits: self.limits.or(other.limits),
         }
     }
@@ -174,6 +173,10 @@ impl Settings {
         }
         Ok((self.listen.unwrap_or(LISTEN), options))
     }
+}
+
+fn either<T>(one: Vec<T>, other: Vec<T>) -> Vec<T> {
+    if one.is_empty() { other } else { one }
 }
 
 #[cfg(test)]

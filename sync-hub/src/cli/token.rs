@@ -67,7 +67,7 @@ impl Key {
         let mut file = opened.with_context(|| {
             format!("the key {} cannot be made; one that is there is kept", self.file.display())
         })?;
-        writeln!(file, "{}", sync_hub::secret()?)?;
+        writeln!(file, "{}", sync_hub::new_secret()?)?;
         Ok(file.sync_all()?)
     }
 }
@@ -85,7 +85,7 @@ impl Create {
             ends: now.saturating_add(self.expires.as_secs()),
             starts: None,
         };
-        writeln!(std::io::stdout(), "{}", sync_hub::sign(&claims, &self.key)?)?;
+        writeln!(std::io::stdout(), "{}", sync_hub::sign_token(&claims, &self.key)?)?;
         Ok(())
     }
 }
@@ -100,7 +100,7 @@ impl Inspect {
                 text
             }
         };
-        let claims = sync_hub::inspect(&token)?;
+        let claims = sync_hub::inspect_token(&token)?;
         let mut out = std::io::stdout();
         writeln!(out, "subject: {}", claims.subject)?;
         for (what, names) in [("read", &claims.read), ("write", &claims.write)] {

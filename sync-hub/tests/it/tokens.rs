@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sync_client::{Connection, ItemState, SyncError};
 use sync_core::causal::CausalContext;
 use sync_core::wire::{Claim, ClientMessage, HubMessage, Push, Token, VERSION, encode_delta};
-use sync_hub::{Claims, HELLO_BYTES_MAX, Options, TokenKeys, secret, sign};
+use sync_hub::{Claims, HELLO_BYTES_MAX, Options, TokenKeys, new_secret, sign_token};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -31,7 +31,7 @@ impl Guarded {
     async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let key = folder.path().join("hub.key");
-        std::fs::write(&key, secret().unwrap()).unwrap();
+        std::fs::write(&key, new_secret().unwrap()).unwrap();
         let keys = TokenKeys::read([&key]).unwrap();
         let options = Options::new(folder.path().join("data")).with_keys(keys);
         let hub = TestHub::start_with(options).await;
@@ -42,7 +42,7 @@ impl Guarded {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let (subject, starts) = ("anna".to_owned(), None);
         let claims = Claims { subject, read: names(read), write: names(write), ends, starts };
-        sign(&claims, &self.key).unwrap()
+        sign_token(&claims, &self.key).unwrap()
     }
 
     async fn connect(&self, token: Option<String>) -> Client {
@@ -79,7 +79,7 @@ fn open(document: &str) -> ClientMessage {
 async fn nobody_is_let_in_without_a_token_of_the_hub_and_hears_why() {
     let guarded = Guarded::start().await;
     let elsewhere = guarded.folder.path().join("elsewhere.key");
-    std::fs::write(&elsewhere, secret().unwrap()).unwrap();
+    std::fs::write(&elsewhere, new_secret().unwrap()).unwrap();
     let forged = Claims {
         subject: "anna".into(),
         read: Vec::new(),
@@ -91,7 +91,7 @@ async fn nobody_is_let_in_without_a_token_of_the_hub_and_hears_why() {
         (None, "there is none"),
         (Some("token".to_owned()), "it is no JWT"),
         (Some(guarded.token(&[], &["*"], now() - 1)), "it has ended"),
-        (Some(sign(&forged, &elsewhere).unwrap()), "signature"),
+        (Some(sign_token(&forged, &elsewhere).unwrap()), "signature"),
     ] {
         let mut client = guarded.connect(token).await;
         // The first that is heard: nothing of the hub was said before.
